@@ -1,0 +1,122 @@
+/**
+ * What a user asked for and what Berth has seen of it: the stored facts of a deployment, as plain values. Statuses are
+ * not stored; `core/status` derives them. Owns the vocabulary (gpu types, settings, limits); must not do I/O.
+ */
+import type { Failure } from "./failure.ts";
+
+/** The API's GPU types. `other`: a GPU of no listed type where an engine can use one, else the CPU. */
+export const gpuTypes = [
+  "L4-24GB",
+  "L40S-48GB",
+  "A100-80GB",
+  "H100-80GB",
+  "H200-141GB",
+  "B200-180GB",
+  "B300-270GB",
+  "RTXPRO6000-96GB",
+  "other",
+] as const;
+export type GpuType = (typeof gpuTypes)[number];
+
+/** The public models that `base_model` names, with the repository each stands for. */
+export const catalogue: Readonly<Record<string, { readonly repo: string }>> = {
+  "berth/starter": { repo: "berth/starter" },
+};
+
+/** The built-in account: owns the starter deployment; nobody can sign in as it. */
+export const builtinAccount = "berth";
+
+/** Account names: 1 to 39 characters, as DeepInfra's `display_name`. */
+export const accountNamePattern = /^(?=.{1,39}$)[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$/;
+/** The part of a model name after `<account>/`. */
+export const modelNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/;
+
+export type Weights = {
+  /** `owner/name`, optionally followed by `:QUANTIZATION` for a repository with several GGUF files. */
+  readonly repo: string;
+  /** Branch, tag or commit; null means the default branch. */
+  readonly revision: string | null;
+};
+
+/** The immutable part of a deployment. */
+export type DeploymentConfig = {
+  readonly gpu: GpuType;
+  /** GPUs one instance takes, 1..8. */
+  readonly numGpus: number;
+  /** Requests one instance serves at once, 1..256. */
+  readonly maxBatchSize: number;
+  readonly weights: Weights;
+  /** The catalogue name that was given instead of `hf`, else null. */
+  readonly baseModel: string | null;
+  readonly extraArgs: readonly string[];
+};
+
+/** The mutable part. 0 <= minInstances <= maxInstances. */
+export type ScaleSettings = {
+  readonly minInstances: number;
+  readonly maxInstances: number;
+  /** Seconds without a request after which a deployment with minInstances 0 goes to zero; null means the default. */
+  readonly inactiveShutdownS: number | null;
+};
+
+/** What the user wants to be true now. `delete` is final. */
+export type Desired = "run" | "stop" | "delete";
+
+export type RepoFile = {
+  /** Path inside the repository, forward slashes, already checked to stay inside it. */
+  readonly path: string;
+  readonly bytes: number;
+  /** sha256 (hex) for large files, else null. */
+  readonly sha256: string | null;
+  /** Git blob id (hex sha1), which also covers small files; null where the endpoint does not say. */
+  readonly gitOid: string | null;
+};
+
+/** What a repository turned out to be at the commit that this deployment is bound to. */
+export type ResolvedWeights = {
+  /** 40 or 64 hex digits; the API's `version`. */
+  readonly commit: string;
+  /** Just the files the engine needs. */
+  readonly files: readonly RepoFile[];
+  /** Name of the engine that will load them. */
+  readonly engine: string;
+  /** Path of the file an engine is pointed at, one of `files`. */
+  readonly entryFile: string;
+  /** The API's `task`, for example "text-generation" or "embeddings". */
+  readonly task: string;
+};
+
+/** Tries that failed one after another since the deployment was last started or last ran. */
+export type Tries = {
+  readonly count: number;
+  /** Milliseconds since the epoch of the last failed try, null when count is 0. */
+  readonly lastAtMs: number | null;
+  readonly lastFailure: Failure | null;
+};
+
+export const noTries: Tries = { count: 0, lastAtMs: null, lastFailure: null };
+
+/** One row of the store. Times are milliseconds since the epoch. */
+export type Deployment = {
+  readonly id: string;
+  /** Owner's account name. */
+  readonly account: string;
+  /** Full name, `<account>/<model>`. */
+  readonly name: string;
+  /** Callable by every token, not only the owner's. */
+  readonly isPublic: boolean;
+  readonly config: DeploymentConfig;
+  readonly settings: ScaleSettings;
+  readonly desired: Desired;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** Facts, written by the reconciler alone. */
+  readonly resolved: ResolvedWeights | null;
+  /** When all files of `resolved` were last seen verified on disk; cleared by a start. */
+  readonly weightsReadyAtMs: number | null;
+  /** Set when Berth has given up; cleared by a start. */
+  readonly failure: Failure | null;
+  /** True once an instance has been ready since the last start. */
+  readonly hasRun: boolean;
+  readonly tries: Tries;
+};

@@ -1,0 +1,70 @@
+/**
+ * One running copy of a deployment, as a driver reports it and as the store remembers it. Plain values; no I/O.
+ */
+import type { Failure } from "./failure.ts";
+
+/** Where an engine listens. Local engines use a Unix socket, others an address. */
+export type Endpoint =
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number };
+
+/** What an instance takes of a node. `gpus` empty means the CPU. */
+export type Placement = {
+  readonly node: string;
+  readonly gpus: readonly string[];
+};
+
+/**
+ * What a driver sees of an instance, in the driver's own words:
+ * starting: the process runs, the model is loading; running: it answers; exited: the process is gone, its last words
+ * are in `failure`. An exited instance stays visible until `Driver.remove`, so that no crash is lost with a restart.
+ */
+export type ObservedInstance = {
+  readonly id: string;
+  readonly deploymentId: string;
+  readonly state: "starting" | "running" | "exited";
+  readonly endpoint: Endpoint;
+  /** Shared by gateway and engine; engines refuse requests without it. */
+  readonly secret: string;
+  /** Requests it serves at once as the engine reports it; 0 until running. */
+  readonly slots: number;
+  /** Tokens a single request may take (prompt and answer), 0 until running. */
+  readonly contextTokens: number;
+  /** 0..1 while loading where the engine tells, else null. */
+  readonly loadProgress: number | null;
+  /** A remark of the engine for the user, for example that memory allows fewer slots than asked. */
+  readonly note: string | null;
+  readonly placement: Placement;
+  readonly startedAtMs: number;
+  readonly readyAtMs: number | null;
+  /** Set when exited. */
+  readonly failure: Failure | null;
+};
+
+/** What the reconciler has decided about an instance; kept in the store together with the last observation. */
+export type InstanceRecord = {
+  readonly id: string;
+  readonly deploymentId: string;
+  /** drain: takes nothing new, is stopped when idle or when the drain limit has passed. */
+  readonly intent: "run" | "drain";
+  readonly createdAtMs: number;
+  readonly drainSinceMs: number | null;
+  /** Last observation; null between the decision to start and the first sight of it. */
+  readonly observed: ObservedInstance | null;
+};
+
+/** What one node offers. Bytes of memory; `usable` false with a reason for a GPU that must not be offered. */
+export type NodeCapacity = {
+  readonly node: string;
+  readonly cpuCores: number;
+  readonly memoryBytes: number;
+  readonly gpus: readonly {
+    readonly id: string;
+    /** The API's type: a listed name or "other". */
+    readonly type: string;
+    readonly name: string;
+    readonly memoryBytes: number;
+    readonly usable: boolean;
+    readonly reason: string | null;
+  }[];
+};

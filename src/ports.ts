@@ -1,0 +1,187 @@
+/**
+ * The outside of Berth as interfaces: what the store, the hub, engines, drivers and the clock promise, so that the
+ * deciding rooms never import an adapter. Each implementation passes one contract test suite. Expected outcomes are
+ * returned, unexpected ones thrown.
+ */
+import type { Account, ApiToken } from "./core/account.ts";
+import type { Deployment, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
+import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
+import type { Failure } from "./core/failure.ts";
+import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
+
+/** Time, passed in so that tests own it. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason when aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Seals secrets for the store (AES-256-GCM). The key never is in the database. */
+export interface Vault {
+  /** `purpose` is bound to the sealed text: opening it for another purpose throws. */
+  seal(plain: string, purpose: string): string;
+  /** Throws when the text was altered, was sealed for another purpose or with a key that is not here. */
+  open(sealed: string, purpose: string): string;
+}
+
+/** What control remembers. Every write is durable when its promise resolves. */
+export interface Store {
+  addAccount(account: Account): Promise<"added" | "taken">;
+  account(name: string): Promise<Account | null>;
+  accounts(): Promise<Account[]>;
+
+  /** `sealed` is the sealed secret (scoped JWTs are verified with it). Token names are unique within an account. */
+  addToken(token: ApiToken, sealed: string): Promise<"added" | "name-taken">;
+  tokenByHash(hash: string): Promise<ApiToken | null>;
+  /** All of one account, or of every account; oldest first. */
+  tokens(account?: string): Promise<ApiToken[]>;
+  /** True when a token of this account was removed. */
+  removeToken(account: string, tokenId: string): Promise<boolean>;
+
+  /** The name is unique among deployments that are not deleted, ignoring case. */
+  addDeployment(deployment: Deployment, sealedHfToken: string | null): Promise<"added" | "name-taken">;
+  deployment(id: string): Promise<Deployment | null>;
+  /** Of one account or of all, newest first; deleted ones only when asked for. */
+  deployments(query: { account?: string; includeDeleted: boolean }): Promise<Deployment[]>;
+  /**
+   * Reads, lets `change` decide (pure; may run again after a conflict), writes atomically. `null` from `change` writes
+   * nothing. Returns what is stored afterwards, or null when there is no such deployment.
+   */
+  changeDeployment(
+    id: string,
+    change: (current: Deployment) => Deployment | null,
+  ): Promise<Deployment | null>;
+  /** The sealed Hugging Face token, null when none was given; wiped when the deployment is deleted. */
+  sealedHfToken(id: string): Promise<string | null>;
+
+  putInstance(record: InstanceRecord): Promise<void>;
+  instances(deploymentId?: string): Promise<InstanceRecord[]>;
+  removeInstance(id: string): Promise<void>;
+
+  /** Keeps at most a bounded number of events per deployment, the newest. */
+  addEvent(event: DeploymentEvent): Promise<void>;
+  /** Oldest first, at most `limit`, the newest ones. */
+  events(deploymentId: string, limit: number): Promise<DeploymentEvent[]>;
+
+  /** Small named values of the installation, for example "starter deployed". */
+  note(key: string): Promise<string | null>;
+  putNote(key: string, value: string): Promise<void>;
+
+  close(): Promise<void>;
+}
+
+export type RepoListing = {
+  readonly commit: string;
+  readonly files: readonly RepoFile[];
+};
+
+export type HubOutcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly failure: Failure };
+
+/** Weights: resolving, downloading, verifying, caching. Repository names and revisions are checked by the hub itself. */
+export interface Hub {
+  /** Resolves the revision to a commit and lists that commit's files. `weights.repo` may end in `:QUANTIZATION`. */
+  list(weights: Weights, token: string | null, signal: AbortSignal): Promise<HubOutcome<RepoListing>>;
+  /**
+   * Brings `files` of the commit into the cache, each verified before it gets its name. Files that are there already
+   * are not fetched again. Several calls for the same files share one download.
+   */
+  fetch(
+    repo: string,
+    commit: string,
+    files: readonly RepoFile[],
+    token: string | null,
+    onProgress: (progress: DownloadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<HubOutcome<null>>;
+  /** Folder that holds the commit's files under their repository paths; exists after `fetch`. */
+  snapshotPath(repo: string, commit: string): string;
+}
+
+/** What an engine reports of itself when asked. */
+export type EngineHealth =
+  | { readonly state: "loading"; readonly progress: number | null }
+  | {
+      readonly state: "ready";
+      readonly slots: number;
+      readonly contextTokens: number;
+      readonly note: string | null;
+    }
+  | { readonly state: "silent" };
+
+export type LaunchSpec = {
+  readonly instanceId: string;
+  /** Folder of the snapshot and the file in it that the engine is pointed at. */
+  readonly snapshotPath: string;
+  readonly entryFile: string;
+  /** Every name the engine answers to in `model`. */
+  readonly servedNames: readonly string[];
+  readonly maxBatchSize: number;
+  readonly extraArgs: readonly string[];
+  readonly endpoint: Endpoint;
+  readonly secret: string;
+  readonly placement: Placement;
+};
+
+/** A process to start. Nothing in `args` or `env` is secret; secrets go into `files`, which are written mode 0600. */
+export type Launch = {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Written into the instance's own folder before the start; `args` may name them as `{dir}/<name>`. */
+  readonly files: readonly { readonly name: string; readonly content: string }[];
+};
+
+/** How a model becomes a server. One file an engine; all but `probe` is pure. */
+export interface Engine {
+  readonly name: string;
+  /** Hardware it can use here. */
+  readonly runsOn: "cpu" | "gpu";
+  /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */
+  chooseFiles(
+    listing: RepoListing,
+    quantization: string | null,
+  ):
+    | { ok: true; value: Pick<ResolvedWeights, "files" | "entryFile" | "task"> }
+    | { ok: false; failure: Failure };
+  /** Null when every argument is allowed, else one sentence that names the argument that is not. */
+  refuseArgs(extraArgs: readonly string[]): string | null;
+  launch(spec: LaunchSpec): Launch;
+  /** Asks the server; never throws, and answers `silent` within `timeoutMs` when it gets no answer. */
+  probe(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth>;
+  /** Turns an exit and the last lines of output into a failure a person can act on. */
+  explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
+}
+
+export type InstanceSpec = {
+  readonly id: string;
+  readonly deploymentId: string;
+  readonly engine: string;
+  readonly placement: Placement;
+  readonly launch: Omit<LaunchSpec, "instanceId" | "endpoint" | "secret" | "placement">;
+};
+
+/** Where instances run. Everything is idempotent; observations are level, hints are hints. */
+export interface Driver {
+  capacity(): Promise<readonly NodeCapacity[]>;
+  /** Everything that exists, started by this control or an earlier one. One broken instance never hides the others. */
+  observe(): Promise<readonly ObservedInstance[]>;
+  /** Returns when the instance is recorded and its process started; loading goes on. The same id twice starts one. */
+  start(spec: InstanceSpec): Promise<void>;
+  /**
+   * Ends the process (politely, then after `graceMs` by force), then forgets the instance. Resolves when nothing of
+   * it runs any more; resolves at once for an id that does not exist.
+   */
+  remove(instanceId: string, graceMs: number): Promise<void>;
+  /** Calls back with a deployment id when something of it may have changed. Returns the function that ends it. */
+  watch(onChange: (deploymentId: string) => void): () => void;
+  /** Engine output of a deployment's instances, also of past ones, bounded; oldest line first. */
+  readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
+}
+
+export type InstanceLog = {
+  readonly instanceId: string;
+  readonly lines: readonly { readonly atMs: number; readonly text: string }[];
+};

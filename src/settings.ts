@@ -1,0 +1,203 @@
+/**
+ * Everything that can be set, as one zod schema over the environment and an optional `berth.yaml`, with the sentence
+ * that documents each. Pure: the caller passes the environment and the file's text. A bad value is an error that names
+ * the setting, the value and what is allowed. `docs/reference/config.md` is kept equal to it by a test.
+ */
+import { homedir, userInfo } from "node:os";
+import { resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+
+const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const seconds = (min: number, max: number) => wholeNumber(min, max);
+const onOff = z.preprocess(
+  (value) =>
+    typeof value === "string"
+      ? ({ on: true, true: true, "1": true, off: false, false: false, "0": false }[value.toLowerCase()] ??
+        value)
+      : value,
+  z.boolean("on or off"),
+);
+const httpUrl = z.url({ protocol: /^https?$/ });
+
+/** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
+export const settingsShape = {
+  BERTH_HOME: z
+    .string()
+    .min(1)
+    .default("~/.berth")
+    .describe("Folder of all state: database, weights, logs, keys."),
+  BERTH_HOST: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address the public port listens on. Plain text on an address that is not loopback warns."),
+  BERTH_PORT: wholeNumber(0, 65535).default(8080).describe("Public port. 0 takes a free one."),
+  BERTH_TLS_CERT: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("PEM file with the certificate chain; with BERTH_TLS_KEY the public port speaks TLS."),
+  BERTH_TLS_KEY: z.string().min(1).optional().describe("PEM file with the private key."),
+  BERTH_TRUSTED_PROXIES: z
+    .string()
+    .default("")
+    .describe(
+      "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
+    ),
+  BERTH_API_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
+    .optional()
+    .describe(
+      "Fixes the first account's token; else one is generated and kept in $BERTH_HOME/token (mode 0600).",
+    ),
+  BERTH_ACCOUNT: z
+    .string()
+    .regex(
+      /^(?=.{1,39}$)[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$/,
+      "1 to 39 letters and digits, with single hyphens between them",
+    )
+    .refine((name) => name.toLowerCase() !== "berth", "any name but berth, which is built in")
+    .optional()
+    .describe(
+      "Name of the first account, an administrator. Default: the user's name at the operating system, brought into the rule, else local.",
+    ),
+  BERTH_STARTER: onOff.default(true).describe("off: do not deploy the starter model when the state is new."),
+  BERTH_SECRET_KEY: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/, "64 hexadecimal digits")
+    .optional()
+    .describe(
+      "Key that seals stored secrets; else one is generated and kept in $BERTH_HOME/secret.key (mode 0600).",
+    ),
+  BERTH_LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error"])
+    .default("info")
+    .describe("How much the log says."),
+  BERTH_QUOTA_GPUS: wholeNumber(1, 4096)
+    .default(64)
+    .describe(
+      "Most GPUs (instances x num_gpus) one deployment may ask for; an instance on the CPU counts as one.",
+    ),
+  BERTH_WAIT_S: seconds(1, 3600)
+    .default(120)
+    .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+  BERTH_QUEUE: wholeNumber(1, 100_000)
+    .default(1000)
+    .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_BODY_MB: wholeNumber(1, 1024)
+    .default(32)
+    .describe("Largest inference request body, in MB; larger is 413."),
+  BERTH_DRAIN_S: seconds(0, 86_400)
+    .default(30)
+    .describe("How long streams may go on when Berth or an instance stops."),
+  BERTH_INACTIVE_SHUTDOWN_S: seconds(1, 604_800)
+    .default(900)
+    .describe(
+      "Default of settings.inactive_shutdown: idle time after which a deployment with min_instances 0 goes to zero.",
+    ),
+  BERTH_LOAD_S: seconds(1, 86_400)
+    .default(3600)
+    .describe("Longest time an engine may take to load before it is ended."),
+  BERTH_LOAD_TRIES: wholeNumber(1, 100)
+    .default(3)
+    .describe("Tries after which a deployment that never ran fails."),
+  BERTH_CPU_THREADS: wholeNumber(0, 256)
+    .default(0)
+    .describe("Threads of one engine on the CPU; 0: the cores less one."),
+  BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
+    .default(1024)
+    .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_HUB_PRIVATE: onOff
+    .default(false)
+    .describe(
+      "on: HF_ENDPOINT may redirect to loopback and private addresses. HF_ENDPOINT itself is always allowed.",
+    ),
+  HF_ENDPOINT: httpUrl
+    .default("https://huggingface.co")
+    .describe("Server that speaks the Hugging Face protocol."),
+  HF_TOKEN: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Token for HF_ENDPOINT, used for deployments of the first account that name none."),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .optional()
+    .describe("postgres:// URL; without it the state is a SQLite file in BERTH_HOME."),
+} as const;
+
+const schema = z.object(settingsShape);
+export type Settings = z.output<typeof schema>;
+
+/** A setting that cannot be used; the message names it, its value and what is allowed. */
+export class SettingsError extends Error {}
+
+/**
+ * Reads the settings: the environment wins over the file, the file over the defaults.
+ * @param env the environment; names that are no setting are ignored
+ * @param file text of berth.yaml, null when there is none; unknown keys in it are errors
+ */
+export function readSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  file: string | null,
+): Settings {
+  const fromFile = file === null ? {} : parseFile(file);
+  const given: Record<string, unknown> = { ...fromFile };
+  for (const name of Object.keys(settingsShape)) {
+    if (env[name] !== undefined && env[name] !== "") given[name] = env[name];
+  }
+  const outcome = schema.safeParse(given);
+  if (!outcome.success) {
+    const lines = outcome.error.issues.map((issue) =>
+      describeIssue(String(issue.path[0]), given, issue.message),
+    );
+    throw new SettingsError(lines.join("\n"));
+  }
+  const settings = outcome.data;
+  if ((settings.BERTH_TLS_CERT === undefined) !== (settings.BERTH_TLS_KEY === undefined)) {
+    throw new SettingsError("BERTH_TLS_CERT and BERTH_TLS_KEY belong together; only one of them is set.");
+  }
+  return { ...settings, BERTH_HOME: resolve(settings.BERTH_HOME.replace(/^~(?=$|\/)/, homedir())) };
+}
+
+function parseFile(text: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = parseYaml(text) ?? {};
+  } catch (error) {
+    throw new SettingsError(`berth.yaml cannot be read: ${(error as Error).message}`);
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw new SettingsError("berth.yaml must be a list of `name: value` lines.");
+  }
+  const values: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(parsed)) {
+    const name = Object.keys(settingsShape).find((known) => yamlKey(known) === key);
+    if (name === undefined)
+      throw new SettingsError(`berth.yaml: there is no setting ${key}; see docs/reference/config.md.`);
+    values[name] = value;
+  }
+  return values;
+}
+
+/** BERTH_PORT -> port, HF_ENDPOINT -> hf_endpoint. */
+export function yamlKey(name: string): string {
+  return name.replace(/^BERTH_/, "").toLowerCase();
+}
+
+function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {
+  const value = /TOKEN|KEY|DATABASE_URL/.test(name) ? "(hidden)" : JSON.stringify(given[name]);
+  return `${name} is ${value}: ${rule}. See docs/reference/config.md.`;
+}
+
+/** The operating system's user name brought into the account rule, or "local" where nothing is left of it. */
+export function defaultAccountName(userName: string = userInfo().username): string {
+  const name = userName
+    .replace(/[^a-zA-Z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 39)
+    .replace(/-+$/, "");
+  return name === "" || name.toLowerCase() === "berth" ? "local" : name;
+}
