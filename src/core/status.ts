@@ -1,0 +1,61 @@
+/**
+ * The API's status of a deployment, derived from stored facts on every read, so that it cannot be stale. Pure.
+ *
+ * initializing: accepted, the repository is being resolved. downloading: its files are being fetched. deploying: an
+ * instance is being placed, started or loaded. running: ready, also when scaled to zero. stopped, failed, deleted.
+ */
+import type { Deployment } from "./deployment.ts";
+import { failReason } from "./failure.ts";
+import type { InstanceRecord } from "./instance.ts";
+
+export const statuses = [
+  "initializing",
+  "downloading",
+  "deploying",
+  "running",
+  "updating",
+  "stopped",
+  "failed",
+  "deleted",
+] as const;
+export type Status = (typeof statuses)[number];
+
+export type StatusReport = {
+  readonly status: Status;
+  /** One or two sentences a user can act on; "" unless failed. */
+  readonly failReason: string;
+  /** running: answer requests; pending: decided or loading. Draining ones are in neither. */
+  readonly instances: { readonly running: number; readonly pending: number };
+};
+
+export function statusOf(deployment: Deployment, instances: readonly InstanceRecord[]): StatusReport {
+  const counts = countInstances(instances);
+  const status = nameStatus(deployment, counts.running);
+  return {
+    status,
+    failReason: status === "failed" ? failReason(deployment.failure) : "",
+    instances: counts,
+  };
+}
+
+function nameStatus(deployment: Deployment, running: number): Status {
+  if (deployment.desired === "delete") return "deleted";
+  if (deployment.desired === "stop") return "stopped";
+  if (deployment.failure !== null) return "failed";
+  if (deployment.resolved === null) return "initializing";
+  if (deployment.weightsReadyAtMs === null) return "downloading";
+  if (running > 0) return "running";
+  // A model at zero is still a model: it waits for a request, also while the first one wakes it.
+  return deployment.settings.minInstances === 0 ? "running" : "deploying";
+}
+
+function countInstances(instances: readonly InstanceRecord[]): { running: number; pending: number } {
+  let running = 0;
+  let pending = 0;
+  for (const { intent, observed } of instances) {
+    if (intent === "drain" || observed?.state === "exited") continue;
+    if (observed?.state === "running") running += 1;
+    else pending += 1;
+  }
+  return { running, pending };
+}
