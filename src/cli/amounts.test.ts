@@ -3,7 +3,17 @@ import { formatAge, formatBytes, formatDuration, parseDuration, readTimestamp } 
 
 test("bytes are short, and never 1000 of a unit", () => {
   const shown = [0, 999, 1000, 9_940, 999_400, 999_600, 412_000_000, 1_530_000_000, 7e15].map(formatBytes);
-  expect(shown).toEqual(["0 B", "999 B", "1.0 kB", "9.9 kB", "999 kB", "1.0 MB", "412 MB", "1.5 GB", "7000 TB"]);
+  expect(shown).toEqual([
+    "0 B",
+    "999 B",
+    "1.0 kB",
+    "9.9 kB",
+    "999 kB",
+    "1.0 MB",
+    "412 MB",
+    "1.5 GB",
+    "7000 TB",
+  ]);
 });
 
 test("durations name at most two units", () => {

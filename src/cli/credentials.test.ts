@@ -60,7 +60,10 @@ test("the Hugging Face token: where huggingface_hub looks for it, in its order",
   const path = await write("elsewhere", "hf_path");
   const hfPath = { ...hfHome, HF_TOKEN_PATH: path };
   expect((await findHfToken(hfPath))?.secret).toBe("hf_path");
-  expect(await findHfToken({ ...hfPath, HF_TOKEN: "hf_env" })).toEqual({ secret: "hf_env", from: "HF_TOKEN" });
+  expect(await findHfToken({ ...hfPath, HF_TOKEN: "hf_env" })).toEqual({
+    secret: "hf_env",
+    from: "HF_TOKEN",
+  });
   expect((await findHfToken({ ...hfPath, HF_TOKEN: "" }))?.secret).toBe("hf_path");
 });
 

@@ -52,7 +52,11 @@ test("after a full page reading gets on, even where a whole page has one time", 
 
 test("property: whatever is written between looks, each line is taken once", () => {
   const written = fc.array(
-    fc.record({ instance: fc.constantFrom("a", "b"), step: fc.integer({ min: 0, max: 2 }), look: fc.boolean() }),
+    fc.record({
+      instance: fc.constantFrom("a", "b"),
+      step: fc.integer({ min: 0, max: 2 }),
+      look: fc.boolean(),
+    }),
     { maxLength: 60 },
   );
   fc.assert(
@@ -63,7 +67,10 @@ test("property: whatever is written between looks, each line is taken once", () 
       let now = 1_000;
       const look = () => {
         const from = cursor.from();
-        const visible = [...log].map(([id, rows]) => [id, rows.filter(([time]) => Number(time) >= Number(from))]);
+        const visible = [...log].map(([id, rows]) => [
+          id,
+          rows.filter(([time]) => Number(time) >= Number(from)),
+        ]);
         taken.push(...texts(cursor.take(Object.fromEntries(visible))));
       };
       steps.forEach((step, index) => {

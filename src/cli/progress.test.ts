@@ -1,6 +1,12 @@
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
-import { createProgressDisplay, isWorthALine, type ProgressView, percentDone, progressLine } from "./progress.ts";
+import {
+  createProgressDisplay,
+  isWorthALine,
+  type ProgressView,
+  percentDone,
+  progressLine,
+} from "./progress.ts";
 
 const downloading: ProgressView = {
   status: "downloading",

@@ -2,8 +2,9 @@
  * For tests only: a small real HTTP server in the place of a Berth, and a run of the command line against it with
  * streams in memory and a clock that does not wait. Owns no knowledge of the API beyond a sample of each answer.
  */
-import { createServer, type IncomingHttpHeaders } from "node:http";
+
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,7 +104,8 @@ export async function runCli(argv: readonly string[], options: RunOptions = {}):
     interrupt: () => {
       for (const listener of listeners) listener();
     },
-    type: (text) => void typed.write(text),
+    // As from a real terminal: never while something is being written.
+    type: (text) => void setImmediate(() => typed.write(text)),
   };
   const output = (name: "stdout" | "stderr") => {
     const stream = new PassThrough();

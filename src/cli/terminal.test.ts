@@ -37,7 +37,10 @@ test("colours only on a terminal that wants them", () => {
 
 test("tables are aligned, also when painted, and end without spaces", () => {
   const bare = paletteFor(false, {});
-  const rows = [[{ text: "a" }, { text: "long value" }], [{ text: "longer\u001b[1m" }, { text: "b" }]];
+  const rows = [
+    [{ text: "a" }, { text: "long value" }],
+    [{ text: "longer\u001b[1m" }, { text: "b" }],
+  ];
   expect(renderTable(["ONE", "TWO"], rows, bare)).toBe("ONE     TWO\na       long value\nlonger  b\n");
   const painted = paletteFor(true, {});
   const line = renderTable(["ONE", "TWO"], [[{ text: "a", paint: painted.bold }, { text: "b" }]], painted);
