@@ -120,7 +120,7 @@ export function createClient(options: ClientOptions) {
 function redirectOf(response: Dispatcher.ResponseData, from: URL): URL | null {
   if (![301, 302, 303, 307, 308].includes(response.statusCode)) return null;
   const location = response.headers.location;
-  if (typeof location !== "string" || !URL.canParse(location, from)) return null;
+  if (typeof location !== "string" || !URL.canParse(location, from.href)) return null;
   return new URL(location, from);
 }
 

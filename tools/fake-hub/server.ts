@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { type Access, type Refusal, readAccess, refuse } from "./access.ts";
 import { sendBody } from "./body.ts";
 import { createFaultBox, type Fault } from "./faults.ts";
+import { infoOf, treeOf } from "./listing.ts";
 import { openRepositories, type RepoEntry, type Snapshot } from "./repositories.ts";
 
 export type FakeHubOptions = {
@@ -93,7 +94,11 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
     const token = /^Bearer (.+)$/i.exec(authorization ?? "")?.[1] ?? null;
     for (const [pattern, serve] of routes) {
       const found = pattern.exec(url.pathname);
-      if (found !== null) return await serve({ request, response, url, token }, found.slice(1).map(decode));
+      if (found !== null)
+        return await serve(
+          { request, response, url, token },
+          found.slice(1).map((part) => decode(part ?? "")),
+        );
     }
     sendRefusal(response, {
       status: 404,
@@ -141,31 +146,9 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
   async function serveInfo(question: Question, repo: string, revision: string): Promise<void> {
     const found = await find(question, repo, revision, false);
     if (found === null) return;
-    const { snapshot, access } = found;
-    const withBlobs = question.url.searchParams.get("blobs") === "true";
-    const readme = snapshot.entries.find(({ path }) => path === "README.md");
-    const card = readme === undefined ? "" : await readFile(readme.file, "utf8");
-    const task = /^---\n[\s\S]*?^pipeline_tag:\s*([\w-]+)\s*$[\s\S]*?^---$/m.exec(card)?.[1];
-    sendJson(question.response, 200, {
-      _id: snapshot.commit.slice(0, 24),
-      id: repo,
-      modelId: repo,
-      author: repo.split("/")[0],
-      sha: snapshot.commit,
-      lastModified: new Date(snapshot.modifiedMs).toISOString(),
-      createdAt: new Date(snapshot.modifiedMs).toISOString(),
-      private: access.private.includes(repo),
-      gated: access.gated[repo] ?? false,
-      disabled: false,
-      downloads: 0,
-      likes: 0,
-      tags: [],
-      ...(task === undefined ? {} : { pipeline_tag: task }),
-      siblings: snapshot.entries.map((entry) => ({
-        rfilename: entry.path,
-        ...(withBlobs ? { size: entry.size, blobId: entry.oid, ...lfsField(entry, "sha256") } : {}),
-      })),
-    });
+    const withBlobs = isTrue(question.url.searchParams.get("blobs"));
+    const info = await infoOf(repo, found.snapshot, found.access, withBlobs);
+    sendJson(question.response, 200, info);
   }
 
   async function serveTree(question: Question, parts: string[]): Promise<void> {
@@ -289,34 +272,6 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
       if (storage !== hub) await closeServer(storage.server);
     },
   };
-}
-
-function treeOf(entries: readonly RepoEntry[], folder: string, recursive: boolean): unknown[] {
-  const prefix = folder === "" ? "" : `${folder.replace(/\/+$/, "")}/`;
-  const inside = entries.filter(({ path }) => path.startsWith(prefix));
-  const folders = new Set<string>();
-  for (const { path } of inside) {
-    const parts = path.slice(prefix.length).split("/").slice(0, -1);
-    const depth = recursive ? parts.length : Math.min(1, parts.length);
-    for (let end = 1; end <= depth; end += 1) folders.add(prefix + parts.slice(0, end).join("/"));
-  }
-  const files = inside.filter(({ path }) => recursive || !path.slice(prefix.length).includes("/"));
-  return [
-    ...[...folders].map((path) => ({ type: "directory", oid: "0".repeat(40), size: 0, path })),
-    ...files.map((entry) => ({
-      type: "file",
-      oid: entry.oid,
-      size: entry.size,
-      ...lfsField(entry, "oid"),
-      path: entry.path,
-    })),
-  ];
-}
-
-function lfsField(entry: RepoEntry, hashName: "oid" | "sha256"): object {
-  if (entry.lfs === null) return {};
-  const { sha256, pointer } = entry.lfs;
-  return { lfs: { [hashName]: sha256, size: entry.size, pointerSize: pointer.length } };
 }
 
 function sendJson(
