@@ -78,3 +78,6 @@ export const berthInfoOut = z.object({ version: z.string(), account: z.string() 
 
 /** `POST /v1/berth/down`. */
 export const berthDownOut = z.object({ status: z.literal("stopping") });
+
+/** Answer of an operation that has nothing to say. */
+export const nothingOut = z.object({});

@@ -62,9 +62,9 @@ export const deployLlmIn = z.object({
   settings: scaleSettingsIn.nullish(),
   extra_args: extraArgs,
   /** The next three are known, and refused while this version cannot do them. */
-  standard_args: z.unknown(),
-  preset_id: z.unknown(),
-  container_image: z.unknown(),
+  standard_args: z.unknown().optional(),
+  preset_id: z.unknown().optional(),
+  container_image: z.unknown().optional(),
 });
 export type DeployLlmIn = z.output<typeof deployLlmIn>;
 /** What a client may write. */
@@ -79,8 +79,8 @@ export const deployUpdateIn = z.object({
       inactive_shutdown: inactiveShutdown,
     })
     .nullish(),
-  standard_args: z.unknown(),
-  extra_args: z.unknown(),
+  standard_args: z.unknown().optional(),
+  extra_args: z.unknown().optional(),
 });
 export type DeployUpdateIn = z.output<typeof deployUpdateIn>;
 export type DeployUpdateBody = z.input<typeof deployUpdateIn>;
