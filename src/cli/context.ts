@@ -4,7 +4,7 @@
  */
 import type { Readable, Writable } from "node:stream";
 import { type Client, createClient, readUrl } from "./client.ts";
-import { type Env, findApiToken } from "./credentials.ts";
+import { type Env, findApiToken, isLoopback } from "./credentials.ts";
 import { type Palette, paletteFor, plain, printableJson } from "./terminal.ts";
 
 export type InputStream = Readable & { readonly isTTY?: boolean };
@@ -45,8 +45,10 @@ export type Cli = {
   readonly signal: AbortSignal;
   /** Made at first use. @throws CliError when the address is malformed */
   readonly client: Client;
-  /** True when the address was not named, so that it is this machine's own Berth that is meant. */
+  /** True when the address was not named, so that the Berth of this user on this machine is meant. */
   readonly isOwnBerth: boolean;
+  /** True when what is sent does not leave this machine. */
+  readonly isHere: boolean;
   /** Colours of standard output. */
   readonly palette: Palette;
   /** How the person started this program, for lines to copy. */
@@ -68,6 +70,8 @@ export type Act = <Inputs extends unknown[]>(
 export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSignal): Cli {
   const { env, stdout, stderr } = deps;
   const named = globals.url ?? (env.BERTH_URL || undefined);
+  const findUrl = () => readUrl(named ?? ownUrl(env));
+  const isHere = () => named === undefined || isLoopback(findUrl());
   let client: Client | undefined;
   const json = globals.json === true;
   return {
@@ -75,13 +79,13 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
     json,
     signal,
     get client() {
-      if (client === undefined) {
-        const url = readUrl(named ?? `http://127.0.0.1:${env.BERTH_PORT || "8080"}`);
-        client = createClient(url, () => findApiToken(env, url), deps.fetch);
-      }
+      client ??= createClient(findUrl(), () => findApiToken(env, isHere()), deps.fetch);
       return client;
     },
     isOwnBerth: named === undefined,
+    get isHere() {
+      return isHere();
+    },
     palette: paletteFor(stdout.isTTY === true, env),
     // Set by npm when it runs `npx berth`.
     command: env.npm_command === "exec" ? "npx berth" : "berth",
@@ -91,4 +95,11 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
       if (!json) stderr.write(`${plain(text)}\n`);
     },
   };
+}
+
+/** Where `berth serve` listens with the same environment. */
+function ownUrl(env: Env): string {
+  const host = env.BERTH_HOST || "127.0.0.1";
+  const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  return `${env.BERTH_TLS_CERT ? "https" : "http"}://${name}:${env.BERTH_PORT || "8080"}`;
 }

@@ -58,8 +58,8 @@ export async function findDeployment(cli: Cli, name: string): Promise<Deployment
   );
 }
 
-/** Public deployments of others and deleted ones are in no list, but answer to their id. */
-async function findById(cli: Cli, name: string): Promise<DeploymentOut | null> {
+/** Public deployments of others and deleted ones are in no list, but answer to their id. Null when there is none. */
+export async function findById(cli: Cli, name: string): Promise<DeploymentOut | null> {
   if (!/^[A-Za-z0-9]{8,32}$/.test(name)) return null;
   try {
     return await cli.client.call("GET", `/deploy/${name}`, deploymentOut, { signal: cli.signal });

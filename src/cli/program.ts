@@ -47,29 +47,32 @@ export function createCli(deps: CliDeps): { run(argv: readonly string[]): Promis
     async run(argv) {
       const ending = new AbortController();
       const stopListening = deps.onInterrupt(() => ending.abort(new Interrupted("Ctrl-C")));
-      let outputIsGone = false;
-      const onOutputError = (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EPIPE") throw error;
-        outputIsGone = true;
-        ending.abort(new Interrupted("nobody reads the output"));
-      };
-      deps.stdout.on("error", onOutputError);
+      // Stays for ever: what was written last may fail after this run.
+      deps.stdout.on("error", (error: NodeJS.ErrnoException) => ending.abort(describeOutputError(error)));
       const wantsJson = argv.includes("--json");
       try {
         const program = buildProgram(deps, ending.signal, wantsJson);
         if (argv.length === 0) program.outputHelp();
         else await program.parseAsync(argv, { from: "user" });
+        await new Promise((resolve) => deps.stdout.write("", resolve));
+        ending.signal.throwIfAborted();
         return exitCodes.ok;
       } catch (error) {
-        // As of other tools: what was written until then was all that was wanted.
-        if (outputIsGone) return exitCodes.ok;
         return reportEnd(deps, error, wantsJson);
       } finally {
         stopListening();
-        deps.stdout.off("error", onOutputError);
       }
     },
   };
+}
+
+/** A reader that has seen enough, as `head`, is no failure: what was written until then was all that was wanted. */
+function describeOutputError(error: NodeJS.ErrnoException): CliError {
+  if (error.code === "EPIPE") return new CliError(exitCodes.ok, null);
+  return new CliError(
+    exitCodes.failed,
+    `Standard output cannot be written (${error.code ?? error.message}).`,
+  );
 }
 
 function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): Command {
