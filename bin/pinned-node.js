@@ -20,6 +20,7 @@ const root = resolve(__dirname, "..");
  * @param {string[]} args
  */
 function runOnPinnedNode(script, args) {
+  endWithNpm();
   if (Number.parseInt(process.versions.node, 10) >= neededMajor) {
     process.argv = [process.argv[0], script].concat(args);
     import(pathToFileURL(script).href).catch(fail);
@@ -51,6 +52,24 @@ function runAsChild(node, script, args) {
     // Where the signal is ignored here.
     setTimeout(() => process.exit(1), 1000);
   });
+}
+
+/** What npm's shell runs when it runs nothing but one of these commands. */
+const ownScript = /^(?:exec\s+)?(?:'?berth'?|node bin\/(?:berth|node)\.js)(?:\s[^&;|]*)?$/;
+
+/**
+ * `npm start` and `npx berth` put a shell in between, which a SIGTERM to npm ends without a word to us: so the end of
+ * that shell counts as the signal. Not when the script goes on in the background on purpose.
+ */
+function endWithNpm() {
+  if (!ownScript.test(process.env.npm_lifecycle_script || "")) return;
+  const shell = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === shell) return;
+    clearInterval(timer);
+    process.kill(process.pid, "SIGTERM");
+  }, 500);
+  timer.unref();
 }
 
 function refuse(more) {
