@@ -65,6 +65,11 @@ function readState(file: string, hasLog: boolean, knownVersion: number): "new" |
     const [finding] = db.prepare("pragma quick_check(1)").all();
     if (finding?.quick_check !== "ok")
       throw damaged(file, String(finding?.quick_check).replaceAll(/\s+/g, " "));
+    // SQLite reads what a cut has taken from the last page as zeros. With a log, the log may still hold that page.
+    const size = db
+      .prepare("select page_count * page_size as bytes from pragma_page_count, pragma_page_size")
+      .get();
+    if (!hasLog && Number(size?.bytes) > statSync(file).size) throw damaged(file, "it is cut short");
     const tables = db.prepare("select name from sqlite_master where type = 'table'").all();
     if (tables.length === 0) return "new";
     if (!tables.some((table) => table.name === "berth_schema")) {
