@@ -181,12 +181,11 @@ export class Batcher {
       for (const token of parts[index]?.tokens ?? []) running.slot.tokens.push(token);
       running.pending = running.pending.slice(take);
     }
-    await Promise.all(
-      taking.map(({ running }, index) => {
-        const output = outputs[index] ?? -1;
-        return output === -1 ? undefined : this.#choose(running, output);
-      }),
-    );
+    const chosen = taking.flatMap(({ running }, index) => {
+      const output = outputs[index] ?? -1;
+      return output === -1 ? [] : [this.#choose(running, output)];
+    });
+    await Promise.all(chosen);
   }
 
   /** Only here, between two steps, may a slot's tokens be dropped, and only then does it change its scope. */

@@ -219,7 +219,8 @@ class ChatStream implements ChatOutput {
     this.#sink ??= this.#open();
     if (this.#choice !== choice) {
       this.#choice = choice;
-      this.#sink.write(this.#chunk(choice, { role: "assistant", content: "" }, null, null, null));
+      // The write that follows waits for room.
+      void this.#sink.write(this.#chunk(choice, { role: "assistant", content: "" }, null, null, null));
     }
     const isCounted = this.#usage === "always" || (this.#usage === "end" && isLast);
     const given = this.#hasLogprobs && finish === null ? { content: logprobs.map(describeLogprob) } : null;

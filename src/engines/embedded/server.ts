@@ -6,6 +6,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import type { Server } from "node:http";
 import { availableParallelism } from "node:os";
+import { basename } from "node:path";
 import type { Endpoint } from "../../core/instance.ts";
 import { parseEngineArguments } from "./arguments.ts";
 import { RequestError } from "./errors.ts";
@@ -85,7 +86,8 @@ async function load(
     };
     return { service, post };
   } catch (error) {
-    const text = describe(error);
+    // Messages of the library name the file by its path, which is this machine's own matter.
+    const text = describe(error).replaceAll(launch.modelPath, basename(launch.modelPath));
     throw new LaunchError(/memory/i.test(text) ? "out_of_memory" : "engine_refused_model", text);
   }
 }
