@@ -58,7 +58,10 @@ export type ModelLoad = {
   readonly running: number;
   /** Arrival of the newest request, milliseconds since the epoch; null when none was seen. */
   readonly lastRequestAtMs: number | null;
-  /** Requests at each instance. */
+  /**
+   * Requests at each instance that has some, and at each draining one also when it has none: the explicit 0 tells
+   * control that this gateway knows of the draining and will send nothing more.
+   */
   readonly inFlight: Readonly<Record<string, number>>;
 };
 

@@ -1,0 +1,284 @@
+/**
+ * What to do next about one deployment, from everything that is known of it. Pure and level-triggered: it can start
+ * from any state of the world, and once nothing changes any more it returns no actions. Every action has a reason.
+ * Does not act, does not remember.
+ */
+import type { Deployment, Tries } from "./deployment.ts";
+import type { Failure } from "./failure.ts";
+import { failure, failureCodes } from "./failure.ts";
+import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
+import { placeInstance } from "./place.ts";
+import type { ModelLoad } from "./routing.ts";
+import { decideScale } from "./scale.ts";
+
+export type PlanLimits = {
+  /** Failed tries after which a deployment that never ran is given up. */
+  readonly loadTries: number;
+  /** How long an instance that drains may finish what it has. */
+  readonly drainMs: number;
+  /** Idle time to zero where the deployment names none. */
+  readonly inactiveShutdownMs: number;
+};
+
+export type World = {
+  readonly now: number;
+  readonly deployment: Deployment;
+  /** This deployment's instances with their last observation. */
+  readonly instances: readonly InstanceRecord[];
+  /** Summed over the gateways; `inFlight` lacks a draining instance until every gateway knows that it drains. */
+  readonly load: ModelLoad;
+  /** Gateways that are connected now. */
+  readonly gateways: number;
+  /** Work for this deployment that is under way in the background. */
+  readonly underWay: {
+    readonly resolve: boolean;
+    readonly fetch: boolean;
+    /** Instances that are being removed. */
+    readonly removing: ReadonlySet<string>;
+  };
+  readonly nodes: readonly NodeCapacity[];
+  readonly occupiedGpus: ReadonlySet<string>;
+  readonly engineRunsOn: "cpu" | "gpu" | null;
+  /** When this control began to watch; nothing is known to be idle for longer than that. */
+  readonly watchingSinceMs: number;
+  readonly limits: PlanLimits;
+};
+
+export type Action =
+  | { readonly do: "resolve"; readonly reason: string }
+  | { readonly do: "fetch"; readonly reason: string }
+  /** Ends resolving and fetching. */
+  | { readonly do: "cancel"; readonly reason: string }
+  | { readonly do: "start"; readonly placement: Placement; readonly reason: string }
+  | { readonly do: "drain"; readonly instanceId: string; readonly reason: string }
+  | { readonly do: "remove"; readonly instanceId: string; readonly reason: string }
+  /** An instance ended by itself: counts a try and removes it. */
+  | {
+      readonly do: "record-exit";
+      readonly instanceId: string;
+      readonly failure: Failure;
+      readonly reason: string;
+    }
+  /** The first instance since the last start answers. */
+  | { readonly do: "mark-run"; readonly reason: string }
+  | { readonly do: "clear-tries"; readonly reason: string }
+  | { readonly do: "fail"; readonly failure: Failure; readonly reason: string };
+
+export type Plan = {
+  readonly actions: readonly Action[];
+  /** When to look again though nothing has changed, milliseconds since the epoch; null: only on a change. */
+  readonly againAtMs: number | null;
+};
+
+/** An instance that ran this long has recovered: its earlier tries are forgotten. */
+const stableMs = 60_000;
+const maxBackoffMs = 300_000;
+
+/** After a start of control, gateways get this long to come back before their silence means that there is none. */
+const gatewayGraceMs = 5_000;
+
+/** Wait before the next try: none after the first failure, then 1 s, 2 s, 4 s … up to 5 minutes. */
+export function backoffMs(failedTries: number): number {
+  if (failedTries <= 1) return 0;
+  return Math.min(maxBackoffMs, 1000 * 2 ** (failedTries - 2));
+}
+
+export function planDeployment(world: World): Plan {
+  const { deployment } = world;
+  const exits = planExits(world);
+  const cleanUp = join(exits, planDraining(world));
+  if (deployment.desired !== "run") {
+    const why = deployment.desired === "stop" ? "the deployment was stopped" : "the deployment was deleted";
+    return join(cleanUp, planNothingRuns(world, why));
+  }
+  if (deployment.failure !== null) return join(cleanUp, planNothingRuns(world, "the deployment has failed"));
+
+  const givenUp = planGivingUp(world);
+  if (givenUp !== null) return join(cleanUp, givenUp);
+  // Exits are recorded first: the next look decides with the tries they count.
+  if (exits.actions.some((action) => action.do === "record-exit")) return cleanUp;
+
+  const retryAtMs = retryTime(deployment.tries);
+  const later: Plan = { actions: [], againAtMs: retryAtMs };
+  const mustWait = retryAtMs > world.now;
+  if (deployment.resolved === null) {
+    if (world.underWay.resolve) return cleanUp;
+    if (mustWait) return join(cleanUp, later);
+    return join(cleanUp, act({ do: "resolve", reason: "the repository is not resolved to a commit yet" }));
+  }
+  if (deployment.weightsReadyAtMs === null) {
+    if (world.underWay.fetch) return cleanUp;
+    if (mustWait) return join(cleanUp, later);
+    const commit = deployment.resolved.commit;
+    return join(cleanUp, act({ do: "fetch", reason: `the files of commit ${commit} are not checked yet` }));
+  }
+  return join(cleanUp, planInstances(world, retryAtMs));
+}
+
+/** Instances whose process is gone. One that was draining ended as it should. */
+function planExits(world: World): Plan {
+  const actions: Action[] = [];
+  for (const { id, intent, observed } of world.instances) {
+    if (observed?.state !== "exited" || world.underWay.removing.has(id)) continue;
+    if (intent === "drain") actions.push({ do: "remove", instanceId: id, reason: "it has ended" });
+    else {
+      const cause = observed.failure ?? unexplainedExit;
+      actions.push({ do: "record-exit", instanceId: id, failure: cause, reason: cause.message });
+    }
+  }
+  return { actions, againAtMs: null };
+}
+
+const unexplainedExit = failure(
+  "engine_crashed",
+  "The engine ended without saying why.",
+  "See the deployment's logs; it is started again by itself.",
+);
+
+function planNothingRuns(world: World, why: string): Plan {
+  const { resolve, fetch } = world.underWay;
+  const cancel: Plan = resolve || fetch ? act({ do: "cancel", reason: why }) : nothing;
+  const drains = living(world).map((record): Action => ({ do: "drain", instanceId: record.id, reason: why }));
+  return join(cancel, { actions: drains, againAtMs: null });
+}
+
+/** Failures that no further try can mend. */
+function planGivingUp(world: World): Plan | null {
+  const { deployment, limits } = world;
+  const place = placeInstance({ ...world, config: deployment.config });
+  if (place.kind === "never") {
+    return act({ do: "fail", failure: place.failure, reason: place.failure.message });
+  }
+  const { count, lastFailure } = deployment.tries;
+  if (lastFailure === null || deployment.hasRun) return null;
+  if (!failureCodes[lastFailure.code].retryable) {
+    return act({ do: "fail", failure: lastFailure, reason: lastFailure.message });
+  }
+  if (count < limits.loadTries) return null;
+  const tried: Failure = { ...lastFailure, next: `It was tried ${count} times. ${lastFailure.next}` };
+  return act({ do: "fail", failure: tried, reason: `it failed ${count} times without ever running` });
+}
+
+function planInstances(world: World, retryAtMs: number): Plan {
+  const { deployment, now } = world;
+  const live = living(world);
+  const running = live.filter((record) => record.observed?.state === "running");
+  const actions: Action[] = [];
+  let againAtMs: number | null = null;
+
+  if (running.length > 0 && !deployment.hasRun) {
+    actions.push({ do: "mark-run", reason: "the first instance answers" });
+  }
+  if (deployment.tries.count > 0 && running.length > 0) {
+    const stableAtMs = Math.min(...running.map((record) => (record.observed?.readyAtMs ?? now) + stableMs));
+    if (now >= stableAtMs) actions.push({ do: "clear-tries", reason: `it has run for ${stableMs / 1000} s` });
+    else againAtMs = stableAtMs;
+  }
+
+  const scale = decideScale({
+    settings: deployment.settings,
+    load: world.load,
+    live: live.length,
+    lastActivityMs: Math.max(
+      world.load.lastRequestAtMs ?? 0,
+      world.watchingSinceMs,
+      ...live.map((record) => record.observed?.readyAtMs ?? record.createdAtMs),
+    ),
+    now,
+    defaultInactiveShutdownMs: world.limits.inactiveShutdownMs,
+  });
+  againAtMs = earlier(againAtMs, scale.againAtMs);
+
+  if (live.length > scale.wanted) {
+    for (const record of leastUseful(live).slice(0, live.length - scale.wanted)) {
+      actions.push({ do: "drain", instanceId: record.id, reason: scale.reason });
+    }
+  } else if (live.length < scale.wanted) {
+    if (retryAtMs > now) againAtMs = earlier(againAtMs, retryAtMs);
+    else {
+      const starts = planStarts(world, scale.wanted - live.length, scale.reason);
+      actions.push(...starts);
+    }
+  }
+  return { actions, againAtMs };
+}
+
+function planStarts(world: World, count: number, why: string): Action[] {
+  const occupied = new Set(world.occupiedGpus);
+  const actions: Action[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const place = placeInstance({ ...world, config: world.deployment.config, occupiedGpus: occupied });
+    // "Not now" needs no timer: the instance that frees its GPUs causes the next look.
+    if (place.kind !== "placed") break;
+    for (const gpu of place.placement.gpus) occupied.add(gpu);
+    actions.push({ do: "start", placement: place.placement, reason: `${why}; placed on ${place.reason}` });
+  }
+  return actions;
+}
+
+/** Removes draining instances that are idle or out of time. */
+function planDraining(world: World): Plan {
+  const plans = world.instances
+    .filter((record) => record.intent === "drain" && record.observed?.state !== "exited")
+    .filter((record) => !world.underWay.removing.has(record.id))
+    .map((record) => planDrain(world, record));
+  return plans.reduce(join, nothing);
+}
+
+function planDrain(world: World, record: InstanceRecord): Plan {
+  const remove = (reason: string) => act({ do: "remove", instanceId: record.id, reason });
+  if (record.observed?.state !== "running") return remove("it never served");
+  const inFlight = requestsAt(world, record.id);
+  if (inFlight === 0) return remove("it has nothing left to do");
+  const endsAtMs = (record.drainSinceMs ?? world.now) + world.limits.drainMs;
+  if (world.now >= endsAtMs)
+    return remove(`the drain limit passed with ${inFlight ?? "an unknown number of"} requests`);
+  const gatewaysDueAtMs = world.gateways === 0 ? world.watchingSinceMs + gatewayGraceMs : null;
+  return { actions: [], againAtMs: earlier(endsAtMs, gatewaysDueAtMs) };
+}
+
+/** Requests at a draining instance; null while a gateway may still send or hold some that it has not reported. */
+function requestsAt(world: World, instanceId: string): number | null {
+  const reported = world.load.inFlight[instanceId];
+  if (reported !== undefined) return reported;
+  const noGateway = world.gateways === 0 && world.now >= world.watchingSinceMs + gatewayGraceMs;
+  return noGateway ? 0 : null;
+}
+
+/** Instances that serve or will. */
+function living(world: World): InstanceRecord[] {
+  return world.instances.filter(
+    (record) =>
+      record.intent === "run" &&
+      record.observed?.state !== "exited" &&
+      !world.underWay.removing.has(record.id),
+  );
+}
+
+/** Those to give up first: not ready yet, then the newest. */
+function leastUseful(live: readonly InstanceRecord[]): InstanceRecord[] {
+  const isReady = (record: InstanceRecord) => (record.observed?.state === "running" ? 1 : 0);
+  return [...live].sort((a, b) => isReady(a) - isReady(b) || b.createdAtMs - a.createdAtMs);
+}
+
+function retryTime(tries: Tries): number {
+  return tries.lastAtMs === null ? 0 : tries.lastAtMs + backoffMs(tries.count);
+}
+
+const nothing: Plan = { actions: [], againAtMs: null };
+
+function act(action: Action): Plan {
+  return { actions: [action], againAtMs: null };
+}
+
+function join(first: Plan, second: Plan): Plan {
+  return {
+    actions: [...first.actions, ...second.actions],
+    againAtMs: earlier(first.againAtMs, second.againAtMs),
+  };
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  if (a === null) return b;
+  return b === null ? a : Math.min(a, b);
+}

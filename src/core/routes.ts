@@ -1,0 +1,92 @@
+/**
+ * What a gateway needs to know, derived from the stored facts. Pure. Owns the decision which models are callable, by
+ * which state and reason; must not leak what another account may not see (the gateway filters by account).
+ */
+import type { ApiToken } from "./account.ts";
+import type { Deployment } from "./deployment.ts";
+import { failReason } from "./failure.ts";
+import type { InstanceRecord } from "./instance.ts";
+import type { RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
+
+export type RoutesInput = {
+  readonly version: number;
+  readonly atMs: number;
+  readonly tokens: readonly ApiToken[];
+  readonly deployments: readonly Deployment[];
+  readonly instances: readonly InstanceRecord[];
+  /** Last load time by deployment id, milliseconds. */
+  readonly loadTimesMs: ReadonlyMap<string, number>;
+};
+
+export function routesOf(input: RoutesInput): RoutingSnapshot {
+  const byDeployment = Map.groupBy(input.instances, (record) => record.deploymentId);
+  return {
+    version: input.version,
+    atMs: input.atMs,
+    tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account })),
+    models: input.deployments
+      .filter((deployment) => deployment.desired !== "delete")
+      .map((deployment) =>
+        routeOf(
+          deployment,
+          byDeployment.get(deployment.id) ?? [],
+          input.loadTimesMs.get(deployment.id) ?? null,
+        ),
+      ),
+  };
+}
+
+function routeOf(
+  deployment: Deployment,
+  records: readonly InstanceRecord[],
+  loadTimeMs: number | null,
+): RouteModel {
+  const instances = records.flatMap(routeInstance);
+  const { state, reason } = routeState(deployment, records, instances);
+  return {
+    deploymentId: deployment.id,
+    name: deployment.name,
+    account: deployment.account,
+    isPublic: deployment.isPublic,
+    state,
+    reason,
+    loadTimeMs,
+    createdAtMs: deployment.createdAtMs,
+    contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
+    task: deployment.resolved?.task ?? "text-generation",
+    instances,
+  };
+}
+
+/** Draining instances stay listed: the gateway must know them to report what they still have in flight. */
+function routeInstance(record: InstanceRecord): RouteInstance[] {
+  const seen = record.observed;
+  if (seen?.state !== "running") return [];
+  const { endpoint, secret, slots } = seen;
+  return [{ id: record.id, endpoint, secret, slots, isDraining: record.intent === "drain" }];
+}
+
+function routeState(
+  deployment: Deployment,
+  records: readonly InstanceRecord[],
+  instances: readonly RouteInstance[],
+): { state: RouteState; reason: string } {
+  const { name, settings } = deployment;
+  if (deployment.desired === "stop") {
+    return { state: "off", reason: `${name} is stopped. Start it with POST /deploy/${deployment.id}/start.` };
+  }
+  if (deployment.failure !== null) {
+    return { state: "off", reason: `${name} has failed: ${failReason(deployment.failure)}` };
+  }
+  if (settings.maxInstances === 0) {
+    return {
+      state: "off",
+      reason: `${name} may have no instance: its max_instances is 0. Raise it with PUT /deploy/${deployment.id}.`,
+    };
+  }
+  if (instances.some((instance) => !instance.isDraining)) return { state: "ready", reason: "" };
+  const isComing = records.some((record) => record.intent === "run" && record.observed?.state !== "exited");
+  const isAtZero = settings.minInstances === 0 && deployment.weightsReadyAtMs !== null && !isComing;
+  if (isAtZero) return { state: "asleep", reason: `${name} is at zero instances and is woken by a request.` };
+  return { state: "starting", reason: `${name} is starting.` };
+}

@@ -1,0 +1,51 @@
+/** What the gateways report, kept in memory: each gateway's last picture, summed on demand. Lost and rebuilt freely. */
+import type { InstanceRecord } from "../core/instance.ts";
+import type { LoadReport, ModelLoad } from "../core/routing.ts";
+
+export class LoadBoard {
+  readonly #reports = new Map<string, LoadReport>();
+
+  /** Replaces what this gateway said before. Returns the deployments whose load it touches. */
+  put(report: LoadReport): Set<string> {
+    const before = this.#reports.get(report.gatewayId);
+    this.#reports.set(report.gatewayId, report);
+    return new Set([...Object.keys(before?.models ?? {}), ...Object.keys(report.models)]);
+  }
+
+  /** Forgets a gateway that has gone. Returns the deployments it had work for. */
+  drop(gatewayId: string): Set<string> {
+    const before = this.#reports.get(gatewayId);
+    this.#reports.delete(gatewayId);
+    return new Set(Object.keys(before?.models ?? {}));
+  }
+
+  get gateways(): number {
+    return this.#reports.size;
+  }
+
+  /** The sum over all gateways. A draining instance is left out until every gateway has named it. */
+  of(deploymentId: string, instances: readonly InstanceRecord[]): ModelLoad {
+    let queued = 0;
+    let running = 0;
+    let lastRequestAtMs: number | null = null;
+    const inFlight: Record<string, number> = {};
+    const named = new Map<string, number>();
+    for (const report of this.#reports.values()) {
+      const load = report.models[deploymentId];
+      if (load === undefined) continue;
+      queued += load.queued;
+      running += load.running;
+      if (load.lastRequestAtMs !== null)
+        lastRequestAtMs = Math.max(lastRequestAtMs ?? 0, load.lastRequestAtMs);
+      for (const [id, count] of Object.entries(load.inFlight)) {
+        inFlight[id] = (inFlight[id] ?? 0) + count;
+        named.set(id, (named.get(id) ?? 0) + 1);
+      }
+    }
+    for (const record of instances) {
+      const isKnownToAll = named.get(record.id) === this.#reports.size && this.#reports.size > 0;
+      if (record.intent === "drain" && !isKnownToAll) delete inFlight[record.id];
+    }
+    return { queued, running, lastRequestAtMs, inFlight };
+  }
+}
