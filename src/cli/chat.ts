@@ -17,6 +17,7 @@ import { plain, plainBlock } from "./terminal.ts";
 type ChatOptions = { readonly system?: string; readonly maxTokens?: number; readonly temperature?: number };
 type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };
 
+const chatPath = "/v1/openai/chat/completions";
 const modelList = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /** Largest prompt read from standard input: the largest body an installation takes by default. */
@@ -63,9 +64,8 @@ async function runChat(
   const messages: Message[] = [...system, { role: "user", content: prompt }];
   if (cli.json) {
     const body = { ...buildRequest(model, messages, options), stream: false };
-    const call = { body, signal: cli.signal };
-    const response = await cli.client.open("POST", "/v1/openai/chat/completions", call);
-    cli.printJson(await response.json());
+    const call = { body, signal: cli.signal, isPatient: true };
+    cli.printJson(await cli.client.call("POST", chatPath, z.looseObject({}), call));
     return;
   }
   await answer(cli, model, messages, options, cli.signal);
@@ -120,8 +120,8 @@ async function answer(
   let finishReason: string | null = null;
   try {
     const body = buildRequest(model, messages, options);
-    const response = await cli.client.open("POST", "/v1/openai/chat/completions", { body, signal });
-    for await (const piece of readChatStream(response.body ?? new Blob().stream())) {
+    const answered = await cli.client.stream("POST", chatPath, { body, signal });
+    for await (const piece of readChatStream(answered)) {
       if (!firstPiece.signal.aborted && piece.text !== "") {
         firstPiece.abort();
         await waiting;

@@ -9,7 +9,7 @@ import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from ".
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
-import { CliError, exitCodes } from "./exit.ts";
+import { CliError, exitCodes, Interrupted } from "./exit.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
 import { addRm } from "./rm.ts";
@@ -36,9 +36,6 @@ Environment:
 Exit codes:
   0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached   4 no such deployment, model or token
   5 token missing, wrong or without the right   130 ended by Ctrl-C`;
-
-/** Thrown into what is under way when the person presses Ctrl-C, or when nobody reads the output any more. */
-class Interrupted extends Error {}
 
 /**
  * The command line of Berth.

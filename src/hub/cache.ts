@@ -16,6 +16,7 @@ import {
   stat,
   statfs,
   symlink,
+  writeFile,
 } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { repoFolder } from "./names.ts";
@@ -90,20 +91,23 @@ export function createCache(root: string) {
       await syncFolder(dirname(place));
     },
 
-    /** Remembers which commit a branch or tag stands for, as Python's tools look it up when they are offline. */
+    /**
+     * Remembers which commit a branch or tag stands for, as Python's tools look it up when they are offline. Where an
+     * older name is in the way (`a` of `a/b`), it stays: Berth itself never reads this.
+     */
     async putRef(repo: string, revision: string, commit: string): Promise<void> {
       const path = join(folderOf(repo), "refs", revision);
       if ((await readFile(path, "utf8").catch(() => null)) === commit) return;
-      await mkdir(dirname(path), { recursive: true });
       const fresh = freshPath(repo);
-      const file = await open(fresh, "w", 0o644);
       try {
-        await file.writeFile(commit);
-        await file.sync();
-      } finally {
-        await file.close();
+        await mkdir(dirname(path), { recursive: true });
+        await writeFile(fresh, commit, { flush: true });
+        await rename(fresh, path);
+      } catch (error) {
+        await rm(fresh, { force: true });
+        const code = (error as NodeJS.ErrnoException).code ?? "";
+        if (!["EEXIST", "EISDIR", "ENOTDIR", "ENOTEMPTY"].includes(code)) throw error;
       }
-      await rename(fresh, path);
     },
 
     async prepare(): Promise<void> {

@@ -205,6 +205,11 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
         }
       }
       await answer.discard();
+      const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
+      if (answer.status === 416 && end !== undefined) {
+        // More is on disk than the server has: its length decides what that means.
+        return { offset: 0, bytesTotal: Number(end), body: nothing() };
+      }
       throw refusal(answer, subject, file.path);
     };
   }
@@ -231,8 +236,6 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
     if (/invalid credentials/i.test(text) || (status === 401 && token !== null))
       return tokenRefused(repo, host);
     if (status === 401 || status === 403 || status === 404) return repoNotFound(repo, host, token !== null);
-    // Ranges beyond the end and the like: what is on disk does not fit what is served.
-    if (path !== null && status === 416) return new Hiccup("answered 416");
     return unreachable(host, `answered ${status}`, 1);
   }
 
@@ -241,6 +244,10 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
 
 function filePath(repo: string, commit: string, path: string): string {
   return `/${repo}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // No bytes.
 }
 
 function lengthOf(answer: Answer): number | null {

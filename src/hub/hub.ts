@@ -72,8 +72,8 @@ const progressEveryMs = 250;
 
 /** Where the files of one commit come from. */
 type Source = { readonly host: string; readonly open: OpenFile };
-/** A file that is still to be brought, and the name of its blob. */
-type Missing = { readonly file: RepoFile; readonly blob: string };
+/** Content that is still to be brought: the name of its blob, a file to ask for, and every path it belongs to. */
+type Missing = { readonly blob: string; readonly file: RepoFile; readonly paths: string[] };
 type BlobEvent = { readonly bytesHere: number; readonly received: number };
 
 export function createHub(options: HubOptions): Hub {
@@ -114,7 +114,7 @@ export function createHub(options: HubOptions): Hub {
       return await findMissing(repo, files);
     });
     const progress = createProgress(files);
-    const absent = new Set(missing.map(({ file }) => file.path));
+    const absent = new Set(missing.flatMap(({ paths }) => paths));
     for (const file of files) if (!absent.has(file.path)) progress.moved(file.path, file.bytes, 0);
     const endReports = reportProgress(progress, options.clock, onProgress);
     try {
@@ -136,7 +136,7 @@ export function createHub(options: HubOptions): Hub {
   /** Brings one blob, together with whoever else wants it with the same token. */
   async function bring(
     repo: string,
-    { file, blob }: Missing,
+    { file, blob, paths }: Missing,
     source: Source,
     token: string | null,
     progress: Progress,
@@ -144,7 +144,9 @@ export function createHub(options: HubOptions): Hub {
   ): Promise<void> {
     // Callers with different tokens do not share a refusal: the second one waits for the blob's lock instead.
     const key = `${cache.blobPath(repo, blob)} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
-    const listener = (event: BlobEvent) => progress.moved(file.path, event.bytesHere, event.received);
+    const listener = ({ bytesHere, received }: BlobEvent) => {
+      for (const path of paths) progress.moved(path, bytesHere, path === file.path ? received : 0);
+    };
     progress.started(file.path);
     try {
       await flights.join(key, listener, signal, (emit, stop) =>
@@ -152,6 +154,7 @@ export function createHub(options: HubOptions): Hub {
           {
             ...source,
             ...{ repo, file, blob, cache, disk, rule },
+            minFreeBytes: limits.minFreeBytes,
             onBytes: (bytesHere, received) => emit({ bytesHere, received }),
           },
           stop,
@@ -179,7 +182,11 @@ export function createHub(options: HubOptions): Hub {
     const missing = new Map<string, Missing>();
     for (const file of files) {
       const blob = requireBlob(file);
-      if (!(await cache.hasBlob(repo, blob, file.bytes))) missing.set(blob, { file, blob });
+      const known = missing.get(blob);
+      if (known !== undefined) known.paths.push(file.path);
+      else if (!(await cache.hasBlob(repo, blob, file.bytes))) {
+        missing.set(blob, { blob, file, paths: [file.path] });
+      }
     }
     return [...missing.values()];
   }
@@ -197,7 +204,7 @@ export function createHub(options: HubOptions): Hub {
     try {
       return await action();
     } catch (error) {
-      throw storageError(error, repo, null);
+      throw storageError(error, `Repository "${repo}"`, null);
     }
   }
 
