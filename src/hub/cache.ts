@@ -34,6 +34,7 @@ export const realDisk: Disk = {
   },
 };
 
+/** `repo` is `owner/name`, `blob` a name from `blobName`: whoever calls has checked them. */
 export class Cache {
   /** Created when something is first written. */
   readonly root: string;

@@ -36,9 +36,12 @@ export type Answer = {
   header(name: string): string | null;
   /** True when another place than the one first asked answered. */
   readonly redirected: boolean;
-  /** The bytes; fails with a Hiccup when the connection does. Must be read to the end or discarded. */
+  /** The bytes; fails with a Hiccup when the connection does. Must be read, discarded or closed. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** Reads a short rest so that the connection can be used again. */
   discard(): Promise<void>;
+  /** Breaks the connection off. */
+  close(): void;
 };
 
 const maxRedirects = 5;
@@ -75,13 +78,8 @@ export class HubClient {
       // Once an answer led elsewhere, the token stays at home even if the way leads back.
       trusted &&= atEndpoint;
       if (!atEndpoint) this.#refuseUnsafe(url);
-      const response = await this.#dispatch(
-        url,
-        question,
-        trusted,
-        atEndpoint ? this.#trusting : this.#guarded,
-        signal,
-      );
+      const pool = atEndpoint ? this.#trusting : this.#guarded;
+      const response = await this.#dispatch(url, question, trusted, pool, signal);
       const next = redirectOf(response, url);
       if (next === null || (next.origin !== this.endpoint.origin && !question.leaveEndpoint)) {
         return answerOf(response, hop > 0, signal);
@@ -141,6 +139,8 @@ function answerOf(response: Dispatcher.ResponseData, redirected: boolean, signal
     },
     body: readBody(response.body, signal),
     discard: () => discardBody(response.body, signal),
+    // A body that ends before its time says so with an error, which is what was wanted here.
+    close: () => void response.body.on("error", () => undefined).destroy(),
   };
 }
 

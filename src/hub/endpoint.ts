@@ -50,7 +50,7 @@ type Subject = {
   readonly token: string | null;
 };
 
-/** Throws HubError for what is final; aborting throws the signal's reason. */
+/** One server. Every method throws HubError for what is final; aborting throws the signal's reason. */
 export class Endpoint {
   /** Host and port, for sentences. */
   readonly host: string;
@@ -63,9 +63,7 @@ export class Endpoint {
     this.#rule = rule;
   }
 
-  /**
-   * Resolves a revision (null: the default branch) to a commit and lists its files.
-   */
+  /** Resolves a revision (null: the default branch) to a commit and lists its files. */
   async list(
     repo: string,
     revision: string | null,
@@ -205,19 +203,20 @@ export class Endpoint {
         },
         signal,
       );
-      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body: answer.body };
+      const { body, close } = answer;
+      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
       if (answer.status === 206) {
         const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
         if (range !== null) {
           const total = range[2] === "*" ? null : Number(range[2]);
-          return { offset: Number(range[1]), bytesTotal: total, body: answer.body };
+          return { offset: Number(range[1]), bytesTotal: total, body, close };
         }
       }
       await answer.discard();
       const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
       if (answer.status === 416 && end !== undefined) {
         // More is on disk than the server has: its length decides what that means.
-        return { offset: 0, bytesTotal: Number(end), body: nothing() };
+        return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
       }
       throw this.#refusal(answer, subject, file.path);
     };

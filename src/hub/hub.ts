@@ -238,7 +238,7 @@ class CachingHub implements Hub {
     try {
       return await action();
     } catch (error) {
-      throw storageError(error, `Repository "${repo}"`, null);
+      throw storageError(error, `repository "${repo}"`, null);
     }
   }
 }
