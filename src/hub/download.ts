@@ -80,14 +80,15 @@ async function receive(job: Download, signal: AbortSignal): Promise<string | nul
   try {
     const part = await readBack(job, handle, signal);
     job.onBytes(part.bytes, 0);
+    let furthest = part.bytes;
     for (let failed = 0; part.bytes < job.file.bytes; ) {
-      const before = part.bytes;
       try {
         const wrong = await receiveOnce(job, part, signal);
         if (wrong !== null) return wrong;
       } catch (error) {
         if (!(error instanceof Hiccup)) throw error;
-        failed = part.bytes - before >= worthwhileBytes ? 1 : failed + 1;
+        failed = part.bytes - furthest >= worthwhileBytes ? 1 : failed + 1;
+        furthest = Math.max(furthest, part.bytes);
         if (failed >= job.rule.attempts) throw unreachable(job.host, error.message, failed);
         await job.rule.clock.sleep(backoffMs(job.rule, failed, error), signal);
       }
@@ -105,12 +106,12 @@ async function receiveOnce(job: Download, part: Part, signal: AbortSignal): Prom
   const { file } = job;
   const opened = await job.open(file, part.bytes, signal);
   if (opened.bytesTotal !== null && opened.bytesTotal !== file.bytes) {
-    await closeUnread(opened.body);
+    opened.close();
     return `it is ${opened.bytesTotal} bytes long instead of ${file.bytes}`;
   }
   if (opened.offset !== part.bytes) {
     if (opened.offset !== 0) {
-      await closeUnread(opened.body);
+      opened.close();
       throw new Hiccup("answered with another range than was asked for");
     }
     await restart(job, part);
@@ -178,10 +179,6 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number)
   }
 }
 
-async function closeUnread(body: AsyncIterable<Uint8Array>): Promise<void> {
-  await body[Symbol.asyncIterator]().return?.();
-}
-
 /** Other downloads and programs write too: stops before they and this one have filled the disk under the database. */
 async function requireRoom(job: Download): Promise<void> {
   const free = await job.disk.freeBytes(job.cache.root);
@@ -200,5 +197,5 @@ async function onDisk<T>(job: Download, action: () => Promise<T>): Promise<T> {
 }
 
 function describe(job: Download): string {
-  return `File ${job.file.path} (${formatBytes(job.file.bytes)}) of "${job.repo}"`;
+  return `file ${job.file.path} (${formatBytes(job.file.bytes)}) of "${job.repo}"`;
 }

@@ -101,12 +101,13 @@ export function unreachable(host: string, hiccup: string, attempts: number): Hub
   );
 }
 
+/** @param why completes "which …" */
 export function addressRefused(host: string, why: string): HubError {
   return new HubError(
     failure(
       "hub_refused",
       `A download was redirected to ${host}, which ${why}.`,
-      "If that server is yours, an administrator can allow private addresses with BERTH_HUB_PRIVATE=on.",
+      "Check HF_ENDPOINT; if that server is yours and has TLS where HF_ENDPOINT has it, BERTH_HUB_PRIVATE=on allows private addresses.",
     ),
   );
 }
@@ -162,7 +163,7 @@ export function storageError(error: unknown, what: string, free: number | null):
   return new HubError(
     failure(
       "storage_failed",
-      `${what} could not be stored: ${storageReasons[code] ?? `the disk answered ${code}`}.`,
+      `Storing ${what} failed: ${storageReasons[code] ?? `the disk answered ${code}`}.`,
       "Make the hub folder in BERTH_HOME readable and writable for the user Berth runs as, then start the deployment again.",
     ),
   );
