@@ -69,6 +69,9 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     run(deploymentId, kind === "resolve" ? "Resolving the repository" : "Fetching the weights", async () => {
       try {
         await work(job.abort.signal);
+      } catch (error) {
+        // Cancelled: the deployment no longer wants the result, whatever became of it.
+        if (!job.abort.signal.aborted) throw error;
       } finally {
         if (jobs.get(deploymentId) === job) jobs.delete(deploymentId);
         progress.delete(deploymentId);
