@@ -48,18 +48,26 @@ export async function freePort(): Promise<number> {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", () => {
       const address = server.address();
-      server.close(() => (address !== null && typeof address === "object" ? resolve(address.port) : reject(new Error("no port"))));
+      server.close(() =>
+        address !== null && typeof address === "object"
+          ? resolve(address.port)
+          : reject(new Error("no port")),
+      );
     });
   });
 }
 
 /** Everything of the environment a Berth under test must not inherit is left out. */
 function cleanEnvironment(extra: Record<string, string>): Record<string, string> {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(BERTH_|HF_|DATABASE_URL|HUGGING)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(BERTH_|HF_|DATABASE_URL|HUGGING)/.test(name),
+  );
   return { ...(Object.fromEntries(kept) as Record<string, string>), ...extra };
 }
 
-export async function startBerth(options: { env?: Record<string, string>; home?: string } = {}): Promise<Berth> {
+export async function startBerth(
+  options: { env?: Record<string, string>; home?: string } = {},
+): Promise<Berth> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "berth-test-"));
   const port = options.env?.BERTH_PORT ?? String(await freePort());
   const env = cleanEnvironment({
