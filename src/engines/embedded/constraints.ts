@@ -33,15 +33,14 @@ export function readConstraint(body: Body): Constraint {
     throw unsupported("response_format", "cannot be combined with tools that may be called.");
   }
   const shown = body.tools as readonly unknown[];
-  if (choice === "auto") {
-    if (tools.some((tool) => tool.isStrict)) {
-      throw unsupported("tools", "can be strict only when tool_choice is required or names a function.");
-    }
-    return { tools: shown, grammar: null, mostCalls };
-  }
+  if (choice === "auto") return { tools: shown, grammar: callsGrammar(tools, "auto"), mostCalls };
   const callable = choice === "required" ? tools : [namedTool(tools, choice)];
   const isOne = choice !== "required" || mostCalls === 1;
-  return { tools: shown, grammar: callsGrammar(callable, isOne), mostCalls: isOne ? 1 : null };
+  return {
+    tools: shown,
+    grammar: callsGrammar(callable, isOne ? "one" : "several"),
+    mostCalls: isOne ? 1 : null,
+  };
 }
 
 /** A grammar, or null for free text. */
@@ -96,8 +95,11 @@ function namedTool(tools: readonly Tool[], choice: unknown): Tool {
   throw invalid("tool_choice", "must be none, auto, required or name one of the tools.");
 }
 
-/** One or more calls in Hermes style. Arguments follow the tool's schema; where that cannot be enforced they are any object. */
-function callsGrammar(tools: readonly Tool[], isOne: boolean): string {
+/**
+ * Calls in Hermes style: exactly one, several, or ("auto") as many as the model likes with free text around them. Only the
+ * given tools can be called, and arguments follow their schemas; where a schema cannot be enforced, they are any object.
+ */
+function callsGrammar(tools: readonly Tool[], amount: "one" | "several" | "auto"): string {
   let rules = new Map<string, string>();
   const calls = tools.map((tool) => {
     const extended = new Map(rules);
@@ -109,11 +111,31 @@ function callsGrammar(tools: readonly Tool[], isOne: boolean): string {
       if (!(error instanceof SchemaError)) throw error;
       if (tool.isStrict) throw new RequestError("unsupported_parameter", error.message, "tools");
     }
-    const start = literal(`<tool_call>\n{"name": ${JSON.stringify(tool.name)}, "arguments": `);
+    const start = literal(`${callStart.slice(-1)}\n{"name": ${JSON.stringify(tool.name)}, "arguments": `);
     return `${start} ${argument} ${literal("}\n</tool_call>")}`;
   });
   rules.set("call", calls.join(" | "));
-  return grammarText(isOne ? "call" : 'call ("\\n" call){0,15}', rules);
+  const whole = `${literal(callStart.slice(0, -1))} call`;
+  if (amount === "one") return grammarText(whole, rules);
+  if (amount === "several") return grammarText(`${whole} ("\\n" ${whole}){0,15}`, rules);
+  for (const [name, body] of freeTextRules()) rules.set(name, body);
+  return grammarText("text-0", rules);
+}
+
+const callStart = "<tool_call>";
+
+/**
+ * Text in which every `<tool_call>` is followed by a call: one rule for each beginning of it, `text-n` being what may
+ * come after n of its characters. The last character belongs to the rule `call`.
+ */
+function freeTextRules(): [string, string][] {
+  return Array.from({ length: callStart.length }, (_, met) => {
+    const next = callStart[met] ?? "";
+    const following = met === callStart.length - 1 ? "call text-0" : `${literal(next)} text-${met + 1}`;
+    // "<" begins anew wherever it stands; it occurs only at the beginning.
+    const anew = met === 0 ? [] : [`"<" text-1`];
+    return [`text-${met}`, ["", `[^<${met === 0 ? "" : next}] text-0`, ...anew, following].join(" | ")];
+  });
 }
 
 function printable(value: unknown): string {
