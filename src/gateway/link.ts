@@ -51,15 +51,20 @@ export function createLink(options: LinkOptions): Link {
     let retryMs = firstRetryMs;
     let isAway = false;
     while (!stopping.signal.aborted) {
+      let isFirst = true;
       try {
         await readRoutes(options, stopping.signal, (line) => {
           heardAtMs = clock.now();
           if (line === "") return;
-          options.onSnapshot(routingSnapshot.parse(JSON.parse(line)));
+          const snapshot = routingSnapshot.parse(JSON.parse(line));
+          options.onSnapshot(snapshot);
+          log("debug", "new routes", { version: snapshot.version, models: snapshot.models.length });
           if (isAway) log("info", "control is back", {});
+          // A control that has just come, or come back, knows nothing of this gateway's load.
+          if (isFirst) reporter.changed(true);
+          isFirst = false;
           isAway = false;
           retryMs = firstRetryMs;
-          reporter.changed(true);
         });
       } catch (error) {
         if (stopping.signal.aborted) return;

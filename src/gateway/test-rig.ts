@@ -109,11 +109,10 @@ export async function startRig(
       return { engine, instance: { id, endpoint: { kind: "unix", path }, secret, slots, isDraining: false } };
     },
     async publish(...models) {
-      control.publish(models);
-      // The gateway answers each snapshot with a report of its load.
-      const before = control.loads.length;
+      const version = control.publish(models);
       await vi.waitFor(() => {
-        if (control.loads.length === before) throw new Error("no report yet");
+        if (!logs.some((line) => line.includes(`"version":${version},`)))
+          throw new Error("no new routes yet");
       }, 10_000);
     },
     ask: (path, init = {}) =>
@@ -156,7 +155,8 @@ export type FakeControl = {
   readonly loads: LoadReport[];
   /** What the public API answers. */
   api: RequestListener;
-  publish(models: readonly RouteModel[]): void;
+  /** Answers the version of the new snapshot. */
+  publish(models: readonly RouteModel[]): number;
   listen(): Promise<void>;
   kill(): Promise<void>;
 };
@@ -187,6 +187,7 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
       models = next;
       version += 1;
       for (const follower of followers) follower.write(line());
+      return version;
     },
     async listen() {
       const link = createServer((request, response) => {
