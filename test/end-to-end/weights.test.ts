@@ -82,7 +82,7 @@ describe("what fails, with the reason, still listed and deletable, nothing left 
     expect(failed.status).toBe("failed");
     expect(failed.fail_reason).toMatch(reason);
     expect(failed.fail_reason).not.toMatch(/hf_alice|hf_bob|\/storage\/|undefined|Error:/);
-    expect((await berth.call("GET", "/deploy/list")).body.map((one: any) => one.deploy_id)).toContain(id);
+    expect(await berth.listIds()).toContain(id);
     const refused = await berth.call("POST", "/v1/chat/completions", {
       model: `deploy_id:${id}`,
       messages: [{ role: "user", content: "Hi" }],
