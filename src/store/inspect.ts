@@ -24,6 +24,9 @@ export const sqliteCode = {
 /** How long SQLite waits for another process's lock, in milliseconds. */
 export const busyTimeoutMs = 5000;
 
+/** https://www.sqlite.org/fileformat.html, "Pages". SQLite itself takes some shorter files for empty databases. */
+const smallestPageBytes = 512;
+
 /** Looks again this often when another process opened or closed the file meanwhile. */
 const maxLooks = 5;
 
@@ -39,6 +42,7 @@ export function inspectStateFile(file: string, knownVersion: number): "absent" |
     if (!stat.isFile())
       throw new StoreError(`${file} is not a file. Move it away, or set another BERTH_HOME.`);
     if (stat.size === 0) return "new";
+    if (stat.size < smallestPageBytes) throw damaged(file, "it is cut short");
     const hasLog = existsSync(`${file}-wal`);
     try {
       return readState(file, hasLog, knownVersion);
@@ -59,7 +63,13 @@ function readState(file: string, hasLog: boolean, knownVersion: number): "new" |
   const db = new DatabaseSync(url, { readOnly: true, timeout: busyTimeoutMs });
   try {
     const [finding] = db.prepare("pragma quick_check(1)").all();
-    if (finding?.quick_check !== "ok") throw damaged(file, String(finding?.quick_check));
+    if (finding?.quick_check !== "ok")
+      throw damaged(file, String(finding?.quick_check).replaceAll(/\s+/g, " "));
+    // SQLite reads what a cut has taken from the last page as zeros. With a log, the log may still hold that page.
+    const size = db
+      .prepare("select page_count * page_size as bytes from pragma_page_count, pragma_page_size")
+      .get();
+    if (!hasLog && Number(size?.bytes) > statSync(file).size) throw damaged(file, "it is cut short");
     const tables = db.prepare("select name from sqlite_master where type = 'table'").all();
     if (tables.length === 0) return "new";
     if (!tables.some((table) => table.name === "berth_schema")) {

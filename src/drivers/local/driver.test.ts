@@ -252,6 +252,9 @@ describe("taking over", () => {
     await first.start(standInSpec("ready"));
     await first.start(standInSpec("loading", ["slow"]));
     const before = await reach(first, "ready", "running");
+    await until("an answer of the loading one", async () =>
+      (await first.observe()).some(({ loadProgress }) => loadProgress === 0.5),
+    );
     const pids = [pidOf("ready"), pidOf("loading")];
     await first.close();
 
@@ -347,6 +350,7 @@ describe("taking over", () => {
       else await once(control.stdout, "data");
       control.kill("SIGKILL");
       await once(control, "exit");
+      await rm(join(home, "instances", `id-${stopAt}`, "record.json.next"), { force: true });
     }
     const driver = openDriver();
     expect((await driver.observe()).map(({ id }) => id).sort()).toEqual(["id-spawn", "id-started"]);
