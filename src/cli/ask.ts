@@ -11,9 +11,10 @@ import { Interrupted } from "./exit.ts";
  */
 export async function askPerson(cli: Cli, question: string, isHidden = false): Promise<string | null> {
   const { stdin, stderr } = cli.deps;
-  if (isHidden) stderr.write(question);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: stdin, output: isHidden ? nowhere : stderr, terminal: true });
+  // Only now: until readline has taken the terminal over, what is typed is shown by the terminal itself.
+  if (isHidden) stderr.write(question);
   const ending = new AbortController();
   const ended = new Error("The input has ended.");
   // A terminal that is read line by line reports Ctrl-C here and not as a signal of the process.
@@ -23,7 +24,7 @@ export async function askPerson(cli: Cli, question: string, isHidden = false): P
   try {
     return await lines.question(isHidden ? "" : question, { signal });
   } catch (error) {
-    stderr.write("\n");
+    if (!isHidden) stderr.write("\n");
     if (!signal.aborted) throw error;
     if (signal.reason === ended) return null;
     throw signal.reason;

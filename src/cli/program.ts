@@ -91,8 +91,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
       outputError: (text, write) => {
         if (!wantsJson) write(text.replace(/^error:/, "berth:"));
       },
-      getOutHelpWidth: () => deps.stdout.columns ?? 100,
-      getErrHelpWidth: () => deps.stderr.columns ?? 100,
+      getOutHelpWidth: () => deps.stdout.columns || 100,
+      getErrHelpWidth: () => deps.stderr.columns || 100,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
