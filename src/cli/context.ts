@@ -2,9 +2,11 @@
  * What every command is given: the streams, the API client, the colours and the ways to print. Built once a run by
  * `program.ts` from what `main.ts` passes in, so that tests own all of it. Must not know any command.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { type Client, createClient, readUrl } from "./client.ts";
-import { type Env, findApiToken, isLoopback } from "./credentials.ts";
+import { berthHome, type Env, findApiToken, isLoopback } from "./credentials.ts";
 import { type Palette, paletteFor, plain, printableJson } from "./terminal.ts";
 
 export type InputStream = Readable & { readonly isTTY?: boolean };
@@ -97,9 +99,20 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
   };
 }
 
-/** Where `berth serve` listens with the same environment. */
+/** Where this user's own Berth is: as the environment says, else where the last `berth serve` wrote that it is. */
 function ownUrl(env: Env): string {
-  const host = env.BERTH_HOST || "127.0.0.1";
-  const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
-  return `${env.BERTH_TLS_CERT ? "https" : "http"}://${name}:${env.BERTH_PORT || "8080"}`;
+  const { BERTH_HOST: host = "", BERTH_PORT: port = "", BERTH_TLS_CERT: certificate = "" } = env;
+  if (host === "" && port === "" && certificate === "") return readAddress(env) ?? "http://127.0.0.1:8080";
+  const isAny = host === "" || host === "0.0.0.0" || host === "::";
+  const name = isAny ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  return `${certificate === "" ? "http" : "https"}://${name}:${port || "8080"}`;
+}
+
+function readAddress(env: Env): string | null {
+  try {
+    return readFileSync(join(berthHome(env), "address"), "utf8").trim() || null;
+  } catch {
+    // None yet, or not for this user to read: the default is as good a guess as any.
+    return null;
+  }
 }

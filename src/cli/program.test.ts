@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createCli } from "./program.ts";
@@ -160,6 +163,22 @@ test("the address follows what `berth serve` is told by the same environment", a
   expect(tls.stderr).toContain("https://127.0.0.1:1");
   const six = await runCli(["ls"], { env: { BERTH_HOST: "::1", BERTH_PORT: "1" } });
   expect(six.stderr).toContain("http://[::1]:1");
+});
+
+test("the address that `berth serve` left is used where the environment names none", async () => {
+  const home = await mkdtemp(join(tmpdir(), "berth-cli-"));
+  try {
+    await writeFile(join(home, "address"), `${berth.url}\n`);
+    await writeFile(join(home, "token"), "of-this-machine");
+    expect((await runCli(["ls"], { env: { BERTH_HOME: home } })).code).toBe(0);
+    expect(berth.received[0]?.headers.authorization).toBe("Bearer of-this-machine");
+    await berth.close();
+    const down = await runCli(["down"], { env: { BERTH_HOME: home } });
+    expect([down.code, down.ended.length]).toEqual([0, 1]);
+  } finally {
+    await rm(home, { recursive: true });
+  }
+  berth = await startStandIn();
 });
 
 test("a reader that has seen enough is no failure", async () => {

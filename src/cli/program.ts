@@ -29,7 +29,7 @@ Examples:
   berth ls                                     see what runs
 
 Environment:
-  BERTH_URL         address of the Berth; default http://127.0.0.1:$BERTH_PORT, port 8080
+  BERTH_URL         address of the Berth; default: the one on this machine, as BERTH_PORT or $BERTH_HOME/address say
   BERTH_API_TOKEN   token for it; default: the file "token" in $BERTH_HOME (~/.berth), for a Berth on this machine
   NO_COLOR          no colours
 
