@@ -102,7 +102,9 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
 /** Where this user's own Berth is: as the environment says, else where the last `berth serve` wrote that it is. */
 function ownUrl(env: Env): string {
   const { BERTH_HOST: host = "", BERTH_PORT: port = "", BERTH_TLS_CERT: certificate = "" } = env;
-  if (host === "" && port === "" && certificate === "") return readAddress(env) ?? "http://127.0.0.1:8080";
+  const isNotTold = host === "" && port === "" && certificate === "";
+  // Port 0 means a free one, which only the Berth itself knows.
+  if (isNotTold || port === "0") return readAddress(env) ?? "http://127.0.0.1:8080";
   const isAny = host === "" || host === "0.0.0.0" || host === "::";
   const name = isAny ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
   return `${certificate === "" ? "http" : "https"}://${name}:${port || "8080"}`;

@@ -54,6 +54,7 @@ test("a deployment is followed until it runs, with what to copy at the end", asy
   ]);
   expect(stdout).toBe(
     [
+      "",
       'berth chat ann/qwen "Hello"',
       "",
       `curl ${berth.url}/v1/openai/chat/completions \\`,
@@ -243,7 +244,7 @@ test("a line to copy runs nothing but what it shows, whatever the server calls i
   berth.answer(statusPath, () => ({ json: hostile }));
   berth.answer(`GET /deploy/${id}/events`, () => ({ json: { events: [], progress: null } }));
   const { stdout } = await runCli(["deploy", "own/m"], { env: env() });
-  expect(stdout.split("\n")[0]).toBe(`berth chat ${String.raw`'ann/x'\''; touch pwned; '\'''`} "Hello"`);
+  expect(stdout.split("\n")[1]).toBe(`berth chat ${String.raw`'ann/x'\''; touch pwned; '\'''`} "Hello"`);
 });
 
 test("the token file that `hf auth login` leaves is used", async () => {

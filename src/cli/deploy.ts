@@ -172,5 +172,5 @@ async function describeUse(cli: Cli, deployment: DeploymentOut): Promise<string>
     `  -d ${shellWord(JSON.stringify({ model: name, ...input }))}`,
   ];
   const chat = isEmbedder ? "" : `${cli.command} chat ${shellWord(name)} "Hello"\n\n`;
-  return `${chat}${lines.join("\n")}\n`;
+  return `\n${chat}${lines.join("\n")}\n`;
 }

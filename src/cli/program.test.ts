@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { CliDeps } from "./context.ts";
 import { createCli } from "./program.ts";
 import { runCli, type StandIn, sampleDeployment, startStandIn } from "./stand-in.ts";
 
@@ -185,41 +186,46 @@ test("a reader that has seen enough is no failure", async () => {
   const broken = Object.assign(new Error("broken pipe"), { code: "EPIPE" });
   const stdout = new Writable({ write: (_chunk, _encoding, done) => done(broken) });
   const stderr = new PassThrough();
+  const cli = createCli({ ...idleDeps(), stdout, stderr });
+  expect(await cli.run(["ls"])).toBe(0);
+  expect(stderr.read()).toBeNull();
+});
+
+/** Dependencies that do nothing, for runs that need one of them to be odd. */
+function idleDeps(): CliDeps {
   const idle = () => Promise.resolve(0);
-  const cli = createCli({
+  return {
     env: env(),
     stdin: new PassThrough(),
-    stdout,
-    stderr,
+    stdout: new PassThrough(),
+    stderr: new PassThrough(),
     fetch,
     clock: { now: () => 0, sleep: () => Promise.resolve() },
     onInterrupt: () => () => undefined,
     serve: idle,
     down: idle,
     version: "0",
-  });
-  expect(await cli.run(["ls"])).toBe(0);
-  expect(stderr.read()).toBeNull();
-});
+  };
+}
 
 test("a defect is one sentence, never a stack trace", async () => {
-  const broken = () => Promise.reject(new RangeError("broken"));
-  const stdout = new PassThrough();
   const stderr = new PassThrough();
-  const cli = createCli({
-    env: {},
-    stdin: new PassThrough(),
-    stdout,
-    stderr,
-    fetch,
-    clock: { now: () => 0, sleep: broken },
-    onInterrupt: () => () => undefined,
-    serve: broken,
-    down: broken,
-    version: "0",
-  });
-  expect(await cli.run(["serve"])).toBe(1);
+  const now = () => {
+    throw new RangeError("broken");
+  };
+  const cli = createCli({ ...idleDeps(), stderr, clock: { now, sleep: () => Promise.resolve() } });
+  expect(await cli.run(["ls"])).toBe(1);
   const said = String(stderr.read());
   expect(said).toContain("defect in Berth's command line: broken.");
   expect(said.split("\n")).toHaveLength(2);
+});
+
+test("what serve and down throw or return is passed on, with nothing added", async () => {
+  const stderr = new PassThrough();
+  const refusal = new Error("Berth already runs.");
+  const refusing = createCli({ ...idleDeps(), stderr, serve: () => Promise.reject(refusal) });
+  await expect(refusing.run(["serve"])).rejects.toBe(refusal);
+  const failing = createCli({ ...idleDeps(), stderr, serve: () => Promise.resolve(78) });
+  expect(await failing.run(["serve"])).toBe(78);
+  expect(stderr.read()).toBeNull();
 });

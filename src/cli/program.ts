@@ -9,7 +9,7 @@ import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from ".
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
-import { CliError, exitCodes, Interrupted } from "./exit.ts";
+import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
 import { addRm } from "./rm.ts";
@@ -39,8 +39,8 @@ Exit codes:
 
 /**
  * The command line of Berth.
- * @returns `run`, which takes the arguments after the program's name and resolves to the exit code; it never throws
- *   for an expected outcome, and never ends the process
+ * @returns `run`, which takes the arguments after the program's name and resolves to the exit code. It never ends the
+ *   process, and throws only what `deps.serve` and `deps.down` throw
  */
 export function createCli(deps: CliDeps): { run(argv: readonly string[]): Promise<number> } {
   return {
@@ -58,6 +58,7 @@ export function createCli(deps: CliDeps): { run(argv: readonly string[]): Promis
         ending.signal.throwIfAborted();
         return exitCodes.ok;
       } catch (error) {
+        if (error instanceof LocalError) throw error.cause;
         return reportEnd(deps, error, wantsJson);
       } finally {
         stopListening();
