@@ -51,7 +51,7 @@ export async function serveInference(deps: InferenceDeps, visit: Visit, enginePa
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     record.error = error.code;
-    reply.fail(error);
+    if (!response.destroyed) reply.fail(error);
   }
 }
 
@@ -99,6 +99,7 @@ async function tryOnce(
       case "failed": {
         const isRefused = outcome.failure.kind === "refused";
         if (isRefused) lease.pause(refusedPauseMs);
+        if (outcome.failure.kind === "stalled") reply.cut();
         return { error: explain(model, outcome.failure), isRetryable: isRefused };
       }
     }

@@ -13,6 +13,8 @@ export type LinkOptions = {
   readonly linkSocket: string;
   /** Age from which the last snapshot does not count any more, milliseconds; it ages while control is away. */
   readonly snapshotMaxAgeMs: number;
+  /** Time without a byte after which the connection counts as dead, milliseconds. */
+  readonly silenceMs: number;
   readonly clock: Clock;
   readonly log: Log;
   onSnapshot(snapshot: RoutingSnapshot): void;
@@ -29,8 +31,6 @@ export type Link = {
   stop(): Promise<void>;
 };
 
-/** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
-const silenceMs = 6000;
 const firstRetryMs = 50;
 const maxRetryMs = 1000;
 /** Urgent changes that come together are sent together. */
@@ -107,6 +107,7 @@ async function readRoutes(
     agent: false,
     signal,
   });
+  const { silenceMs } = options;
   request.setTimeout(silenceMs, () => request.destroy(new Error(`control was silent for ${silenceMs} ms`)));
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     request.once("response", resolve).on("error", reject).end();
