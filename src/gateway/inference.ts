@@ -26,7 +26,7 @@ export type InferenceDeps = {
 const maxTries = 3;
 /** An instance that refused a connection is left alone for this long, so that the request finds another, or its successor. */
 const refusedPauseMs = 500;
-/** An engine may need a moment to notice that a client has gone; it answers 503 for a slot it has not freed. */
+/** An engine may need a moment to notice that a client has gone and answers 503 meanwhile: longer after each try. */
 const busyPauseMs = 50;
 
 export async function serveInference(deps: InferenceDeps, visit: Visit, enginePath: string): Promise<void> {
@@ -92,7 +92,7 @@ async function tryOnce(
       case "done":
         return null;
       case "busy":
-        lease.pause(busyPauseMs);
+        lease.pause(busyPauseMs * tries ** 2);
         return { error: engineFailed(model, "it was busy"), isRetryable: true };
       case "locked":
         return { error: engineFailed(model, "it refused Berth's secret"), isRetryable: false };

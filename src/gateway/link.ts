@@ -54,9 +54,12 @@ export function createLink(options: LinkOptions): Link {
       let isFirst = true;
       try {
         await readRoutes(options, stopping.signal, (line) => {
-          heardAtMs = clock.now();
-          if (line === "") return;
+          if (line === "") {
+            heardAtMs = clock.now();
+            return;
+          }
           const snapshot = routingSnapshot.parse(JSON.parse(line));
+          heardAtMs = clock.now();
           options.onSnapshot(snapshot);
           log("debug", "new routes", { version: snapshot.version, models: snapshot.models.length });
           if (isAway) log("info", "control is back", {});

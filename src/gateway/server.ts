@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { HttpError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
@@ -168,7 +168,6 @@ export function createGateway(options: GatewayOptions): Gateway {
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => void handle(request, response, false));
   server.on("checkContinue", (request, response) => void handle(request, response, true));
-  server.on("clientError", refuseClient);
 
   /** Waits until nothing is under way, at most `ms`. */
   async function quiet(ms: number): Promise<void> {
@@ -255,30 +254,4 @@ function sendModels(
     throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
   }
   sendJson(response, 200, describeModel(model));
-}
-
-/** What cannot be read as a request is refused on the bare socket: there is no response object for it. */
-function refuseClient(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const status =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? "431 Request Header Fields Too Large"
-      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? "408 Request Timeout"
-        : "400 Bad Request";
-  const text = JSON.stringify({
-    error: {
-      message: "This is not a valid HTTP/1.1 request.",
-      type: "invalid_request_error",
-      param: null,
-      code: "bad_request",
-    },
-  });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
-    () => socket.destroy(),
-  );
 }

@@ -62,9 +62,11 @@ export function openVisit(
     expectsContinue: options.expectsContinue,
     cut: (reason) => abort.abort(reason),
   };
+  let isOver = false;
   const end = () => {
+    if (isOver) return;
+    isOver = true;
     socket.off("close", end);
-    response.off("close", end);
     record.durationMs = options.now() - record.startedAtMs;
     record.isClientGone = !response.writableFinished;
     record.status = response.headersSent ? response.statusCode : clientLeftStatus;
