@@ -133,7 +133,13 @@ async function runControl(): Promise<void> {
       return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
     },
   });
-  feed = createRoutingFeed({ store, clock: systemClock, loadTimesMs: reconciler.loadTimesMs, log });
+  feed = createRoutingFeed({
+    store,
+    clock: systemClock,
+    loadTimesMs: reconciler.loadTimesMs,
+    secrets: reconciler.secrets,
+    log,
+  });
 
   let isGoingDown = false;
   const { app } = createApi({
@@ -157,7 +163,6 @@ async function runControl(): Promise<void> {
     log,
   });
 
-  await feed.start();
   await reconciler.start();
   await feed.start();
   const { api: apiSocket, link: linkSocket } = sockets(settings);
