@@ -2,11 +2,12 @@
  * What a new state needs before anyone can use it: the built-in account, the first account with its token, and the
  * starter deployment. Safe to run at every start, and after a start that was killed half-way.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { builtinAccount, type Deployment, noTries } from "../core/deployment.ts";
 import type { Clock, Store, Vault } from "../ports.ts";
+import { hashToken } from "./auth.ts";
 
 export type FirstStart = {
   readonly account: string;
@@ -111,11 +112,6 @@ async function writeToken(path: string, secret: string): Promise<void> {
     await file.close();
   }
   await rename(temporary, path);
-}
-
-/** sha256 in hex. API tokens are long random strings, so that no slow hash is needed to look them up. */
-function hashToken(secret: string): string {
-  return createHash("sha256").update(secret).digest("hex");
 }
 
 /** The model that Berth ships: public, always on the CPU. */

@@ -1,0 +1,105 @@
+/**
+ * Follows a deployment until it runs, fails or stops, with a progress line on standard error. Asking is all it does:
+ * when it ends early, the deployment goes on.
+ */
+import { type DeploymentOut, deploymentOut } from "../schema/deploy.ts";
+import { type EventsOut, eventsOut } from "../schema/events.ts";
+import { formatDuration } from "./amounts.ts";
+import type { Cli } from "./context.ts";
+import { CliError, exitCodes } from "./exit.ts";
+import { createProgressDisplay, type ProgressView } from "./progress.ts";
+import { plain } from "./terminal.ts";
+
+const settledStatuses: readonly string[] = ["running", "failed", "stopped", "deleted"];
+
+/** How often a terminal is redrawn, and how often is asked when nobody watches. */
+const drawEveryMs = 300;
+const askEveryMs = 1000;
+/** How long Berth may be away (a restart takes a second or two) before following gives up. */
+const awayLimitMs = 60_000;
+
+/**
+ * @returns the deployment, running or stopped
+ * @throws CliError when it failed (its `fail_reason`), when Berth stays away, or on Ctrl-C (says that the deployment
+ *   goes on)
+ */
+export async function followDeployment(cli: Cli, deployment: DeploymentOut): Promise<DeploymentOut> {
+  const name = plain(deployment.model_name);
+  const startedAtMs = cli.deps.clock.now();
+  let settled: DeploymentOut;
+  try {
+    settled = await waitUntilSettled(cli, deployment.deploy_id, startedAtMs);
+  } catch (error) {
+    if (!cli.signal.aborted) throw error;
+    throw new CliError(
+      exitCodes.interrupted,
+      `Stopped following; ${name} goes on without this terminal. \`${cli.command} status ${name}\` shows where it is.`,
+    );
+  }
+  if (settled.status === "failed") {
+    if (cli.json) cli.printJson(settled);
+    throw new CliError(
+      exitCodes.failed,
+      `${name} failed: ${plain(settled.fail_reason) || "no reason was given."}`,
+    );
+  }
+  if (settled.status !== "running") {
+    throw new CliError(
+      exitCodes.failed,
+      `${name} is ${plain(settled.status)}: somebody else changed it meanwhile.`,
+    );
+  }
+  cli.note(`${name} is running (${formatDuration((cli.deps.clock.now() - startedAtMs) / 1000)}).`);
+  return settled;
+}
+
+async function waitUntilSettled(cli: Cli, id: string, startedAtMs: number): Promise<DeploymentOut> {
+  const { clock, stderr } = cli.deps;
+  const display = createProgressDisplay(stderr);
+  let answeredAtMs = startedAtMs;
+  try {
+    for (;;) {
+      let view: ProgressView;
+      const elapsedS = (clock.now() - startedAtMs) / 1000;
+      try {
+        const options = { signal: cli.signal };
+        const deployment = await cli.client.call("GET", `/deploy/${id}`, deploymentOut, options);
+        if (settledStatuses.includes(deployment.status)) return deployment;
+        const happened = await cli.client.call("GET", `/deploy/${id}/events`, eventsOut, options);
+        answeredAtMs = clock.now();
+        view = describeProgress(deployment, happened, elapsedS);
+      } catch (error) {
+        const isAway = error instanceof CliError && error.exitCode === exitCodes.unreachable;
+        if (!isAway || clock.now() - answeredAtMs > awayLimitMs) throw error;
+        view = {
+          status: "waiting",
+          download: null,
+          elapsedS,
+          detail: "Berth does not answer; trying again.",
+        };
+      }
+      if (!cli.json) display.show(view);
+      await clock.sleep(stderr.isTTY === true ? drawEveryMs : askEveryMs, cli.signal);
+    }
+  } finally {
+    display.clear();
+  }
+}
+
+function describeProgress(deployment: DeploymentOut, happened: EventsOut, elapsedS: number): ProgressView {
+  const { progress, events } = happened;
+  return {
+    status: deployment.status,
+    elapsedS,
+    detail: events.at(-1)?.text ?? "",
+    download:
+      progress === null
+        ? null
+        : {
+            bytesDone: progress.bytes_done,
+            bytesTotal: progress.bytes_total,
+            bytesPerS: progress.bytes_per_s,
+            etaS: progress.eta_s,
+          },
+  };
+}

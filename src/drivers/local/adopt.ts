@@ -1,0 +1,93 @@
+/**
+ * Takes over what an earlier control left on this machine: reads every instance's folder, finds its process and asks
+ * it how it is. A healthy engine is never touched. Ends what nobody can own: processes whose record is damaged or gone.
+ */
+import type { Engine } from "../../ports.ts";
+import { endProcesses } from "./end.ts";
+import { type Instance, makeInstance } from "./instance.ts";
+import type { LogShelf } from "./logs.ts";
+import type { MarkedProcess, ProcessIdentity } from "./process.ts";
+import type { SavedInstance } from "./record.ts";
+import { probe, type WatchContext } from "./watch.ts";
+
+export type AdoptContext = WatchContext & {
+  readonly shelf: LogShelf;
+  readonly engines: ReadonlyMap<string, Engine>;
+  /** Folder that all instances' folders are in. */
+  readonly instancesRoot: string;
+  /** Gives an instance that lives or has ended into the driver's care. */
+  keep(instance: Instance): void;
+  isKept(instanceId: string): boolean;
+};
+
+/** Returns false when a folder could not be read for now, so that adoption has to be repeated. */
+export async function adoptInstances(context: AdoptContext): Promise<boolean> {
+  const marked = await context.processes.findMarked();
+  const ids = (await context.folders.list()).filter((id) => !context.isKept(id));
+  const outcomes = await Promise.all([
+    ...ids.map((id) => attempt(context, id, () => adoptOne(context, id, marked))),
+    ...orphansOf(context, marked).map((id) =>
+      attempt(context, id, () => endNobodys(context, id, "it has no record")),
+    ),
+  ]);
+  return outcomes.every((isDone) => isDone);
+}
+
+/** One instance that makes trouble must not hide the others. */
+async function attempt(context: AdoptContext, id: string, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    context.log("error", "an instance could not be taken over yet", { instanceId: id, error: String(error) });
+    return false;
+  }
+}
+
+async function adoptOne(context: AdoptContext, id: string, marked: readonly MarkedProcess[]): Promise<void> {
+  const saved = await context.folders.read(id);
+  if (!saved.ok) return await endNobodys(context, id, saved.why);
+  const process = saved.record.process ?? findLeader(id, marked);
+  // Control ended between the record and the process: it never started, and whoever wanted it starts another.
+  if (process === null) return await endNobodys(context, id, "its process was never started");
+  await adoptRecorded(context, saved, process);
+}
+
+async function adoptRecorded(
+  context: AdoptContext,
+  saved: SavedInstance & { ok: true },
+  process: ProcessIdentity,
+): Promise<void> {
+  const record = { ...saved.record, process };
+  const engine = context.engines.get(record.engine) ?? null;
+  const output = await context.shelf.open(
+    { deploymentId: record.deploymentId, instanceId: record.id },
+    record.secret,
+  );
+  const instance = makeInstance(record, engine, output, saved.exit);
+  if (saved.record.process === null) await context.folders.saveRecord(record);
+  if (saved.exit === null && (await context.processes.isAlive(process))) {
+    await probe(instance, context);
+    context.log("info", "a running engine was taken over", { instanceId: record.id, pid: process.pid });
+  }
+  context.keep(instance);
+}
+
+function findLeader(id: string, marked: readonly MarkedProcess[]): ProcessIdentity | null {
+  return marked.find((one) => one.instanceId === id && one.isLeader)?.identity ?? null;
+}
+
+/** Instances whose folder is gone, told from another Berth's by the directory that their engine still is in. */
+function orphansOf(context: AdoptContext, marked: readonly MarkedProcess[]): string[] {
+  const lost = marked.filter(
+    ({ directory, instanceId }) => directory === `${context.instancesRoot}/${instanceId} (deleted)`,
+  );
+  return [...new Set(lost.map((one) => one.instanceId))].filter((id) => !context.isKept(id));
+}
+
+async function endNobodys(context: AdoptContext, id: string, why: string): Promise<void> {
+  context.log("warn", "an instance is cleaned up", { instanceId: id, why });
+  const { processes, clock, limits } = context;
+  await endProcesses({ instanceId: id, leader: null, graceMs: limits.endGraceMs, processes, clock });
+  await context.folders.remove(id);
+}

@@ -1,0 +1,79 @@
+/**
+ * Ending all processes of an instance, for certain: politely through the engine's process group, then by force, and
+ * then whatever else carries the instance's mark (children that left the group or outlived the engine). Touches no
+ * process that is not provably the instance's.
+ */
+import type { Clock } from "../../ports.ts";
+import type { ProcessIdentity, ProcessTable } from "./process.ts";
+
+/** How long a killed process may take to disappear; longer means that it hangs in the kernel. */
+const killedWithinMs = 10_000;
+
+export type EndOptions = {
+  readonly instanceId: string;
+  /** The engine's own process, null when it is not known. */
+  readonly leader: ProcessIdentity | null;
+  /** How long it may take to end politely; 0 kills at once. */
+  readonly graceMs: number;
+  readonly processes: ProcessTable;
+  readonly clock: Clock;
+};
+
+/** Resolves when no process of the instance is left. Throws when one cannot be killed. */
+export async function endProcesses(options: EndOptions): Promise<void> {
+  const { processes, clock, instanceId, graceMs } = options;
+  const leaders = options.leader === null ? await findLeaders(processes, instanceId) : [options.leader];
+  const living = async () => {
+    const alive = await Promise.all(leaders.map((leader) => processes.isAlive(leader)));
+    return leaders.filter((_, index) => alive[index] === true);
+  };
+  if (graceMs > 0) {
+    for (const leader of await living()) send(-leader.pid, "SIGTERM");
+    await waitUntil(clock, graceMs, 20, async () => (await living()).length === 0);
+  }
+  for (const leader of await living()) send(-leader.pid, "SIGKILL");
+
+  const isGone = await waitUntil(clock, killedWithinMs, 200, async () => {
+    if ((await living()).length > 0) return false;
+    const rest = (await processes.findMarked()).filter((found) => found.instanceId === instanceId);
+    for (const { identity } of rest) {
+      // Looked at again just before: the listing may be milliseconds old.
+      if (await processes.isAlive(identity)) send(identity.pid, "SIGKILL");
+    }
+    return rest.length === 0;
+  });
+  if (!isGone) {
+    throw new Error(
+      `A process of instance ${instanceId} did not end within ${killedWithinMs / 1000} s of SIGKILL; it hangs in the kernel (disk or GPU driver).`,
+    );
+  }
+}
+
+async function findLeaders(processes: ProcessTable, instanceId: string): Promise<ProcessIdentity[]> {
+  const found = await processes.findMarked();
+  return found.filter((one) => one.instanceId === instanceId && one.isLeader).map((one) => one.identity);
+}
+
+/** Asks at once, then ever less often, at most every `maxPauseMs`. False when the time is over. */
+async function waitUntil(
+  clock: Clock,
+  limitMs: number,
+  maxPauseMs: number,
+  condition: () => Promise<boolean>,
+): Promise<boolean> {
+  const endsAtMs = clock.now() + limitMs;
+  for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 2, maxPauseMs)) {
+    if (await condition()) return true;
+    if (clock.now() >= endsAtMs) return false;
+    await clock.sleep(pauseMs);
+  }
+}
+
+/** A negative pid is a process group. A process that has just gone is fine. */
+function send(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

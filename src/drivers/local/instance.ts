@@ -1,0 +1,83 @@
+/**
+ * One instance as this control holds it in memory: its saved record, what has been seen of it, and the switches its
+ * watch listens to. Owns the translation into the port's words.
+ */
+import type { Failure } from "../../core/failure.ts";
+import type { ObservedInstance } from "../../core/instance.ts";
+import type { Engine } from "../../ports.ts";
+import type { InstanceOutput } from "./logs.ts";
+import type { SavedExit, SavedRecord } from "./record.ts";
+import type { Exit } from "./spawn.ts";
+
+export type Instance = {
+  record: SavedRecord;
+  /** Null when the engine that started it is not installed any more. */
+  readonly engine: Engine | null;
+  readonly output: InstanceOutput;
+  loadProgress: number | null;
+  silentProbes: number;
+  /** Started by this control, which therefore is told its exit code. */
+  isOwnChild: boolean;
+  /** How the own child ended; stays null for an adopted process. */
+  exit: Exit | null;
+  /** How it ended and why, once that is settled. */
+  ended: SavedExit | null;
+  /** Why the driver itself ended it, null while it has not. */
+  endedBecause: Failure | null;
+  /** True once its watch must leave it alone: it is being removed, or this driver closes. */
+  isReleased: boolean;
+  /** Aborted and replaced when there is something to see at once: the child's exit, or the release. */
+  wake: AbortController;
+  /** Resolves when the watch has stopped. */
+  watching: Promise<void>;
+};
+
+export function makeInstance(
+  record: SavedRecord,
+  engine: Engine | null,
+  output: InstanceOutput,
+  ended: SavedExit | null,
+): Instance {
+  return {
+    record,
+    engine,
+    output,
+    loadProgress: null,
+    silentProbes: 0,
+    isOwnChild: false,
+    exit: null,
+    ended,
+    endedBecause: null,
+    isReleased: false,
+    wake: new AbortController(),
+    watching: Promise.resolve(),
+  };
+}
+
+/** Ends the pause of the instance's watch. */
+export function wakeWatch(instance: Instance): void {
+  const { wake } = instance;
+  instance.wake = new AbortController();
+  wake.abort();
+}
+
+export function describeInstance(instance: Instance): ObservedInstance {
+  const { record, ended } = instance;
+  const { ready } = record;
+  const alive = ready === null ? "starting" : "running";
+  return {
+    id: record.id,
+    deploymentId: record.deploymentId,
+    state: ended === null ? alive : "exited",
+    endpoint: record.endpoint,
+    secret: record.secret,
+    slots: ready?.slots ?? 0,
+    contextTokens: ready?.contextTokens ?? 0,
+    loadProgress: ready === null && ended === null ? instance.loadProgress : null,
+    note: ready?.note ?? null,
+    placement: record.placement,
+    startedAtMs: record.startedAtMs,
+    readyAtMs: ready?.atMs ?? null,
+    failure: ended?.failure ?? null,
+  };
+}

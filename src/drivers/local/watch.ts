@@ -1,0 +1,175 @@
+/**
+ * Follows one instance from its start to its end: probes it, notes its output, notices its exit, ends it when it takes
+ * too long to load or has hung. Writes what it finds into the instance and to disk, and says so. Never removes an
+ * instance; never touches one that was released.
+ */
+import { failure } from "../../core/failure.ts";
+import type { Clock, EngineHealth } from "../../ports.ts";
+import { endProcesses } from "./end.ts";
+import { type HealthLimits, judgeHealth } from "./health.ts";
+import type { Instance } from "./instance.ts";
+import type { ProcessTable } from "./process.ts";
+import type { InstanceFolders, SavedExit } from "./record.ts";
+
+export type WatchLimits = HealthLimits & {
+  readonly probeTimeoutMs: number;
+  /** How often output and an adopted process are looked at. */
+  readonly lookIntervalMs: number;
+  /** How long an engine that the driver gives up may take to end politely. */
+  readonly endGraceMs: number;
+};
+
+export type WatchContext = {
+  readonly limits: WatchLimits;
+  readonly clock: Clock;
+  readonly processes: ProcessTable;
+  readonly folders: InstanceFolders;
+  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+  /** Something an observer can see has changed. */
+  changed(instance: Instance): void;
+};
+
+/** Lines of output that an engine's last words are looked for in. */
+const lastWordsLines = 100;
+
+/** Runs until the instance has ended or was released. Never rejects: a look that fails is logged and repeated. */
+export async function watchInstance(instance: Instance, context: WatchContext): Promise<void> {
+  const { clock, limits, log } = context;
+  let probeAtMs = clock.now();
+  while (!instance.isReleased && instance.ended === null) {
+    // Taken before the look: what happens during it ends the pause after it at once.
+    const wake = instance.wake.signal;
+    let pauseMs = limits.lookIntervalMs;
+    try {
+      if (await hasEnded(instance, context)) {
+        await settleExit(instance, context);
+        return;
+      }
+      await instance.output.sample();
+      if (clock.now() >= probeAtMs) probeAtMs = clock.now() + (await probe(instance, context));
+      pauseMs = Math.min(pauseMs, Math.max(0, probeAtMs - clock.now()));
+    } catch (error) {
+      log("error", "an instance could not be looked at", {
+        instanceId: instance.record.id,
+        error: String(error),
+      });
+    }
+    await pause(clock, pauseMs, wake);
+  }
+}
+
+/** Asks once and acts on the answer. Returns the milliseconds until the next probe. */
+export async function probe(instance: Instance, context: WatchContext): Promise<number> {
+  const { clock, limits, log } = context;
+  const health = await askEngine(instance, limits.probeTimeoutMs);
+  if (health === null || instance.isReleased) return limits.probeIntervalMs;
+  const { record } = instance;
+  const facts = {
+    now: clock.now(),
+    startedAtMs: record.startedAtMs,
+    readyAtMs: record.ready?.atMs ?? null,
+    silentBefore: instance.silentProbes,
+  };
+  const verdict = judgeHealth(health, facts, limits);
+  switch (verdict.kind) {
+    case "loading":
+      if (verdict.progress !== instance.loadProgress) {
+        instance.loadProgress = verdict.progress;
+        context.changed(instance);
+      }
+      return verdict.probeInMs;
+    case "ready":
+      instance.silentProbes = 0;
+      await noteReady(instance, verdict, context);
+      return limits.probeIntervalMs;
+    case "silent":
+      instance.silentProbes += 1;
+      log("warn", "an engine did not answer a health check", {
+        instanceId: record.id,
+        inARow: instance.silentProbes,
+      });
+      return limits.probeIntervalMs;
+    case "end":
+      instance.endedBecause = verdict.failure;
+      await endProcesses({
+        instanceId: record.id,
+        leader: record.process,
+        graceMs: limits.endGraceMs,
+        processes: context.processes,
+        clock,
+      });
+      return 0;
+  }
+}
+
+/** Null when the instance ended or was released before the answer came. */
+async function askEngine(instance: Instance, timeoutMs: number): Promise<EngineHealth | null> {
+  const { engine, record, wake } = instance;
+  // An engine that is not installed any more cannot be asked; its process is left in peace while it lives.
+  if (engine === null) return null;
+  if (instance.isReleased || instance.exit !== null) return null;
+  return await new Promise((resolve, reject) => {
+    const onWake = () => resolve(null);
+    wake.signal.addEventListener("abort", onWake, { once: true });
+    engine
+      .probe(record.endpoint, record.secret, timeoutMs)
+      .then(resolve, reject)
+      .finally(() => wake.signal.removeEventListener("abort", onWake));
+  });
+}
+
+type Ready = { readonly slots: number; readonly contextTokens: number; readonly note: string | null };
+
+async function noteReady(
+  instance: Instance,
+  { slots, contextTokens, note }: Ready,
+  context: WatchContext,
+): Promise<void> {
+  const before = instance.record.ready;
+  const isSame = before?.slots === slots && before.contextTokens === contextTokens && before.note === note;
+  if (isSame) return;
+  const ready = { atMs: before?.atMs ?? context.clock.now(), slots, contextTokens, note };
+  instance.record = { ...instance.record, ready };
+  context.changed(instance);
+  // Only spares the next control a probe; so it comes after the hint, and a full disk does not undo it.
+  await context.folders.saveRecord(instance.record);
+}
+
+/** An own child's exit arrives with its code; only an adopted process has to be looked for. */
+async function hasEnded(instance: Instance, { processes }: WatchContext): Promise<boolean> {
+  const { record } = instance;
+  if (instance.isOwnChild) return instance.exit !== null;
+  return record.process === null || !(await processes.isAlive(record.process));
+}
+
+/** The engine is gone: ends what it left behind, finds out why, and keeps that for every later control. */
+export async function settleExit(instance: Instance, context: WatchContext): Promise<void> {
+  const { clock, folders, log, processes } = context;
+  const { record, output } = instance;
+  await endProcesses({ instanceId: record.id, leader: record.process, graceMs: 0, processes, clock });
+  if (instance.isReleased) return;
+  await output.sample();
+  const exit = instance.exit ?? { code: null, signal: null };
+  const lines = await output.lastLines(lastWordsLines);
+  const cause = instance.endedBecause ?? instance.engine?.explainExit(exit, lines) ?? unexplained;
+  const ended: SavedExit = { atMs: clock.now(), ...exit, failure: cause };
+  instance.ended = ended;
+  context.changed(instance);
+  await folders.saveExit(record.id, ended).catch((error: unknown) => {
+    log("warn", "the exit of an instance could not be kept", { instanceId: record.id, error: String(error) });
+  });
+}
+
+const unexplained = failure(
+  "engine_crashed",
+  "The engine ended, and it is not installed any more to explain why.",
+  "See the deployment's logs.",
+);
+
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.sleep(ms, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
