@@ -19,13 +19,17 @@ async function start(...args: string[]): Promise<{ child: ChildProcess; url: str
 
 const headers = { authorization: "Bearer s" };
 
-test("loads, then is ready, answers, and ends on SIGTERM", async () => {
-  const { child, url } = await start("--slots", "3", "--load-ms", "150", "--tokens", "2");
+test("while it loads it says how far it is", async () => {
+  const { url } = await start("--load-ms", "100000000");
   const loading = await fetch(`${url}/health`, { headers });
   expect([loading.status, await loading.json()]).toEqual([
     503,
     { state: "loading", progress: expect.any(Number) },
   ]);
+});
+
+test("is ready, answers, and ends on SIGTERM", async () => {
+  const { child, url } = await start("--slots", "3", "--load-ms", "1", "--tokens", "2");
   await vi.waitFor(async () => {
     const ready = await fetch(`${url}/health`, { headers });
     expect([ready.status, await ready.json()]).toEqual([
