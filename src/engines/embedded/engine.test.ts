@@ -373,16 +373,16 @@ describe("completions", () => {
 describe("clients that read slowly", () => {
   it("pauses for them alone, and refuses what comes on top of all slots", async () => {
     const roomy = await startReadyEngine({
-      model: buildTinyModel({ contextTokens: 16_384 }),
+      model: buildTinyModel({ contextTokens: 4096 }),
       launch: { slots: 2, contextMemoryBytes: 64 * 1024 * 1024 },
     });
     try {
-      const endless = { model: "tiny", prompt: "a", max_tokens: 16_000, temperature: 0, ignore_eos: true };
+      const endless = { model: "tiny", prompt: "a", max_tokens: 4000, temperature: 0, ignore_eos: true };
       const headers = { "x-berth-scope": "slow" };
       const slow = await roomy.open("/v1/completions", JSON.stringify({ ...endless, stream: true }), headers);
       // While the slow one waits for its reader, another generates as many tokens as it would need to end.
       const quick = (await roomy.post("/v1/completions", endless)).body;
-      expect(quick).toMatchObject({ usage: { completion_tokens: 16_000 } });
+      expect(quick).toMatchObject({ usage: { completion_tokens: 4000 } });
       expect((await roomy.get("/health")).body).toMatchObject({ busy: 1 });
       const second = await roomy.open(
         "/v1/completions",
@@ -394,7 +394,7 @@ describe("clients that read slowly", () => {
       second.destroy();
       let text = "";
       for await (const chunk of slow) text += String(chunk);
-      expect(text).toMatch(/"completion_tokens":16000.*\n\ndata: \[DONE\]\n\n$/);
+      expect(text).toMatch(/"completion_tokens":4000.*\n\ndata: \[DONE\]\n\n$/);
     } finally {
       await roomy.stop();
     }
