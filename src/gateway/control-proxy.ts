@@ -9,6 +9,12 @@ import type { Visit } from "./visit.ts";
 
 const retryAfterS = 2;
 
+/**
+ * Largest body that goes to control, in bytes: control's own limit. Refusing larger ones here spares control the work,
+ * and the client a connection that control would have to reset.
+ */
+export const maxApiBodyBytes = 1024 * 1024;
+
 export type ControlTarget = {
   /** Unix socket of control's public API. */
   readonly apiSocket: string;
@@ -19,6 +25,7 @@ export type ControlTarget = {
 /** Resolves when control's answer has been passed on. Rejects while nothing was sent: with the HttpError to send. */
 export function proxyToControl(visit: Visit, path: string, target: ControlTarget): Promise<void> {
   const { request, response, signal } = visit;
+  if (Number(request.headers["content-length"] ?? 0) > maxApiBodyBytes) return Promise.reject(tooLarge());
   if (visit.expectsContinue) response.writeContinue();
   return new Promise((resolve, reject) => {
     const upstream = httpRequest({
@@ -30,9 +37,16 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       timeout: target.silenceMs,
     });
     const leave = () => upstream.destroy();
+    let bytes = 0;
+    const count = (piece: Buffer) => {
+      bytes += piece.length;
+      if (bytes <= maxApiBodyBytes) return;
+      upstream.destroy();
+      settle(() => reject(tooLarge()));
+    };
     const settle = (act: () => void) => {
       signal.removeEventListener("abort", leave);
-      request.unpipe(upstream);
+      request.off("data", count).unpipe(upstream);
       act();
     };
     signal.addEventListener("abort", leave);
@@ -42,7 +56,7 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       else if (!response.headersSent) settle(() => reject(controlAway(upstream)));
     });
     upstream.on("response", (answer) => passOn(answer, visit, settle, resolve));
-    request.pipe(upstream);
+    request.on("data", count).pipe(upstream);
   });
 }
 
@@ -73,8 +87,13 @@ function headersFor(visit: Visit): string[] {
   headers.push("x-request-id", requestId, "x-forwarded-for", origin.address);
   headers.push("x-forwarded-proto", origin.proto, "x-forwarded-host", origin.host);
   if (request.headers["transfer-encoding"] !== undefined) headers.push("transfer-encoding", "chunked");
-  headers.push("connection", "close");
+  // Asking to close would make control reset the connection when it answers before it has read the whole body.
+  headers.push("connection", "keep-alive");
   return headers;
+}
+
+function tooLarge(): HttpError {
+  return new HttpError("body_too_large", "The body is larger than the limit of 1 MB.");
 }
 
 function controlAway(upstream: ClientRequest): HttpError {
