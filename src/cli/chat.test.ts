@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { runCli, type StandIn, startStandIn } from "./stand-in.ts";
+import { runCli, type StandIn, sampleDeployment, startStandIn } from "./stand-in.ts";
 
 const chatPath = "POST /v1/openai/chat/completions";
 
@@ -64,6 +64,7 @@ test("an answer cannot steer the terminal, even in pieces", async () => {
 
 test("names: full, bare, id; what is not known is left to the server", async () => {
   berth.answer(chatPath, () => ({ stream: chunks(["ok"]) }));
+  berth.answer("GET /deploy/aaaabbbbccccdddd", () => ({ json: sampleDeployment() }));
   for (const name of ["ann/qwen", "qwen", "aaaabbbbccccdddd", "bob/other"]) {
     await runCli(["chat", name, "x"], { env: env() });
   }

@@ -9,7 +9,7 @@ import { readChatStream } from "./chat-stream.ts";
 import type { Act, Cli } from "./context.ts";
 import { readText } from "./credentials.ts";
 import { CliError, exitCodes } from "./exit.ts";
-import { bareName } from "./find.ts";
+import { bareName, findById } from "./find.ts";
 import { decimalNumber, wholeNumber } from "./options.ts";
 import { createProgressDisplay } from "./progress.ts";
 import { plain, plainBlock } from "./terminal.ts";
@@ -73,7 +73,7 @@ async function runChat(
 
 async function readPrompt(cli: Cli, words: readonly string[]): Promise<string> {
   const needsInput = words.length === 0 || words.includes("-");
-  const input = needsInput ? await readText(cli.deps.stdin, maxPromptBytes) : "";
+  const input = needsInput ? await readText(cli.deps.stdin, maxPromptBytes, cli.signal) : "";
   const typed = words.filter((word) => word !== "-").join(" ");
   const prompt = [typed, input.trimEnd()].filter((part) => part !== "").join("\n\n");
   if (prompt !== "") return prompt;
@@ -88,8 +88,8 @@ async function chooseModel(cli: Cli, name: string): Promise<string> {
   const own = ids.filter((id) => bareName(id) === name);
   const [first] = own.length > 1 ? own.filter((id) => !id.startsWith("berth/")) : own;
   if (first !== undefined) return first;
-  // Ids of deployments hold neither a slash nor a dot.
-  return /^[A-Za-z0-9]{10,32}$/.test(name) ? `deploy_id:${name}` : name;
+  const byId = await findById(cli, name);
+  return byId === null ? name : `deploy_id:${byId.deploy_id}`;
 }
 
 function buildRequest(

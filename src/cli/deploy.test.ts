@@ -208,6 +208,44 @@ test("the Hugging Face token: from the environment, standard input, or not at al
   expect(JSON.stringify(berth.received.at(-1)?.body)).not.toContain("hf_");
 });
 
+test("a token typed on a terminal is not shown; Ctrl-C and Ctrl-D leave", async () => {
+  goThrough([{ status: "running" }]);
+  const type = (text: string) => {
+    let isAsked = false;
+    return runCli(["deploy", "own/m", "--no-wait", "--hf-token-stdin"], {
+      env: env(),
+      isTty: true,
+      onOutput: (_, stderr, keys) => {
+        if (isAsked || !stderr.includes("(not shown): ")) return;
+        isAsked = true;
+        keys.type(text);
+      },
+    });
+  };
+  const given = await type("hf_typed\r");
+  expect(given.code).toBe(0);
+  expect(given.stdout + given.stderr).not.toContain("hf_typed");
+  expect(berth.received[0]?.body).toMatchObject({ hf: { token: "hf_typed" } });
+  expect([(await type("\u0003")).code, (await type("\u0004")).code]).toEqual([130, 2]);
+  expect(berth.received).toHaveLength(1);
+});
+
+test("a deployment at zero is ready; its first request starts it", async () => {
+  goThrough([{ status: "running", instances: { running: 0, pending: 0, warming: 0 } }]);
+  const { code, stderr } = await runCli(["deploy", "own/m", "--min", "0"], { env: env() });
+  expect(code).toBe(0);
+  expect(stderr).toContain("ann/qwen is ready; its first request starts it");
+});
+
+test("a line to copy runs nothing but what it shows, whatever the server calls its model", async () => {
+  const hostile = sampleDeployment({ model_name: "ann/x'; touch pwned; '" });
+  berth.answer("POST /deploy/llm", () => ({ json: hostile }));
+  berth.answer(statusPath, () => ({ json: hostile }));
+  berth.answer(`GET /deploy/${id}/events`, () => ({ json: { events: [], progress: null } }));
+  const { stdout } = await runCli(["deploy", "own/m"], { env: env() });
+  expect(stdout.split("\n")[0]).toBe(`berth chat ${String.raw`'ann/x'\''; touch pwned; '\'''`} "Hello"`);
+});
+
 test("the token file that `hf auth login` leaves is used", async () => {
   goThrough([{ status: "running" }]);
   const folder = await mkdtemp(join(tmpdir(), "berth-cli-"));

@@ -2,13 +2,16 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { runCli, type StandIn, sampleDeployment, startStandIn } from "./stand-in.ts";
 
 let berth: StandIn;
+let isAway: boolean;
 let log: Record<string, [string, string][]>;
 beforeEach(async () => {
   berth = await startStandIn();
   log = {};
+  isAway = false;
   berth.answer("GET /deploy/list", () => ({ json: [sampleDeployment()] }));
   // The window rules of the API: `from` alone gives the first lines after it, no window the last.
   berth.answer("GET /v1/deployment_logs/query", ({ path }) => {
+    if (isAway) return { status: 503, json: { error: "Restarting." } };
     const query = new URL(path, "http://x").searchParams;
     const limit = Number(query.get("limit") ?? 100);
     const from = query.get("from");
@@ -71,6 +74,29 @@ test("-f goes on, without losing or repeating lines, until Ctrl-C", async () => 
     "fourth",
     "from another",
   ]);
+});
+
+test("-f outlives a restart of Berth", async () => {
+  log = { one: [at(-1, "first")] };
+  const { stdout, stderr } = await runCli(["logs", "qwen", "-f"], {
+    env: env(),
+    onWait: (count, keys) => {
+      if (count === 1) isAway = true;
+      if (count === 3) {
+        isAway = false;
+        log.one?.push(at(1, "second"));
+      }
+      if (count === 4) keys.interrupt();
+    },
+  });
+  expect(stdout.match(/first|second/g)).toEqual(["first", "second"]);
+  expect(stderr).toContain("Berth does not answer; trying again.");
+});
+
+test("a deployment that wrote nothing says so", async () => {
+  const { code, stdout, stderr } = await runCli(["logs", "qwen"], { env: env() });
+  expect([code, stdout]).toEqual([0, ""]);
+  expect(stderr).toContain("ann/qwen has written nothing");
 });
 
 test("--json is one object a line", async () => {

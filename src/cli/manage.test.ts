@@ -228,7 +228,7 @@ test("doctor says of each thing how it is and what to do", async () => {
   const server = findings.filter(({ check }) => !["machine", "disk", "state"].includes(check));
   expect(server.map(({ check, state, detail }) => [check, state, detail])).toEqual([
     ["node", "ok", `Node ${process.versions.node}`],
-    ["hub", "ok", `${berth.url}/hub answers`],
+    ["hub", "ok", `${new URL(berth.url).host} answers`],
     ["server", "ok", `${berth.url} answers`],
     ["ready", "ok", "serves requests"],
     ["token", "ok", "account ann, administrator"],

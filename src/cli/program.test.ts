@@ -1,4 +1,7 @@
-import { PassThrough } from "node:stream";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough, Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createCli } from "./program.ts";
 import { runCli, type StandIn, sampleDeployment, startStandIn } from "./stand-in.ts";
@@ -147,6 +150,56 @@ test("down without a Berth: engines here are ended, but not in the place of anot
   const other = await runCli(["down"], { env: env() });
   expect([other.code, other.ended.length]).toEqual([3, 0]);
   berth = await startStandIn();
+});
+
+test("the address follows what `berth serve` is told by the same environment", async () => {
+  const { port } = new URL(berth.url);
+  for (const host of ["127.0.0.1", "0.0.0.0", "localhost", ""]) {
+    expect((await runCli(["ls"], { env: { BERTH_HOST: host, BERTH_PORT: port } })).code).toBe(0);
+  }
+  const tls = await runCli(["ls"], {
+    env: { BERTH_HOST: "::", BERTH_PORT: "1", BERTH_TLS_CERT: "cert.pem" },
+  });
+  expect(tls.stderr).toContain("https://127.0.0.1:1");
+  const six = await runCli(["ls"], { env: { BERTH_HOST: "::1", BERTH_PORT: "1" } });
+  expect(six.stderr).toContain("http://[::1]:1");
+});
+
+test("the address that `berth serve` left is used where the environment names none", async () => {
+  const home = await mkdtemp(join(tmpdir(), "berth-cli-"));
+  try {
+    await writeFile(join(home, "address"), `${berth.url}\n`);
+    await writeFile(join(home, "token"), "of-this-machine");
+    expect((await runCli(["ls"], { env: { BERTH_HOME: home } })).code).toBe(0);
+    expect(berth.received[0]?.headers.authorization).toBe("Bearer of-this-machine");
+    await berth.close();
+    const down = await runCli(["down"], { env: { BERTH_HOME: home } });
+    expect([down.code, down.ended.length]).toEqual([0, 1]);
+  } finally {
+    await rm(home, { recursive: true });
+  }
+  berth = await startStandIn();
+});
+
+test("a reader that has seen enough is no failure", async () => {
+  const broken = Object.assign(new Error("broken pipe"), { code: "EPIPE" });
+  const stdout = new Writable({ write: (_chunk, _encoding, done) => done(broken) });
+  const stderr = new PassThrough();
+  const idle = () => Promise.resolve(0);
+  const cli = createCli({
+    env: env(),
+    stdin: new PassThrough(),
+    stdout,
+    stderr,
+    fetch,
+    clock: { now: () => 0, sleep: () => Promise.resolve() },
+    onInterrupt: () => () => undefined,
+    serve: idle,
+    down: idle,
+    version: "0",
+  });
+  expect(await cli.run(["ls"])).toBe(0);
+  expect(stderr.read()).toBeNull();
 });
 
 test("a defect is one sentence, never a stack trace", async () => {

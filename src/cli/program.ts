@@ -29,7 +29,7 @@ Examples:
   berth ls                                     see what runs
 
 Environment:
-  BERTH_URL         address of the Berth; default http://127.0.0.1:$BERTH_PORT, port 8080
+  BERTH_URL         address of the Berth; default: the one on this machine, as BERTH_PORT or $BERTH_HOME/address say
   BERTH_API_TOKEN   token for it; default: the file "token" in $BERTH_HOME (~/.berth), for a Berth on this machine
   NO_COLOR          no colours
 
@@ -47,29 +47,32 @@ export function createCli(deps: CliDeps): { run(argv: readonly string[]): Promis
     async run(argv) {
       const ending = new AbortController();
       const stopListening = deps.onInterrupt(() => ending.abort(new Interrupted("Ctrl-C")));
-      let outputIsGone = false;
-      const onOutputError = (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EPIPE") throw error;
-        outputIsGone = true;
-        ending.abort(new Interrupted("nobody reads the output"));
-      };
-      deps.stdout.on("error", onOutputError);
+      // Stays for ever: what was written last may fail after this run.
+      deps.stdout.on("error", (error: NodeJS.ErrnoException) => ending.abort(describeOutputError(error)));
       const wantsJson = argv.includes("--json");
       try {
         const program = buildProgram(deps, ending.signal, wantsJson);
         if (argv.length === 0) program.outputHelp();
         else await program.parseAsync(argv, { from: "user" });
+        await new Promise((resolve) => deps.stdout.write("", resolve));
+        ending.signal.throwIfAborted();
         return exitCodes.ok;
       } catch (error) {
-        // As of other tools: what was written until then was all that was wanted.
-        if (outputIsGone) return exitCodes.ok;
         return reportEnd(deps, error, wantsJson);
       } finally {
         stopListening();
-        deps.stdout.off("error", onOutputError);
       }
     },
   };
+}
+
+/** A reader that has seen enough, as `head`, is no failure: what was written until then was all that was wanted. */
+function describeOutputError(error: NodeJS.ErrnoException): CliError {
+  if (error.code === "EPIPE") return new CliError(exitCodes.ok, null);
+  return new CliError(
+    exitCodes.failed,
+    `Standard output cannot be written (${error.code ?? error.message}).`,
+  );
 }
 
 function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): Command {
@@ -88,8 +91,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
       outputError: (text, write) => {
         if (!wantsJson) write(text.replace(/^error:/, "berth:"));
       },
-      getOutHelpWidth: () => deps.stdout.columns ?? 100,
-      getErrHelpWidth: () => deps.stderr.columns ?? 100,
+      getOutHelpWidth: () => deps.stdout.columns || 100,
+      getErrHelpWidth: () => deps.stderr.columns || 100,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })

@@ -1,9 +1,9 @@
 /** `berth rm`: deletes a deployment, after asking. */
-import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { deployIdOut } from "../schema/deploy.ts";
+import { askPerson } from "./ask.ts";
 import type { Act, Cli } from "./context.ts";
-import { CliError, exitCodes, Interrupted } from "./exit.ts";
+import { CliError, exitCodes } from "./exit.ts";
 import { findDeployment } from "./find.ts";
 import { plain } from "./terminal.ts";
 
@@ -37,23 +37,9 @@ async function runRm(cli: Cli, name: string, options: RmOptions): Promise<void> 
 
 /** @throws CliError unless the person says yes */
 export async function confirm(cli: Cli, question: string): Promise<void> {
-  const { stdin, stderr } = cli.deps;
-  if (stdin.isTTY !== true) {
+  if (cli.deps.stdin.isTTY !== true) {
     throw new CliError(exitCodes.usage, `${question} Nobody can be asked here: repeat with --yes.`);
   }
-  const prompt = createInterface({ input: stdin, output: stderr });
-  const ending = new AbortController();
-  // A terminal that is read line by line reports Ctrl-C here and not as a signal of the process; Ctrl-D closes.
-  prompt.once("SIGINT", () => ending.abort(new Interrupted("Ctrl-C")));
-  prompt.once("close", () => ending.abort(new CliError(exitCodes.failed, "Nothing was deleted.")));
-  const signal = AbortSignal.any([cli.signal, ending.signal]);
-  try {
-    const answer = await prompt.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(exitCodes.failed, "Nothing was deleted.");
-  } catch (error) {
-    stderr.write("\n");
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    prompt.close();
-  }
+  const answer = await askPerson(cli, `${question} [y/N] `);
+  if (!/^y(es)?$/i.test(answer?.trim() ?? "")) throw new CliError(exitCodes.failed, "Nothing was deleted.");
 }

@@ -153,11 +153,11 @@ export async function settleExit(instance: Instance, context: WatchContext): Pro
   const lines = await output.lastLines(lastWordsLines);
   const cause = instance.endedBecause ?? instance.engine?.explainExit(exit, lines) ?? unexplained;
   const ended: SavedExit = { atMs: clock.now(), ...exit, failure: cause };
-  instance.ended = ended;
-  context.changed(instance);
   await folders.saveExit(record.id, ended).catch((error: unknown) => {
     log("warn", "the exit of an instance could not be kept", { instanceId: record.id, error: String(error) });
   });
+  instance.ended = ended;
+  context.changed(instance);
 }
 
 const unexplained = failure(

@@ -107,23 +107,6 @@ describe("answers", () => {
     for (const answer of answers) expect(textOf(answer)).toBe(textOf(alone));
   });
 
-  it("refuses a fifth request while its four slots are busy", async () => {
-    const leaving = new AbortController();
-    const long = ask("Hello", { max_tokens: null, temperature: 0 });
-    const streams = [1, 2, 3, 4].map(async () => {
-      const stream = engine.stream("/v1/chat/completions", long, { signal: leaving.signal });
-      await stream.next();
-      return stream;
-    });
-    await Promise.all(streams);
-    const fifth = await refusal(long);
-    const busy = await busySlots();
-    leaving.abort();
-    // The streams may have ended by themselves meanwhile; then there was room.
-    expect(busy === 4 ? fifth.status : 503).toBe(503);
-    await untilIdle();
-  });
-
   it("writes no half characters, however tokens fall", async () => {
     for (let seed = 0; seed < 5; seed++) {
       const format = { type: "json_schema", json_schema: { schema: { enum: ["naïve 😀 日本語 é"] } } };
@@ -384,5 +367,36 @@ describe("completions", () => {
       streamed += (event as Completion).choices[0]?.text ?? "";
     }
     expect(streamed).toBe(text);
+  });
+});
+
+describe("clients that read slowly", () => {
+  it("pauses for them alone, and refuses what comes on top of all slots", async () => {
+    const roomy = await startReadyEngine({
+      model: buildTinyModel({ contextTokens: 4096 }),
+      launch: { slots: 2, contextMemoryBytes: 64 * 1024 * 1024 },
+    });
+    try {
+      const endless = { model: "tiny", prompt: "a", max_tokens: 4000, temperature: 0, ignore_eos: true };
+      const headers = { "x-berth-scope": "slow" };
+      const slow = await roomy.open("/v1/completions", JSON.stringify({ ...endless, stream: true }), headers);
+      // While the slow one waits for its reader, another generates as many tokens as it would need to end.
+      const quick = (await roomy.post("/v1/completions", endless)).body;
+      expect(quick).toMatchObject({ usage: { completion_tokens: 4000 } });
+      expect((await roomy.get("/health")).body).toMatchObject({ busy: 1 });
+      const second = await roomy.open(
+        "/v1/completions",
+        JSON.stringify({ ...endless, stream: true }),
+        headers,
+      );
+      const third = await roomy.post("/v1/completions", endless);
+      expect(third).toMatchObject({ status: 503, body: { error: { code: "model_not_ready" } } });
+      second.destroy();
+      let text = "";
+      for await (const chunk of slow) text += String(chunk);
+      expect(text).toMatch(/"completion_tokens":4000.*\n\ndata: \[DONE\]\n\n$/);
+    } finally {
+      await roomy.stop();
+    }
   });
 });
