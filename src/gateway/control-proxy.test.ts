@@ -115,7 +115,9 @@ test("control away: 503 in its own shape; control that breaks off within an answ
   const away = await rig.ask("/deploy/list");
   expect(away.status).toBe(503);
   expect(away.headers.get("retry-after")).toBe("2");
-  expect(await away.json()).toEqual({ error: expect.stringContaining("control process") });
+  expect(await away.json()).toEqual({
+    error: expect.stringMatching(/control process.*Try again in a moment/),
+  });
   await rig.control.listen();
   rig.control.api = (_request, response) => {
     response.writeHead(200, { "content-length": "100" });
@@ -123,6 +125,12 @@ test("control away: 503 in its own shape; control that breaks off within an answ
   };
   const response = await rig.ask("/deploy/list");
   await expect(response.text()).rejects.toThrow();
+  rig.control.api = (request) => request.socket.destroy();
+  const unsure = await rig.ask("/deploy/llm", { method: "POST", body: "{}" });
+  expect([unsure.status, await unsure.json()]).toEqual([
+    503,
+    { error: expect.stringContaining("may or may not") },
+  ]);
 });
 
 test("a refusal that comes before the body has been sent reaches the client", async () => {

@@ -2,7 +2,7 @@
  * Passes everything that is not inference on to control's public API, streaming both ways. Owns what control is told of
  * the client; must not authenticate (control does) nor read bodies.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
 import { HttpError } from "../schema/errors.ts";
 import { endToEndHeaders } from "./headers.ts";
 import type { Visit } from "./visit.ts";
@@ -37,6 +37,8 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       timeout: target.silenceMs,
     });
     const leave = () => upstream.destroy();
+    let isConnected = false;
+    const isRead = request.method === "GET" || request.method === "HEAD";
     let bytes = 0;
     const count = (piece: Buffer) => {
       bytes += piece.length;
@@ -50,10 +52,15 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       act();
     };
     signal.addEventListener("abort", leave);
+    upstream.on("socket", (socket) =>
+      socket.once("connect", () => {
+        isConnected = true;
+      }),
+    );
     upstream.on("timeout", () => upstream.destroy(new Error(`silent for ${target.silenceMs} ms`)));
     upstream.on("error", () => {
       if (signal.aborted) settle(() => reject(signal.reason));
-      else if (!response.headersSent) settle(() => reject(controlAway(upstream)));
+      else if (!response.headersSent) settle(() => reject(controlAway(isConnected && !isRead)));
     });
     upstream.on("response", (answer) => passOn(answer, visit, settle, resolve));
     request.on("data", count).pipe(upstream);
@@ -96,10 +103,11 @@ function tooLarge(): HttpError {
   return new HttpError("body_too_large", "The body is larger than the limit of 1 MB.");
 }
 
-function controlAway(upstream: ClientRequest): HttpError {
-  const isUnsent =
-    upstream.socket === null || upstream.socket.connecting || upstream.socket.bytesWritten === 0;
-  const what = isUnsent ? "It was not looked at" : "It may or may not have been carried out";
-  const text = `The control process did not answer this request; it is probably restarting. ${what}: look, then try again.`;
+/** @param mayHaveRun control had the request, or a part of it, when it went */
+function controlAway(mayHaveRun: boolean): HttpError {
+  const next = mayHaveRun
+    ? "It may or may not have been carried out: look, then try again."
+    : "Try again in a moment.";
+  const text = `The control process did not answer this request; it is probably restarting. ${next}`;
   return new HttpError("control_away", text, { retryAfterS });
 }

@@ -71,10 +71,10 @@ export function createLink(options: LinkOptions): Link {
         });
       } catch (error) {
         if (stopping.signal.aborted) return;
-        if (!isAway) {
+        if (!isAway && heardAtMs !== null) {
           log("warn", "control is away; inference goes on with the last routes", { error: String(error) });
+          isAway = true;
         }
-        isAway = true;
       }
       await clock.sleep(retryMs, stopping.signal).catch(() => undefined); // aborted: the loop's condition ends it
       retryMs = Math.min(maxRetryMs, retryMs * 2);
