@@ -47,7 +47,9 @@ describe("taking over", () => {
     await first.start(standInSpec("one", ["child"]));
     await reach(first, "one", "running");
     await first.close();
-    process.kill(at.pidOf("one"), "SIGKILL");
+    const pid = at.pidOf("one");
+    process.kill(pid, "SIGKILL");
+    await until("its end", async () => !(await markedPids("one")).includes(pid));
     const [seen] = await at.openDriver().observe();
     expect(seen).toMatchObject({ id: "one", state: "exited", failure: { code: "engine_crashed" } });
     expect(await markedPids("one")).toEqual([]);
@@ -71,7 +73,7 @@ describe("taking over", () => {
 
   it("finds a process whose pid was never written down, and forgets a start that never happened", async () => {
     const first = at.openDriver();
-    await first.start(standInSpec("one"));
+    await first.start(standInSpec("one", ["child"]));
     await reach(first, "one", "running");
     await first.close();
     const pid = at.pidOf("one");

@@ -38,7 +38,7 @@ async function attempt(context: LocalContext, id: string, work: () => Promise<vo
 async function adoptOne(context: LocalContext, id: string, marked: readonly MarkedProcess[]): Promise<void> {
   const saved = await context.folders.read(id);
   if (!saved.ok) return await endNobodys(context, id, saved.why);
-  const process = saved.record.process ?? findLeader(id, marked);
+  const process = saved.record.process ?? findEngine(id, marked);
   // Control ended between the record and the process: it never started, and whoever wanted it starts another.
   if (process === null) return await endNobodys(context, id, "its process was never started");
   await adoptRecorded(context, saved, process);
@@ -65,8 +65,11 @@ async function adoptRecorded(
   context.keep(instance);
 }
 
-function findLeader(id: string, marked: readonly MarkedProcess[]): ProcessIdentity | null {
-  return marked.find((one) => one.instanceId === id && one.isLeader)?.identity ?? null;
+/** The engine itself: children carry its mark too, and may lead groups of their own. */
+function findEngine(id: string, marked: readonly MarkedProcess[]): ProcessIdentity | null {
+  const own = marked.filter((one) => one.instanceId === id);
+  const pids = new Set(own.map((one) => one.identity.pid));
+  return own.find((one) => one.isLeader && !pids.has(one.parent))?.identity ?? null;
 }
 
 /** Instances whose folder is gone, told from another Berth's by the directory that their engine still is in. */
