@@ -174,7 +174,7 @@ function parseFile(text: string): Record<string, unknown> {
   }
   const values: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(parsed)) {
-    const name = Object.keys(settingsShape).find((known) => yamlKey(known) === key);
+    const name = Object.keys(settingsShape).find((known) => known !== "BERTH_HOME" && yamlKey(known) === key);
     if (name === undefined)
       throw new SettingsError(`berth.yaml: there is no setting ${key}; see docs/reference/config.md.`);
     values[name] = value;
@@ -200,4 +200,18 @@ export function defaultAccountName(userName: string = userInfo().username): stri
     .slice(0, 39)
     .replace(/-+$/, "");
   return name === "" || name.toLowerCase() === "berth" ? "local" : name;
+}
+
+/** Name, YAML key, default and sentence of every setting, for the reference page. */
+export function describeSettings(): { name: string; yaml: string; fallback: string; text: string }[] {
+  return Object.entries(settingsShape).map(([name, field]) => {
+    const outcome = field.safeParse(undefined);
+    const value = outcome.success ? outcome.data : undefined;
+    const fallback =
+      value === undefined || value === ""
+        ? "–"
+        : `\`${typeof value === "boolean" ? (value ? "on" : "off") : value}\``;
+    const yaml = name === "BERTH_HOME" ? "–" : `\`${yamlKey(name)}\``;
+    return { name, yaml, fallback, text: field.description ?? "" };
+  });
 }

@@ -1,24 +1,26 @@
 /**
  * The API's status of a deployment, derived from stored facts on every read, so that it cannot be stale. Pure.
- *
- * initializing: accepted, the repository is being resolved. downloading: its files are being fetched. deploying: an
- * instance is being placed, started or loaded. running: ready, also when scaled to zero. stopped, failed, deleted.
  */
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
 
-export const statuses = [
-  "initializing",
-  "downloading",
-  "deploying",
-  "running",
-  "updating",
-  "stopped",
-  "failed",
-  "deleted",
-] as const;
-export type Status = (typeof statuses)[number];
+/** Each status with its meaning, as `docs/reference/statuses.md` prints it. */
+export const statusMeanings = {
+  initializing: "Accepted. The repository is being resolved to a commit and its files listed.",
+  downloading: "The files the engine needs are being fetched and verified.",
+  deploying: "An instance is being placed, started or loaded; also while crashed instances come back.",
+  running:
+    "Ready. Also when scaled to zero (`instances.running` is 0): the first request starts an instance and waits for it.",
+  updating: "A running deployment is being changed. Not used yet.",
+  stopped: "Stopped by `POST …/stop`; requests get 503. `POST …/start` brings it back.",
+  failed: "Berth has given up; `fail_reason` says why and what to do. `POST …/start` tries again.",
+  deleted:
+    "Deleted for good. The record stays and is listed only with `?status=deleted`; the name is free again.",
+} as const;
+
+export type Status = keyof typeof statusMeanings;
+export const statuses = Object.keys(statusMeanings) as Status[];
 
 export type StatusReport = {
   readonly status: Status;

@@ -1,0 +1,163 @@
+/**
+ * The API as an HTTP application: the route table mounted on Fastify. Owns what is the same for every operation: who is
+ * calling, bodies, request ids, refusals, 404 and 405, one log line per request. It sits behind the gateway, which has
+ * the public port. Paths are logged as patterns: they may hold a secret.
+ */
+import { randomUUID } from "node:crypto";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { deepError, HttpError } from "../schema/errors.ts";
+import { accountOperations } from "./accounts.ts";
+import { authenticate, type Caller } from "./auth.ts";
+import { parseBody } from "./body.ts";
+import { deploymentOperations } from "./deployments.ts";
+import type { ApiDeps } from "./deps.ts";
+import { eventOperations } from "./events.ts";
+import { gpuOperations } from "./gpu-availability.ts";
+import { installationOperations } from "./installation.ts";
+import { logOperations } from "./logs.ts";
+import type { Operation } from "./operation.ts";
+import { defect, refusalOf } from "./refusal.ts";
+import { tokenOperations } from "./tokens.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set once the token was found. */
+    caller: Caller | null;
+  }
+  interface FastifyContextConfig {
+    operation?: Operation;
+  }
+}
+
+export type Api = {
+  readonly app: FastifyInstance;
+  /** The route table. */
+  readonly operations: readonly Operation[];
+};
+
+/** A path parameter is an API token (up to 256 characters) or an id. */
+const maxParamLength = 512;
+/** Longest time to receive a request; the gateway sends it at once. */
+const requestTimeoutMs = 30_000;
+const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
+
+export function createApi(deps: ApiDeps): Api {
+  const operations = [
+    ...deploymentOperations(deps),
+    ...eventOperations(deps),
+    ...gpuOperations(deps),
+    ...logOperations(deps),
+    ...accountOperations(deps),
+    ...tokenOperations(deps),
+    ...installationOperations(deps),
+  ];
+  const app = Fastify({
+    logger: false,
+    bodyLimit: deps.limits.bodyBytes,
+    requestTimeout: requestTimeoutMs,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength },
+    genReqId: (request) => readRequestId(request.headers["x-request-id"]),
+    frameworkErrors: (error, request, reply) => {
+      reply.header("x-request-id", request.id);
+      refuse(deps, error, request, reply);
+    },
+  });
+  app.decorateRequest("caller", null);
+  readBodies(app, deps.limits.bodyBytes);
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+    const wanted = request.routeOptions.config.operation;
+    if (wanted === undefined) return;
+    request.caller = await authenticate(deps.store, request.headers);
+    if (wanted.access === "administrator" && !request.caller.isAdmin) {
+      throw new HttpError("forbidden", "Only an administrator may do this.");
+    }
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    // The gateway has the line for everyone to see; this one adds the pattern of the path.
+    deps.log("debug", "request", {
+      requestId: request.id,
+      method: request.method,
+      route: request.routeOptions.url ?? "(none)",
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+      account: request.caller?.account ?? null,
+    });
+    const done = request.routeOptions.config.operation;
+    if (done !== undefined && reply.statusCode === done.status) done.afterwards();
+  });
+  app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
+  for (const each of operations) mount(app, each);
+  refuseOtherMethods(app, operations);
+  return { app, operations };
+}
+
+const nothingHere =
+  "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
+
+function mount(app: FastifyInstance, mounted: Operation): void {
+  app.route({
+    method: mounted.method,
+    url: mounted.path,
+    config: { operation: mounted },
+    handler: async (request, reply) => {
+      const { caller, body, query, params } = request;
+      if (caller === null) throw new Error("a request passed without a caller");
+      const answer = await mounted.run({ caller, body, query, path: params });
+      return reply.code(mounted.status).send(answer);
+    },
+  });
+}
+
+/** A path that exists answers 405 to the methods it does not have, rather than 404. */
+function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
+  for (const [path, own] of Map.groupBy(operations, (each) => each.path)) {
+    const allowed = new Set<string>(own.map((each) => each.method));
+    if (allowed.has("GET")) allowed.add("HEAD");
+    app.route({
+      method: methods.filter((method) => !allowed.has(method)),
+      url: path,
+      handler: async (_request, reply) => {
+        const allow = [...allowed].join(", ");
+        const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
+        return reply.code(status).header("allow", allow).send(deepError(message));
+      },
+    });
+  }
+}
+
+/** Bodies are read where an operation takes one, as JSON whatever the Content-Type says. */
+function readBodies(app: FastifyInstance, limitBytes: number): void {
+  app.addHook("onRequest", async (request) => {
+    // The framework would refuse a Content-Type it cannot parse before any parser of ours is asked.
+    delete request.raw.headers["content-type"];
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
+    request.routeOptions.config.operation?.readsBody === true
+      ? await parseBody(bytes, request.headers["content-encoding"], limitBytes)
+      : undefined,
+  );
+}
+
+function refuse(deps: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const refusal = refusalOf(error);
+  if (refusal === null) {
+    deps.log("error", "a request failed unexpectedly", {
+      requestId: request.id,
+      route: request.routeOptions.url ?? "(none)",
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
+  const { status, headers, body } = refusal ?? defect(request.id);
+  // The rest of a body that is too large is read and dropped: a client that is still sending would miss the answer
+  // if the connection were closed on it.
+  reply.removeHeader("connection");
+  void reply.code(status).headers(headers).send(body);
+}
+
+/** The gateway's id for this request; a new one where there is none. */
+function readRequestId(header: string | string[] | undefined): string {
+  return typeof header === "string" && /^[\x21-\x7e]{1,128}$/.test(header) ? header : randomUUID();
+}

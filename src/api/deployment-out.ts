@@ -1,0 +1,42 @@
+/** Stored facts of a deployment as the wire shows them. Pure. */
+import type { Deployment } from "../core/deployment.ts";
+import type { InstanceRecord } from "../core/instance.ts";
+import { statusOf } from "../core/status.ts";
+import type { DeploymentOut } from "../schema/deploy.ts";
+
+/** @param instances this deployment's */
+export function toDeploymentOut(deployment: Deployment, instances: readonly InstanceRecord[]): DeploymentOut {
+  const { config, settings, resolved } = deployment;
+  const report = statusOf(deployment, instances);
+  return {
+    deploy_id: deployment.id,
+    model_name: deployment.name,
+    version: resolved?.commit ?? "",
+    task: resolved?.task ?? "text-generation",
+    status: report.status,
+    fail_reason: report.failReason,
+    created_at: isoTime(deployment.createdAtMs),
+    updated_at: isoTime(deployment.updatedAtMs),
+    type: "llm",
+    instances: { ...report.instances, warming: 0 },
+    config: {
+      gpu: config.gpu,
+      num_gpus: config.numGpus,
+      max_batch_size: config.maxBatchSize,
+      weights: { repo: config.weights.repo, revision: config.weights.revision, token: null },
+      base_model: config.baseModel,
+    },
+    settings: {
+      min_instances: settings.minInstances,
+      max_instances: settings.maxInstances,
+      inactive_shutdown: settings.inactiveShutdownS,
+    },
+    standard_args: null,
+    extra_args: [...config.extraArgs],
+  };
+}
+
+/** ISO 8601 as DeepInfra writes it, with `+00:00`. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString().replace("Z", "+00:00");
+}

@@ -1,0 +1,48 @@
+/** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
+import type { DownloadProgress } from "../core/event.ts";
+import type { NodeCapacity } from "../core/instance.ts";
+import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
+
+export type Log = (
+  level: "debug" | "info" | "warn" | "error",
+  message: string,
+  fields?: Record<string, unknown>,
+) => void;
+
+export type ApiDeps = {
+  readonly store: Store;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  /** Berth's own version, for `GET /v1/berth/info`. */
+  readonly version: string;
+  readonly limits: {
+    /** Most GPUs (instances x num_gpus) of one deployment. */
+    readonly quotaGpus: number;
+    /** Largest request body, before and after inflation. */
+    readonly bodyBytes: number;
+  };
+  /** A new id of 16 letters and digits. */
+  newId(): string;
+  /** A new API token's secret: long, random, printable, without spaces and slashes. */
+  newSecret(): string;
+  capacity(): Promise<readonly NodeCapacity[]>;
+  /** Wakes the reconciler for a deployment whose desired state was written. */
+  poke(deploymentId: string): void;
+  progressOf(deploymentId: string): DownloadProgress | null;
+  readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
+  /** Stops Berth and every engine; called after the answer was sent. */
+  down(): void;
+  readonly log: Log;
+};
+
+export type LinkDeps = {
+  /** The newest snapshot. */
+  snapshot(): RoutingSnapshot;
+  /** Calls back after each change; returns the function that ends it. */
+  onSnapshot(listener: () => void): () => void;
+  onLoad(report: LoadReport): void;
+  /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */
+  onGatewayGone(gatewayId: string): void;
+  readonly log: Log;
+};

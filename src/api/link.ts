@@ -1,0 +1,130 @@
+/**
+ * Control's side of the link to the gateways, on an internal socket of its own: routing snapshots go down as an endless
+ * NDJSON stream, load reports come up. Both are whole pictures, so that nothing is queued: a reader that is slow gets
+ * the newest snapshot when it is ready again, and one that stays stuck is cut. A gateway is there as long as it has a
+ * stream; its reports count only then. Must not be reachable from outside.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { LoadReport } from "../core/routing.ts";
+import { loadReport } from "../schema/routing.ts";
+import type { LinkDeps } from "./deps.ts";
+
+/** An empty line this often tells a gateway that control is there. */
+const heartbeatMs = 2_000;
+/** A reader that takes nothing for this long is cut; it comes back by itself. */
+const stuckMs = 20_000;
+/** Streams at once; a gateway needs one, and a moment of two when it reconnects. */
+const maxStreams = 64;
+/** Largest load report. */
+const maxReportBytes = 16 * 1024 * 1024;
+
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>` and `POST /load`. */
+export function createLink(deps: LinkDeps): Server {
+  const streams = new Map<ServerResponse, string>();
+  const server = createServer((request, response) => {
+    answer(deps, streams, request, response).catch((error: unknown) => {
+      if (request.destroyed && !request.complete) return; // the peer left while it was sending
+      deps.log("error", "the link to a gateway failed", { error: String(error) });
+      response.destroy();
+    });
+  });
+  // Streams are endless: only receiving a request has a time limit (Node's own).
+  server.keepAliveTimeout = 60_000;
+  return server;
+}
+
+async function answer(
+  deps: LinkDeps,
+  streams: Map<ServerResponse, string>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = URL.parse(request.url ?? "", "http://control");
+  if (request.method === "GET" && url?.pathname === "/routes") {
+    const gatewayId = url.searchParams.get("gateway") ?? "";
+    if (!/^[\x21-\x7e]{1,128}$/.test(gatewayId)) return end(response, 400);
+    if (streams.size >= maxStreams) return end(response, 503);
+    return streamRoutes(deps, streams, gatewayId, response);
+  }
+  if (request.method === "POST" && url?.pathname === "/load") {
+    const report = await readReport(request);
+    if (report === null) {
+      deps.log("warn", "a gateway sent a load report that cannot be read", {});
+      return end(response, 400);
+    }
+    // Of a gateway that has gone nothing may be believed any more; one that is coming back reports again in full.
+    if (![...streams.values()].includes(report.gatewayId)) return end(response, 409);
+    deps.onLoad(report);
+    return end(response, 204);
+  }
+  end(response, 404);
+}
+
+/** Ends by itself when the gateway leaves. */
+function streamRoutes(
+  deps: LinkDeps,
+  streams: Map<ServerResponse, string>,
+  gatewayId: string,
+  response: ServerResponse,
+): void {
+  streams.set(response, gatewayId);
+  response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+  let isDirty = false;
+  let isScheduled = false;
+
+  /** Writes the newest snapshot, unless the reader is still busy with the one before: then once it is ready. */
+  const send = () => {
+    isScheduled = false;
+    if (response.destroyed) return;
+    if (response.writableNeedDrain) {
+      isDirty = true;
+      return;
+    }
+    isDirty = false;
+    response.write(`${JSON.stringify(deps.snapshot())}\n`);
+  };
+  /** Many changes in one turn of the loop are one line. */
+  const schedule = () => {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(send);
+  };
+  const heartbeat = setInterval(() => {
+    if (!response.writableNeedDrain) response.write("\n");
+  }, heartbeatMs);
+
+  const unsubscribe = deps.onSnapshot(schedule);
+  response.on("drain", () => {
+    if (isDirty) schedule();
+  });
+  response.setTimeout(stuckMs, () => response.destroy()); // socket inactivity: a reader that takes nothing
+  response.on("error", () => undefined); // a reset is followed by "close", which cleans up
+  response.on("close", () => {
+    clearInterval(heartbeat);
+    unsubscribe();
+    streams.delete(response);
+    if (![...streams.values()].includes(gatewayId)) deps.onGatewayGone(gatewayId);
+  });
+  send();
+}
+
+/** Null when it is too large, no JSON or not a load report. */
+async function readReport(request: IncomingMessage): Promise<LoadReport | null> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += (chunk as Buffer).length;
+    if (size > maxReportBytes) return null;
+    chunks.push(chunk as Buffer);
+  }
+  try {
+    const outcome = loadReport.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    return outcome.success ? outcome.data : null;
+  } catch {
+    return null; // no JSON: the caller says so
+  }
+}
+
+function end(response: ServerResponse, status: number): void {
+  response.writeHead(status).end();
+}

@@ -1,0 +1,99 @@
+/**
+ * One operation of the API as a value: method, path, who may call it, the schemas of what comes in and goes out, and
+ * what it does. The route table is a list of them, so that tests and documents are made from it and no route can be
+ * forgotten. Checks inputs before the handler sees them and answers before they leave: what an answer's schema does not
+ * name never goes out.
+ */
+import type { z } from "zod";
+import { checkInput, type InputPart } from "../schema/validation.ts";
+import type { Caller } from "./auth.ts";
+import { InputError } from "./refusal.ts";
+
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** administrator: others get 403. */
+export type Access = "token" | "administrator";
+
+export type RawInput = {
+  readonly caller: Caller;
+  readonly body: unknown;
+  readonly query: unknown;
+  readonly path: unknown;
+};
+
+export type Operation = {
+  readonly method: Method;
+  /** With parameters as `:name`. */
+  readonly path: string;
+  readonly access: Access;
+  /** Whether a body is read at all. */
+  readonly readsBody: boolean;
+  /** Status of a success. */
+  readonly status: number;
+  /** Runs once a success has been sent. */
+  readonly afterwards: () => void;
+  /** Checks the input, does the work and returns the checked answer; throws what `refusal` knows. */
+  run(input: RawInput): Promise<unknown>;
+};
+
+export function operation<
+  Answer extends z.ZodType,
+  Body extends z.ZodType = z.ZodUndefined,
+  Query extends z.ZodType = z.ZodUndefined,
+  Path extends z.ZodType = z.ZodUndefined,
+>(spec: {
+  readonly method: Method;
+  readonly path: string;
+  readonly access?: Access;
+  readonly status?: number;
+  readonly body?: Body;
+  readonly query?: Query;
+  readonly params?: Path;
+  readonly answer: Answer;
+  readonly afterwards?: () => void;
+  handle(input: {
+    readonly caller: Caller;
+    readonly body: z.output<Body>;
+    readonly query: z.output<Query>;
+    readonly path: z.output<Path>;
+  }): Promise<z.input<Answer>>;
+}): Operation {
+  const { body, query, params, answer } = spec;
+  return {
+    method: spec.method,
+    path: spec.path,
+    access: spec.access ?? "token",
+    readsBody: body !== undefined,
+    status: spec.status ?? 200,
+    afterwards: spec.afterwards ?? (() => undefined),
+    async run(input) {
+      const answered = await spec.handle({
+        caller: input.caller,
+        path: check(params, input.path, "path"),
+        query: check(query, lastOfEach(input.query), "query"),
+        body: check(body, input.body, "body"),
+      });
+      return answer.parse(answered);
+    },
+  };
+}
+
+/** A part without a schema is not looked at. */
+function check<Schema extends z.ZodType>(
+  schema: Schema | undefined,
+  input: unknown,
+  part: InputPart,
+): z.output<Schema> {
+  if (schema === undefined) return undefined as z.output<Schema>;
+  const outcome = checkInput<z.output<Schema>>(schema as z.ZodType<z.output<Schema>>, input, part);
+  if (!outcome.ok) throw new InputError(outcome.issues);
+  return outcome.value;
+}
+
+/** Of a query parameter that is given several times, the last one counts, as with FastAPI. */
+function lastOfEach(query: unknown): unknown {
+  if (typeof query !== "object" || query === null) return {};
+  return Object.fromEntries(
+    Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? value.at(-1) : value]),
+  );
+}

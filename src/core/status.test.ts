@@ -1,0 +1,119 @@
+import { describe, expect, it } from "vitest";
+import { type Deployment, noTries } from "./deployment.ts";
+import { failure } from "./failure.ts";
+import type { InstanceRecord, ObservedInstance } from "./instance.ts";
+import { routesOf } from "./routes.ts";
+import { statusOf } from "./status.ts";
+
+const base: Deployment = {
+  id: "d1",
+  account: "alice",
+  name: "alice/m",
+  isPublic: false,
+  config: {
+    gpu: "other",
+    numGpus: 1,
+    maxBatchSize: 4,
+    weights: { repo: "o/n", revision: null },
+    baseModel: null,
+    extraArgs: [],
+  },
+  settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
+  desired: "run",
+  createdAtMs: 0,
+  updatedAtMs: 0,
+  resolved: { commit: "c", files: [], engine: "embedded", entryFile: "m.gguf", task: "text-generation" },
+  weightsReadyAtMs: 1,
+  failure: null,
+  hasRun: false,
+  tries: noTries,
+};
+const broken = failure("repo_gated", "It is gated.", "Ask for access.");
+
+function record(state: ObservedInstance["state"] | null, intent: "run" | "drain" = "run"): InstanceRecord {
+  const observed =
+    state === null
+      ? null
+      : {
+          id: "i",
+          deploymentId: "d1",
+          state,
+          endpoint: { kind: "unix" as const, path: "/i.sock" },
+          slots: 4,
+          contextTokens: 256,
+          loadProgress: null,
+          note: null,
+          placement: { node: "n", gpus: [] },
+          startedAtMs: 0,
+          readyAtMs: 1,
+          failure: null,
+        };
+  return { id: "i", deploymentId: "d1", intent, createdAtMs: 0, drainSinceMs: null, observed };
+}
+
+const atZero = { minInstances: 0, maxInstances: 1, inactiveShutdownS: null };
+
+describe("status", () => {
+  it.each<[string, Partial<Deployment>, InstanceRecord[], string]>([
+    ["accepted", { resolved: null, weightsReadyAtMs: null }, [], "initializing"],
+    ["fetching", { weightsReadyAtMs: null }, [], "downloading"],
+    ["about to start", {}, [], "deploying"],
+    ["loading", {}, [record("starting")], "deploying"],
+    ["answering", {}, [record("running")], "running"],
+    ["crashed and coming back", { hasRun: true }, [record("exited")], "deploying"],
+    ["at zero", { settings: atZero }, [], "running"],
+    ["woken from zero", { settings: atZero }, [record("starting")], "running"],
+    ["stopped, its last instance draining", { desired: "stop" }, [record("running", "drain")], "stopped"],
+    ["failed", { failure: broken }, [], "failed"],
+    ["deleted after a failure", { desired: "delete", failure: broken }, [], "deleted"],
+  ])("%s", (_, change, instances, expected) => {
+    expect(statusOf({ ...base, ...change }, instances).status).toBe(expected);
+  });
+
+  it("carries the reason only when failed, and counts instances truly", () => {
+    expect(statusOf({ ...base, failure: broken }, []).failReason).toBe("It is gated. Ask for access.");
+    expect(statusOf({ ...base, desired: "stop", failure: broken }, []).failReason).toBe("");
+    const mixed = [
+      record("running"),
+      record("running", "drain"),
+      record("starting"),
+      record(null),
+      record("exited"),
+    ];
+    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2 });
+  });
+});
+
+describe("routes", () => {
+  const route = (change: Partial<Deployment>, instances: InstanceRecord[]) =>
+    routesOf({
+      version: 1,
+      atMs: 0,
+      tokens: [],
+      deployments: [{ ...base, ...change }],
+      instances,
+      secrets: new Map([["i", "s"]]),
+      loadTimesMs: new Map(),
+    }).models[0];
+
+  it.each<[string, Partial<Deployment>, InstanceRecord[], string]>([
+    ["answering", {}, [record("running")], "ready"],
+    ["loading", {}, [record("starting")], "starting"],
+    ["only a draining instance", {}, [record("running", "drain")], "starting"],
+    ["at zero", { settings: atZero }, [], "asleep"],
+    ["at zero, weights still coming", { settings: atZero, weightsReadyAtMs: null }, [], "starting"],
+    ["woken", { settings: atZero }, [record(null)], "starting"],
+    ["stopped", { desired: "stop" }, [], "off"],
+    ["failed", { failure: broken }, [], "off"],
+    ["max 0", { settings: { ...atZero, maxInstances: 0 } }, [], "off"],
+  ])("%s", (_, change, instances, expected) => {
+    expect(route(change, instances)?.state).toBe(expected);
+  });
+
+  it("leaves deleted deployments out and keeps draining instances in", () => {
+    expect(route({ desired: "delete" }, [])).toBeUndefined();
+    expect(route({ desired: "stop" }, [record("running", "drain")])?.instances).toMatchObject([
+      { id: "i", isDraining: true },
+    ]);
+  });
+});

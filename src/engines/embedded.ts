@@ -1,0 +1,162 @@
+/**
+ * The embedded engine as control sees it: which files it loads, how its server program is started, how it says that it is
+ * ready, and what its end means. The program itself is embedded/server.ts; nothing of it runs in this process.
+ */
+import { request } from "node:http";
+import { type Failure, type FailureCode, failure } from "../core/failure.ts";
+import type { Endpoint } from "../core/instance.ts";
+import type { Engine, EngineHealth } from "../ports.ts";
+import { parseEngineArguments } from "./embedded/arguments.ts";
+import type { LaunchFile } from "./embedded/launch.ts";
+import { chooseGgufFiles } from "./gguf-files.ts";
+
+/** Bytes of a health answer that are read; it is far smaller. */
+const largestHealth = 65_536;
+
+export type EmbeddedEngineOptions = {
+  /** The Node that runs the server program. */
+  readonly nodePath: string;
+  /** Path of embedded/server.ts. */
+  readonly serverPath: string;
+  /** Memory for the context (KV cache) of one instance, in bytes. */
+  readonly contextMemoryBytes: number;
+  /** Threads of one instance; 0: the cores less one. */
+  readonly threads: number;
+};
+
+export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
+  return {
+    name: "embedded",
+    runsOn: "cpu",
+    chooseFiles(listing, quantization) {
+      const choice = chooseGgufFiles(listing.files, quantization);
+      return choice.ok ? { ok: true, value: { ...choice.value, task: "text-generation" } } : choice;
+    },
+    refuseArgs(extraArgs) {
+      const parsed = parseEngineArguments(extraArgs);
+      return parsed.ok ? null : parsed.reason;
+    },
+    launch(spec) {
+      const file: LaunchFile = {
+        modelPath: `${spec.snapshotPath}/${spec.entryFile}`,
+        servedNames: spec.servedNames,
+        slots: spec.maxBatchSize,
+        endpoint: spec.endpoint,
+        secret: spec.secret,
+        contextMemoryBytes: options.contextMemoryBytes,
+        threads: options.threads,
+        extraArgs: spec.extraArgs,
+      };
+      return {
+        command: options.nodePath,
+        args: [options.serverPath, "{dir}/launch.json"],
+        env: {},
+        files: [{ name: "launch.json", content: JSON.stringify(file) }],
+      };
+    },
+    probe: probeHealth,
+    explainExit,
+  };
+}
+
+/** Everything but a well-formed answer in time is silence. */
+async function probeHealth(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth> {
+  try {
+    return readHealth(JSON.parse(await getHealth(endpoint, secret, timeoutMs)));
+  } catch {
+    return { state: "silent" };
+  }
+}
+
+function getHealth(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({
+      ...(endpoint.kind === "unix"
+        ? { socketPath: endpoint.path }
+        : { host: endpoint.host, port: endpoint.port }),
+      path: "/health",
+      headers: { authorization: `Bearer ${secret}` },
+      signal: AbortSignal.timeout(timeoutMs),
+      agent: false,
+    });
+    outgoing.on("error", reject);
+    outgoing.on("response", (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("error", reject);
+      response.on("data", (chunk: string) => {
+        text += chunk;
+        if (text.length > largestHealth) response.destroy(new Error("The health answer is too long."));
+      });
+      response.on("end", () => resolve(text));
+    });
+    outgoing.end();
+  });
+}
+
+function readHealth(value: unknown): EngineHealth {
+  const { state, progress, slots, contextTokens, note } = value as Record<string, unknown>;
+  if (state === "loading") {
+    return { state: "loading", progress: typeof progress === "number" ? progress : null };
+  }
+  if (state === "ready" && typeof slots === "number" && typeof contextTokens === "number") {
+    return { state: "ready", slots, contextTokens, note: typeof note === "string" ? note : null };
+  }
+  return { state: "silent" };
+}
+
+const prefix = "berth-engine: error: ";
+
+/** The server's own last word where it left one, else what the signal or code usually means. */
+function explainExit(
+  exit: { code: number | null; signal: string | null },
+  lastLines: readonly string[],
+): Failure {
+  const said = lastLines.findLast((line) => line.startsWith(prefix) && !line.startsWith(`${prefix}defect`));
+  const [, word = "", sentence = ""] = /^berth-engine: error: (\w+): (.*)$/.exec(said ?? "") ?? [];
+  if (sentence !== "") return explainWord(word, sentence);
+  if (exit.signal === "SIGKILL") {
+    return failure(
+      "out_of_memory",
+      "The embedded engine was killed, most likely because the machine ran out of memory.",
+      "Choose a smaller model or quantization, or lower BERTH_CPU_CONTEXT_MB.",
+    );
+  }
+  if (exit.signal === "SIGILL") {
+    return failure(
+      "engine_refused_model",
+      "The embedded engine met an instruction that this machine's processor does not have.",
+      "Run Berth on another machine.",
+    );
+  }
+  const how = exit.signal === null ? `code ${exit.code ?? "unknown"}` : `signal ${exit.signal}`;
+  const last = lastLines
+    .findLast((line) => line.trim() !== "")
+    ?.trim()
+    .slice(0, 200);
+  return failure(
+    "engine_crashed",
+    `The embedded engine ended with ${how}${last === undefined ? "" : `; its last words were: ${last.replace(/[.!]*$/, "")}`}.`,
+    "It is started again; the instance's log has more.",
+  );
+}
+
+const explained: Readonly<Record<string, { code: FailureCode; before: string; next: string }>> = {
+  engine_refused_model: {
+    code: "engine_refused_model",
+    before: "The embedded engine cannot load this model: ",
+    next: "Check that the file is a complete GGUF of a supported architecture, or choose another model.",
+  },
+  out_of_memory: {
+    code: "out_of_memory",
+    before: "The embedded engine has too little memory: ",
+    next: "Choose a smaller model or quantization, lower --ctx-size, or raise BERTH_CPU_CONTEXT_MB if the machine has more.",
+  },
+  bad_engine_args: { code: "bad_engine_args", before: "", next: "Correct extra_args and deploy again." },
+};
+
+function explainWord(word: string, sentence: string): Failure {
+  const known = Object.hasOwn(explained, word) ? explained[word] : undefined;
+  const text = `${known?.before ?? "The embedded engine could not start: "}${sentence.slice(0, 300).replace(/[.!]*$/, "")}.`;
+  return failure(known?.code ?? "engine_crashed", text, known?.next ?? "The instance's log has more.");
+}

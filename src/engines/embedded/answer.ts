@@ -1,0 +1,142 @@
+/**
+ * One answer: turns the batcher's tokens into text that is cut only between characters, at stop strings and at the token
+ * limit, and says why it ended. Owns these rules for every face; knows nothing of HTTP.
+ */
+import type { Batcher, TokenStep } from "./batcher.ts";
+import { RequestError } from "./errors.ts";
+import type { Model, SamplerSettings } from "./native.ts";
+import { StopCutter } from "./stops.ts";
+
+/** A token with its logprob and the likeliest alternatives, as clients get it. */
+export type LogprobEntry = {
+  readonly token: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+  readonly top: readonly {
+    readonly token: string;
+    readonly bytes: readonly number[];
+    readonly logprob: number;
+  }[];
+};
+
+export type AnswerRequest = {
+  readonly prompt: readonly number[];
+  readonly scope: string;
+  readonly sampling: SamplerSettings;
+  readonly grammar: string | null;
+  readonly topLogprobs: number | null;
+  /** Null: as many as the context has left. */
+  readonly maxTokens: number | null;
+  readonly stops: readonly string[];
+  readonly stopTokens: ReadonlySet<number>;
+  readonly ignoreEnd: boolean;
+  readonly signal: AbortSignal;
+  /** Gets each piece of text, never an empty one without logprobs; "end" ends the answer as a stop string would. */
+  onPiece(text: string, logprobs: readonly LogprobEntry[]): "more" | "end" | Promise<"more" | "end">;
+};
+
+export type AnswerEnd = {
+  readonly finish: "stop" | "length";
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+};
+
+/** Generates one answer. Throws RequestError when no slot is free, the signal's reason when cancelled. */
+export async function generateAnswer(
+  batcher: Batcher,
+  model: Model,
+  request: AnswerRequest,
+): Promise<AnswerEnd> {
+  const text = new AnswerText(model, request);
+  const end = await batcher.generate({
+    prompt: request.prompt,
+    scope: request.scope,
+    sampling: request.sampling,
+    grammar: request.grammar,
+    topLogprobs: request.topLogprobs,
+    signal: request.signal,
+    onToken: (step) => text.take(step),
+  });
+  if (end === null) {
+    throw new RequestError("model_not_ready", "All slots of this instance are busy; try again shortly.");
+  }
+  if (end.reason === "full") await text.finishFull();
+  return {
+    finish: text.finish ?? "stop",
+    completionTokens: text.tokens,
+    cachedTokens: end.cachedTokens,
+  };
+}
+
+class AnswerText {
+  finish: AnswerEnd["finish"] | null = null;
+  tokens = 0;
+  readonly #model: Model;
+  readonly #request: AnswerRequest;
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #cutter: StopCutter;
+  /** Entries whose text was not shown yet, with the place where it starts. */
+  #entries: { start: number; entry: LogprobEntry }[] = [];
+  #decodedLength = 0;
+  #shownLength = 0;
+
+  constructor(model: Model, request: AnswerRequest) {
+    this.#model = model;
+    this.#request = request;
+    this.#cutter = new StopCutter(request.stops);
+  }
+
+  take(step: TokenStep): "more" | "end" | Promise<"more" | "end"> {
+    const { stopTokens, ignoreEnd, maxTokens } = this.#request;
+    this.tokens++;
+    if (stopTokens.has(step.token) || (!ignoreEnd && this.#model.isEnd(step.token))) {
+      return this.#end("stop", this.#cutter.end(), true);
+    }
+    // A character that is not complete yet stays in the decoder; if the answer ends there, it is left out.
+    const decoded = this.#decoder.decode(this.#model.vocabulary.bytesOf(step.token), { stream: true });
+    if (step.logprobs !== null) {
+      this.#entries.push({ start: this.#decodedLength, entry: this.#describe(step.token, step.logprobs) });
+    }
+    this.#decodedLength += decoded.length;
+    const { text, isStopped } = this.#cutter.push(decoded);
+    if (isStopped) return this.#end("stop", text, false);
+    if (maxTokens !== null && this.tokens >= maxTokens) {
+      return this.#end("length", text + this.#cutter.end(), true);
+    }
+    return this.#show(text, false);
+  }
+
+  /** The context is full: what was held back belongs to the answer. */
+  async finishFull(): Promise<void> {
+    await this.#end("length", this.#cutter.end(), true);
+  }
+
+  #end(finish: AnswerEnd["finish"], text: string, isAllShown: boolean): "end" | Promise<"end"> {
+    this.finish = finish;
+    const shown = this.#show(text, isAllShown);
+    return shown instanceof Promise ? shown.then(() => "end" as const) : "end";
+  }
+
+  /** `isAllShown`: no text was cut off, so that tokens without text of their own are reported, too. */
+  #show(text: string, isAllShown: boolean): "more" | "end" | Promise<"more" | "end"> {
+    this.#shownLength += text.length;
+    const isShown = (start: number) => isAllShown || start < this.#shownLength;
+    const entries = this.#entries.filter(({ start }) => isShown(start)).map(({ entry }) => entry);
+    this.#entries = this.#entries.filter(({ start }) => !isShown(start));
+    if (text === "" && entries.length === 0) return "more";
+    return this.#request.onPiece(text, entries);
+  }
+
+  #describe(token: number, logprobs: NonNullable<TokenStep["logprobs"]>): LogprobEntry {
+    return {
+      ...this.#name(token),
+      logprob: logprobs.chosen,
+      top: logprobs.top.map((entry) => ({ ...this.#name(entry.token), logprob: entry.logprob })),
+    };
+  }
+
+  #name(token: number): { token: string; bytes: readonly number[] } {
+    const bytes = this.#model.vocabulary.bytesOf(token);
+    return { token: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), bytes: [...bytes] };
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * Serves several requests with one model at once: continuous batching. Owns the slots and the loop that feeds the context,
+ * one step after the other; each step computes one token for every answer in progress and a share of the waiting prompts.
+ * A job that is cancelled, or whose reader is slow, never holds up the others. Knows tokens only; text is not its matter.
+ */
+import type { DecodeContext, Sampler, SamplerSettings, StepPart } from "./native.ts";
+import { chooseSlot, nextPromptBudget, planBatch } from "./slots.ts";
+
+/** What one step gave a job. `logprobs` holds the likeliest tokens and the chosen one, when they were asked for. */
+export type TokenStep = {
+  readonly token: number;
+  readonly logprobs: { readonly chosen: number; readonly top: readonly TokenLogprob[] } | null;
+};
+export type TokenLogprob = { readonly token: number; readonly logprob: number };
+
+export type Job = {
+  /** Not empty and shorter than the context. */
+  readonly prompt: readonly number[];
+  /** Tokens computed for one scope are never reused for another. */
+  readonly scope: string;
+  readonly sampling: SamplerSettings;
+  /** GBNF that the answer must follow. */
+  readonly grammar: string | null;
+  /** How many alternatives to report with each token; null for no logprobs at all. */
+  readonly topLogprobs: number | null;
+  readonly signal: AbortSignal;
+  /** Called with each token in order; the job pauses while a returned promise is pending. */
+  onToken(step: TokenStep): "more" | "end" | Promise<"more" | "end">;
+};
+
+/** `full`: the context held no further token. */
+export type JobEnd = { readonly cachedTokens: number; readonly reason: "ended" | "full" };
+
+type Slot = { scope: string; tokens: number[]; isBusy: boolean; lastUse: number };
+
+type Running = {
+  readonly job: Job;
+  readonly slot: Slot;
+  readonly sequence: number;
+  readonly sampler: Sampler;
+  cachedTokens: number;
+  /** True until its first step, in which the slot is brought to hold just what the prompt reuses. */
+  isFresh: boolean;
+  /** Tokens that are not computed yet: the rest of the prompt, or the token chosen last. */
+  pending: readonly number[];
+  isPrompt: boolean;
+  isPaused: boolean;
+  finish(outcome: { end: JobEnd } | { error: unknown }): void;
+};
+
+export class Batcher {
+  readonly #context: DecodeContext;
+  readonly #slots: Slot[];
+  readonly #running = new Set<Running>();
+  #uses = 0;
+  #promptBudget = 64;
+  #isLooping = false;
+  #ring: () => void = () => {};
+
+  constructor(context: DecodeContext) {
+    this.#context = context;
+    this.#slots = Array.from({ length: context.slots }, () => ({
+      scope: "",
+      tokens: [],
+      isBusy: false,
+      lastUse: 0,
+    }));
+  }
+
+  get contextTokens(): number {
+    return this.#context.contextTokens;
+  }
+
+  /** Slots in use. */
+  get busy(): number {
+    return this.#slots.filter((slot) => slot.isBusy).length;
+  }
+
+  /**
+   * Runs a job to its end. Null when every slot is busy. Rejects with the signal's reason once a cancelled job has left
+   * its slot, with the error when the grammar cannot be read or the engine fails.
+   */
+  async generate(job: Job): Promise<JobEnd | null> {
+    job.signal.throwIfAborted();
+    const choice = chooseSlot(this.#slots, job.scope, job.prompt);
+    const slot = choice === null ? undefined : this.#slots[choice.index];
+    if (choice === null || slot === undefined) return null;
+    slot.isBusy = true;
+    slot.lastUse = ++this.#uses;
+    const ring = () => this.#ring();
+    job.signal.addEventListener("abort", ring);
+    let sampler: Sampler | null = null;
+    try {
+      sampler = await this.#context.createSampler(job.sampling, job.grammar);
+      return await this.#start(job, slot, choice, sampler);
+    } finally {
+      job.signal.removeEventListener("abort", ring);
+      sampler?.dispose();
+      slot.isBusy = false;
+    }
+  }
+
+  #start(job: Job, slot: Slot, choice: { index: number; reused: number }, sampler: Sampler): Promise<JobEnd> {
+    return new Promise((resolve, reject) => {
+      const running: Running = {
+        job,
+        slot,
+        sequence: choice.index,
+        sampler,
+        cachedTokens: choice.reused,
+        isFresh: true,
+        pending: job.prompt.slice(choice.reused),
+        isPrompt: true,
+        isPaused: false,
+        finish: (outcome) => {
+          this.#running.delete(running);
+          if ("end" in outcome) resolve(outcome.end);
+          else reject(outcome.error);
+        },
+      };
+      this.#running.add(running);
+      this.#ring();
+      if (!this.#isLooping) void this.#loop();
+    });
+  }
+
+  /** Runs while there is a job; its own failures end the jobs it was working for, never the process. */
+  async #loop(): Promise<void> {
+    this.#isLooping = true;
+    while (this.#running.size > 0) {
+      const bell = new Promise<void>((resolve) => {
+        this.#ring = resolve;
+      });
+      for (const running of this.#running) {
+        if (running.job.signal.aborted) running.finish({ error: running.job.signal.reason });
+      }
+      const ready = [...this.#running].filter((running) => !running.isPaused);
+      if (ready.length === 0) {
+        if (this.#running.size > 0) await bell;
+        continue;
+      }
+      try {
+        await this.#step(ready);
+      } catch (error) {
+        for (const running of ready) {
+          this.#forget(running.slot, running.sequence, 0);
+          running.finish({ error });
+        }
+      }
+    }
+    this.#isLooping = false;
+  }
+
+  async #step(ready: readonly Running[]): Promise<void> {
+    for (const running of ready) this.#makeRoom(running);
+    const generating = ready.filter((running) => !running.isPrompt);
+    const waiting = ready.filter((running) => running.isPrompt);
+    const budget = this.#promptBudget;
+    const takes = planBatch(
+      generating.length,
+      waiting.map((running) => running.pending.length),
+      budget,
+      this.#context.batchTokens,
+    );
+    const taking = [
+      ...generating.map((running) => ({ running, take: 1 })),
+      ...waiting.map((running, index) => ({ running, take: takes[index] ?? 0 })),
+    ].filter(({ take }) => take > 0);
+    const parts: StepPart[] = taking.map(({ running, take }) => ({
+      sequence: running.sequence,
+      position: running.slot.tokens.length,
+      tokens: running.pending.slice(0, take),
+      isOutputWanted: take === running.pending.length,
+    }));
+    const started = performance.now();
+    const outputs = await this.#context.decode(parts);
+    const stepMs = performance.now() - started;
+    const used = takes.reduce((sum, take) => sum + take, 0);
+    this.#promptBudget = nextPromptBudget(budget, used, stepMs, this.#context.batchTokens);
+    for (const [index, { running, take }] of taking.entries()) {
+      for (const token of parts[index]?.tokens ?? []) running.slot.tokens.push(token);
+      running.pending = running.pending.slice(take);
+    }
+    const chosen = taking.flatMap(({ running }, index) => {
+      const output = outputs[index] ?? -1;
+      return output === -1 ? [] : [this.#choose(running, output)];
+    });
+    await Promise.all(chosen);
+  }
+
+  /** Only here, between two steps, may a slot's tokens be dropped, and only then does it change its scope. */
+  #makeRoom(running: Running): void {
+    if (!running.isFresh) return;
+    running.isFresh = false;
+    const { slot, sequence, job } = running;
+    const isKept =
+      slot.tokens.length === running.cachedTokens || this.#forget(slot, sequence, running.cachedTokens);
+    if (!isKept) {
+      running.cachedTokens = 0;
+      running.pending = job.prompt;
+    }
+    slot.scope = job.scope;
+  }
+
+  #forget(slot: Slot, sequence: number, from: number): boolean {
+    const isKept = this.#context.forget(sequence, from);
+    slot.tokens.length = isKept ? from : 0;
+    return isKept;
+  }
+
+  /** Samples and hands the token over. An error here is this job's alone. */
+  async #choose(running: Running, output: number): Promise<void> {
+    const { job, slot } = running;
+    try {
+      const token = await running.sampler.sample(output);
+      const logprobs = job.topLogprobs === null ? null : await this.#logprobs(token, output, job.topLogprobs);
+      running.isPrompt = false;
+      running.pending = [token];
+      const answer = job.onToken({ token, logprobs });
+      if (answer instanceof Promise) this.#pause(running, answer);
+      else if (answer === "end") this.#end(running, "ended");
+      else if (slot.tokens.length >= this.#context.contextTokens) this.#end(running, "full");
+    } catch (error) {
+      running.finish({ error });
+    }
+  }
+
+  async #logprobs(token: number, output: number, top: number): Promise<TokenStep["logprobs"]> {
+    const all = await this.#context.logprobs(output);
+    return {
+      chosen: all.find((entry) => entry.token === token)?.logprob ?? -9999,
+      top: all.slice(0, top),
+    };
+  }
+
+  #pause(running: Running, answer: Promise<"more" | "end">): void {
+    running.isPaused = true;
+    answer
+      .then((word) => {
+        if (word === "end") this.#end(running, "ended");
+        else if (running.slot.tokens.length >= this.#context.contextTokens) this.#end(running, "full");
+        running.isPaused = false;
+      })
+      .catch((error: unknown) => running.finish({ error }))
+      .finally(() => this.#ring());
+  }
+
+  #end(running: Running, reason: JobEnd["reason"]): void {
+    running.finish({ end: { cachedTokens: running.cachedTokens, reason } });
+  }
+}

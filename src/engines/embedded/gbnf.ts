@@ -1,0 +1,433 @@
+/**
+ * JSON Schema to GBNF, llama.cpp's grammar language, so that an answer cannot help but follow the schema. Pure. Every
+ * keyword is enforced, a known annotation, or refused by name: none is dropped. The grammar may allow less than the schema
+ * (declared properties come in their order, nothing beside them), never more.
+ *
+ * Enforced: type (also a list, and nullable), properties, required, additionalProperties, items, minItems and maxItems (to
+ * 1000), enum, const, anyOf, oneOf with alternatives that exclude each other, allOf of one, local $ref (also recursive),
+ * minLength and maxLength (to 2000), minimum, maximum and their exclusive forms of integers, and the formats date, time,
+ * date-time and uuid.
+ */
+import { areDisjoint } from "./gbnf-disjoint.ts";
+import { integerRange } from "./gbnf-integers.ts";
+
+export type Schema = boolean | { readonly [keyword: string]: unknown };
+
+/** A schema that cannot be enforced; `keyword` is at fault, `path` says where, as a JSON pointer. */
+export class SchemaError extends Error {
+  readonly keyword: string;
+  constructor(keyword: string, path: string, why: string) {
+    super(`The schema's \`${keyword}\` at ${path === "" ? "its root" : path} ${why}`);
+    this.name = "SchemaError";
+    this.keyword = keyword;
+  }
+}
+
+const mostItems = 1000;
+const mostCharacters = 2000;
+const deepest = 64;
+const mostRules = 4000;
+const longestGrammar = 400_000;
+
+/** Rules every grammar may use. Lengths are bounded so that a model cannot get lost in white space or digits. */
+const basics: Readonly<Record<string, string>> = {
+  ws: '| " " | "\\n" [ \\t]{0,20}',
+  // Without \u escapes, so that a character is always one character to minLength and maxLength.
+  character: String.raw`[^"\\\x7F\x00-\x1F] | "\\" ["\\/bfnrt]`,
+  string: String.raw`"\"" character* "\""`,
+  integer: '"-"? ("0" | [1-9] [0-9]{0,15})',
+  number: 'integer ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?',
+  boolean: '"true" | "false"',
+  null: '"null"',
+  value: "object | array | string | number | boolean | null",
+  object: '"{" ws (member ("," ws member)*)? ws "}"',
+  member: 'string ":" ws value',
+  array: '"[" ws (value ("," ws value)*)? ws "]"',
+  date: [
+    '[0-9]{4} "-" (("0" [13578] | "1" [02]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])',
+    ' | ("0" [469] | "11") "-" ("0" [1-9] | [12] [0-9] | "30") | "02-" ("0" [1-9] | "1" [0-9] | "2" [0-8]))',
+  ].join(""),
+  time: '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("Z" | [-+] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])',
+  "date-time": 'date "T" time',
+  uuid: '[0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12}',
+};
+const formats = ["date", "time", "date-time", "uuid"];
+
+/** Keywords that say something about a value without restricting it. */
+const annotations = new Set([
+  "title",
+  "description",
+  "default",
+  "example",
+  "examples",
+  "deprecated",
+  "readOnly",
+  "writeOnly",
+  "$schema",
+  "$id",
+  "$comment",
+  "$defs",
+  "definitions",
+]);
+
+const keywordsOf = {
+  object: ["properties", "required", "additionalProperties"],
+  array: ["items", "minItems", "maxItems"],
+  string: ["minLength", "maxLength", "format"],
+  integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+  number: [],
+  boolean: [],
+  null: [],
+} as const;
+type TypeName = keyof typeof keywordsOf;
+
+/** Any JSON object. */
+export const jsonObjectGrammar = grammarText("object", new Map());
+
+/** The grammar of all JSON texts that fulfil the schema, as far as it writes them; throws SchemaError. */
+export function schemaToGbnf(schema: Schema): string {
+  const rules = new Map<string, string>();
+  return grammarText(addSchema(schema, rules), rules);
+}
+
+/** Adds a schema's rules to others of a larger grammar and returns the expression for it; throws SchemaError. */
+export function addSchema(schema: Schema, rules: Map<string, string>): string {
+  return new Builder(schema, rules).rule(schema, "");
+}
+
+/** A grammar out of a root expression and rules; `rules` may use the basic ones. */
+export function grammarText(root: string, rules: ReadonlyMap<string, string>): string {
+  const own = [...rules].map(([name, body]) => `${name} ::= ${body}`);
+  const basic = Object.entries(basics).map(([name, body]) => `${name} ::= ${body}`);
+  const text = [`root ::= ${root}`, ...own, ...basic].join("\n");
+  if (text.length > longestGrammar) throw new SchemaError("schema", "", "is too large.");
+  return text;
+}
+
+/** A text as a GBNF literal. */
+export function literal(text: string): string {
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n").replaceAll("\r", "\\r")}"`;
+}
+
+class Builder {
+  readonly #rules: Map<string, string>;
+  readonly #root: Schema;
+  readonly #refs = new Map<string, string>();
+  /** References being followed without anything written in between: meeting one again would never end. */
+  readonly #open = new Set<string>();
+  #depth = 0;
+
+  constructor(root: Schema, rules: Map<string, string>) {
+    this.#root = root;
+    this.#rules = rules;
+  }
+
+  /** An expression for the schema: the name of a rule. */
+  rule(schema: Schema, path: string): string {
+    if (schema === true) return "value";
+    if (!isSchemaObject(schema)) throw new SchemaError("false", path, "allows no value at all.");
+    if (++this.#depth > deepest)
+      throw new SchemaError("schema", path, `is nested deeper than ${deepest} levels.`);
+    const expression = this.#expression(schema, path);
+    this.#depth--;
+    return schema.nullable === true ? this.#add(`${expression} | null`) : expression;
+  }
+
+  #add(body: string): string {
+    if (this.#rules.size >= mostRules) throw new SchemaError("schema", "", "is too large.");
+    const name = `r${this.#rules.size}`;
+    this.#rules.set(name, body);
+    return name;
+  }
+
+  #expression(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const keywords = Object.keys(schema).filter((word) => !annotations.has(word) && word !== "nullable");
+    const only = (allowed: readonly string[]) => {
+      const other = keywords.find((word) => !allowed.includes(word));
+      if (other !== undefined) {
+        const main = keywords.find((word) => allowed.includes(word)) ?? "type";
+        throw new SchemaError(
+          other,
+          path,
+          `cannot be enforced${other === main ? "" : ` beside \`${main}\``}.`,
+        );
+      }
+    };
+    if (schema.$ref !== undefined) {
+      only(["$ref"]);
+      return this.#reference(schema.$ref, path);
+    }
+    if (schema.const !== undefined || schema.enum !== undefined) {
+      only(["const", "enum", "type"]);
+      return this.#literals(schema, path);
+    }
+    for (const word of ["anyOf", "oneOf", "allOf"]) {
+      if (schema[word] === undefined) continue;
+      only([word]);
+      return this.#alternatives(word, schema[word], path);
+    }
+    return this.#typed(schema, keywords, path);
+  }
+
+  #typed(schema: { readonly [keyword: string]: unknown }, keywords: readonly string[], path: string): string {
+    const types = typesOf(schema, keywords, path);
+    // Bounds are enforced for integers alone: beside `number` they would be half enforced.
+    const bounded = types.filter((type) => type !== "integer" || !types.includes("number"));
+    const allowed = new Set<string>(["type", ...bounded.flatMap((type) => keywordsOf[type])]);
+    const other = keywords.find((word) => !allowed.has(word));
+    if (other !== undefined) throw new SchemaError(other, path, "cannot be enforced.");
+    if (types.length === Object.keys(keywordsOf).length - 1 && keywords.every((word) => word === "type"))
+      return "value";
+    const options = types.map((type) => this.#ofType(type, schema, path));
+    return options.length === 1 ? (options[0] ?? "value") : this.#add(options.join(" | "));
+  }
+
+  #ofType(type: TypeName, schema: { readonly [keyword: string]: unknown }, path: string): string {
+    switch (type) {
+      case "object":
+        return this.#guarded(() => this.#object(schema, path));
+      case "array":
+        return this.#guarded(() => this.#array(schema, path));
+      case "string":
+        return this.#string(schema, path);
+      case "integer":
+        return this.#integer(schema, path);
+      default:
+        return type;
+    }
+  }
+
+  /** Inside of brackets something has been written, so a reference may be met again. */
+  #guarded(build: () => string): string {
+    const open = [...this.#open];
+    this.#open.clear();
+    const rule = build();
+    for (const reference of open) this.#open.add(reference);
+    return rule;
+  }
+
+  #reference(reference: unknown, path: string): string {
+    if (typeof reference !== "string" || !/^#(\/|$)/.test(reference)) {
+      throw new SchemaError("$ref", path, "must point into the schema itself (#/…).");
+    }
+    if (this.#open.has(reference)) throw new SchemaError("$ref", path, "refers to itself without end.");
+    const known = this.#refs.get(reference);
+    if (known !== undefined) return known;
+    const name = this.#add("");
+    this.#refs.set(reference, name);
+    this.#open.add(reference);
+    this.#rules.set(name, this.rule(this.#resolve(reference, path), reference.slice(1)));
+    this.#open.delete(reference);
+    return name;
+  }
+
+  #resolve(reference: string, path: string): Schema {
+    let at: unknown = this.#root;
+    for (const part of reference.split("/").slice(1)) {
+      const key = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
+      at =
+        typeof at === "object" && at !== null && Object.hasOwn(at, key)
+          ? (at as Record<string, unknown>)[key]
+          : undefined;
+    }
+    if (typeof at !== "boolean" && !isSchemaObject(at)) {
+      throw new SchemaError("$ref", path, `points to ${reference}, which is not there.`);
+    }
+    return at;
+  }
+
+  #literals(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const listed = schema.const === undefined ? schema.enum : [schema.const];
+    if (!Array.isArray(listed) || listed.length > 1000) {
+      throw new SchemaError("enum", path, "must be a list of at most 1000 values.");
+    }
+    const wanted = schema.type === undefined ? null : typesOf(schema, ["type"], path);
+    const fitting = listed.filter((value) => {
+      const isListed =
+        schema.enum === undefined || (schema.enum as unknown[]).some((item) => isSame(item, value));
+      return isListed && (wanted === null || wanted.some((type) => isOfType(value, type)));
+    });
+    if (fitting.length === 0) throw new SchemaError("enum", path, "allows no value at all.");
+    return this.#add(fitting.map((value) => literal(JSON.stringify(value))).join(" | "));
+  }
+
+  #alternatives(word: string, value: unknown, path: string): string {
+    if (!Array.isArray(value) || value.length === 0 || value.length > 200) {
+      throw new SchemaError(word, path, "must be a list of 1 to 200 schemas.");
+    }
+    const schemas = value as Schema[];
+    if (word === "allOf" && schemas.length > 1) {
+      throw new SchemaError("allOf", path, "can be enforced with one schema in it, not with several.");
+    }
+    if (word === "oneOf") {
+      for (const [index, schema] of schemas.entries()) {
+        if (schemas.slice(index + 1).every((other) => areDisjoint(schema, other))) continue;
+        throw new SchemaError("oneOf", path, "has alternatives that can hold at once; use anyOf.");
+      }
+    }
+    const options = schemas.map((schema, index) => this.rule(schema, `${path}/${word}/${index}`));
+    return options.length === 1 ? (options[0] ?? "value") : this.#add(options.join(" | "));
+  }
+
+  #string(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const least = wholeKeyword(schema, "minLength", mostCharacters, path) ?? 0;
+    const most = wholeKeyword(schema, "maxLength", mostCharacters, path);
+    if (schema.format !== undefined) {
+      if (!formats.includes(String(schema.format)) || least > 0 || most !== null) {
+        throw new SchemaError("format", path, `can only be ${formats.join(", ")}, and without a length.`);
+      }
+      return this.#add(`"\\"" ${String(schema.format)} "\\""`);
+    }
+    if (least === 0 && most === null) return "string";
+    checkOrder(least, most, "minLength", path);
+    return this.#add(`"\\"" character{${least},${most ?? ""}} "\\""`);
+  }
+
+  #integer(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const bounds = {
+      least: strictest(
+        Math.max,
+        boundOf(schema, "minimum", 0, path),
+        boundOf(schema, "exclusiveMinimum", 1, path),
+      ),
+      most: strictest(
+        Math.min,
+        boundOf(schema, "maximum", 0, path),
+        boundOf(schema, "exclusiveMaximum", -1, path),
+      ),
+    };
+    if (bounds.least === null && bounds.most === null) return "integer";
+    const expression = integerRange(bounds.least, bounds.most);
+    if (expression === null) throw new SchemaError("minimum", path, "and `maximum` leave no integer.");
+    return this.#add(expression);
+  }
+
+  #array(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const least = wholeKeyword(schema, "minItems", mostItems, path) ?? 0;
+    const most = wholeKeyword(schema, "maxItems", mostItems, path);
+    checkOrder(least, most, "minItems", path);
+    if (most === 0) return this.#add('"[" ws "]"');
+    if (schema.items === false) throw new SchemaError("items", path, "of false needs `maxItems` 0.");
+    const item = this.rule((schema.items ?? true) as Schema, `${path}/items`);
+    const more = `("," ws ${item}){${Math.max(0, least - 1)},${most === null ? "" : most - 1}}`;
+    return this.#add(least > 0 ? `"[" ws ${item} ${more} ws "]"` : `"[" ws (${item} ${more})? ws "]"`);
+  }
+
+  /**
+   * Declared properties in their order, the required ones always. A rule `after i` writes what may follow property i when
+   * something was written already, `first i` when nothing was: the difference is the comma.
+   */
+  #object(schema: { readonly [keyword: string]: unknown }, path: string): string {
+    const { properties = {}, required = [], additionalProperties = true } = schema;
+    if (!isSchemaObject(properties)) throw new SchemaError("properties", path, "must be an object.");
+    if (!Array.isArray(required) || required.some((name) => typeof name !== "string")) {
+      throw new SchemaError("required", path, "must be a list of names.");
+    }
+    const names = [...new Set([...Object.keys(properties), ...(required as string[])])];
+    if (names.length === 0) {
+      if (additionalProperties === false) return this.#add('"{" ws "}"');
+      const value = this.rule(additionalProperties as Schema, `${path}/additionalProperties`);
+      return value === "value"
+        ? "object"
+        : this.#add(`"{" ws (string ":" ws ${value} ("," ws string ":" ws ${value})*)? ws "}"`);
+    }
+    let after = "";
+    let first = "";
+    for (const name of names.reverse()) {
+      const declared = Object.hasOwn(properties, name) ? properties[name] : additionalProperties;
+      if (declared === false && required.includes(name)) {
+        throw new SchemaError("required", path, `names ${JSON.stringify(name)}, which is not allowed.`);
+      }
+      if (declared === false) continue;
+      const value = this.rule(declared as Schema, `${path}/properties/${name}`);
+      const member = `${literal(JSON.stringify(name))} ":" ws ${value}`;
+      const isRequired = required.includes(name);
+      const nextAfter = this.#add(isRequired ? `"," ws ${member} ${after}` : `("," ws ${member})? ${after}`);
+      first = this.#add(isRequired || first === "" ? `${member} ${after}` : `${member} ${after} | ${first}`);
+      if (!isRequired && after === "") first = this.#add(`${first}?`);
+      after = nextAfter;
+    }
+    return this.#add(`"{" ws ${first} ws "}"`);
+  }
+}
+
+function isSchemaObject(value: unknown): value is { readonly [keyword: string]: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The types a schema allows; where it names none, those its keywords are about, else all. */
+function typesOf(
+  schema: { readonly [keyword: string]: unknown },
+  keywords: readonly string[],
+  path: string,
+): readonly TypeName[] {
+  const all = (Object.keys(keywordsOf) as TypeName[]).filter((type) => type !== "integer");
+  if (schema.type === undefined) {
+    const about = (Object.keys(keywordsOf) as TypeName[]).filter((type) =>
+      keywords.some((word) => (keywordsOf[type] as readonly string[]).includes(word)),
+    );
+    if (about.length === 0) return all;
+    if (about.length === 1 && about[0] !== "integer") return about;
+    throw new SchemaError("type", path, "is missing.");
+  }
+  const types = Array.isArray(schema.type) ? schema.type : [schema.type];
+  const unknown = types.find((type) => !Object.hasOwn(keywordsOf, String(type)));
+  if (unknown !== undefined || types.length === 0) {
+    throw new SchemaError("type", path, `does not know ${JSON.stringify(unknown ?? null)}.`);
+  }
+  return types as TypeName[];
+}
+
+function isOfType(value: unknown, type: TypeName): boolean {
+  if (type === "null") return value === null;
+  if (type === "array") return Array.isArray(value);
+  if (type === "object") return isSchemaObject(value);
+  if (type === "integer") return Number.isInteger(value);
+  return typeof value === type;
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function wholeKeyword(
+  schema: { readonly [keyword: string]: unknown },
+  keyword: string,
+  most: number,
+  path: string,
+): number | null {
+  const value = schema[keyword] ?? null;
+  if (value === null) return null;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
+    throw new SchemaError(keyword, path, `must be a whole number from 0 to ${most}.`);
+  }
+  return value;
+}
+
+function checkOrder(least: number, most: number | null, keyword: string, path: string): void {
+  if (most !== null && least > most) throw new SchemaError(keyword, path, "is more than the maximum.");
+}
+
+function strictest(
+  pick: (a: number, b: number) => number,
+  a: number | null,
+  b: number | null,
+): number | null {
+  return a === null ? b : b === null ? a : pick(a, b);
+}
+
+/** An integer's bound; fractions are brought to the next integer inside. */
+function boundOf(
+  schema: { readonly [keyword: string]: unknown },
+  keyword: "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum",
+  step: number,
+  path: string,
+): number | null {
+  const value = schema[keyword] ?? null;
+  if (value === null) return null;
+  if (typeof value !== "number" || Math.abs(value) > 999_999_999_999_999) {
+    throw new SchemaError(keyword, path, "must be a number of at most 15 digits.");
+  }
+  if (Number.isInteger(value)) return value + step;
+  return keyword.endsWith("inimum") ? Math.ceil(value) : Math.floor(value);
+}

@@ -1,0 +1,246 @@
+/**
+ * The one place that touches node-llama-cpp: loads a GGUF on the CPU and offers what the batcher needs of it, one decode
+ * step at a time. It goes below the package's public iterators on purpose: those cannot take a queued prompt back when its
+ * client leaves, copy the whole context at each token, and cannot give the full distribution's logprobs beside a sampled
+ * token. The package is pinned, and `checkBinding` fails at load, with a clear line, should its inside ever differ.
+ */
+import { getLlama, LlamaGrammarEvaluationState, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
+import type { ArchitectureMetadata } from "./capacity.ts";
+import { createVocabulary, type Vocabulary } from "./vocabulary.ts";
+
+/** How the next token is chosen; what is left out is not applied. Read by the native sampler under these names. */
+export type SamplerSettings = {
+  /** 0 takes the likeliest token. */
+  readonly temperature: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  /** 0..2^32-2. */
+  readonly seed: number;
+  readonly repeatPenalty?: number;
+  readonly repeatPenaltyPresencePenalty?: number;
+  readonly repeatPenaltyFrequencyPenalty?: number;
+  /** Present with any penalty: how many tokens back it looks, and those that came before the first one. */
+  readonly repeatPenaltyMaxTokens?: number;
+  readonly repeatPenaltyTokens?: Uint32Array;
+  readonly tokenBiasKeys?: Uint32Array;
+  readonly tokenBiasValues?: Float32Array;
+};
+
+type NativeSampler = { applyConfig(settings: object): void; dispose(): void };
+type NativeContext = {
+  initBatch(tokens: number): void;
+  addToBatch(sequence: number, position: number, tokens: Uint32Array, outputs: Uint32Array): Uint32Array;
+  decodeBatch(): Promise<void>;
+  sampleToken(output: number, sampler: NativeSampler): Promise<number>;
+  sampleToken(output: number, sampler: NativeSampler, probabilities: true): Promise<[number, number[]]>;
+  disposeSequence(sequence: number): void;
+  removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
+};
+
+/** A sampler of one answer: it remembers what it has chosen (penalties, grammar, random state). */
+export type Sampler = {
+  /** Chooses from an output of the last step. */
+  sample(output: number): Promise<number>;
+  dispose(): void;
+};
+
+/** Tokens of one sequence that go into a step; `isOutputWanted` asks for the logits after the last of them. */
+export type StepPart = {
+  readonly sequence: number;
+  readonly position: number;
+  readonly tokens: readonly number[];
+  readonly isOutputWanted: boolean;
+};
+
+export type DecodeContext = {
+  readonly slots: number;
+  readonly contextTokens: number;
+  readonly batchTokens: number;
+  /** Computes one batch; returns an output per part, -1 where none was wanted. One call at a time. */
+  decode(parts: readonly StepPart[]): Promise<readonly number[]>;
+  createSampler(settings: SamplerSettings, grammar: string | null): Promise<Sampler>;
+  /** Logprobs of the whole, unmodified distribution at an output of the last step, likeliest first. */
+  logprobs(output: number): Promise<readonly { token: number; logprob: number }[]>;
+  /** Forgets a sequence's tokens from a position on; false when it had to forget all of them. */
+  forget(sequence: number, from: number): boolean;
+};
+
+export type Model = {
+  readonly vocabulary: Vocabulary;
+  readonly trainedTokens: number;
+  readonly architecture: ArchitectureMetadata;
+  /** Keeps a cache that grows with the context; state-space models do not. */
+  readonly isRecurrent: boolean;
+  readonly chatTemplate: string | null;
+  readonly bosText: string;
+  readonly eosText: string;
+  /** Put in front of a prompt that does not start with it; null when the model wants none. */
+  readonly bosToken: number | null;
+  /** Answers embeddings; `canGenerate` false for those that do nothing else. */
+  readonly canEmbed: boolean;
+  readonly canGenerate: boolean;
+  readonly embeddingSize: number;
+  isEnd(token: number): boolean;
+  tokenize(text: string, isContinuation: boolean): number[];
+  createContext(slots: number, contextTokens: number): Promise<DecodeContext>;
+  /** The returned function serves one input at a time. */
+  createEmbedder(contextTokens: number): Promise<(tokens: number[]) => Promise<readonly number[]>>;
+};
+
+/** Tokens a single step may compute; bounds the memory of intermediate results. */
+const batchTokens = 512;
+/** What llama.cpp gives a token that cannot come; OpenAI's value for it in logprobs. */
+const impossibleLogprob = -9999;
+
+/** @param threads that compute, 1 or more */
+export async function loadModel(
+  path: string,
+  threads: number,
+  onProgress: (progress: number) => void,
+): Promise<Model> {
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+    maxThreads: threads,
+  });
+  const model = await llama.loadModel({ modelPath: path, onLoadProgress: onProgress });
+  checkBinding(model);
+  const { metadata } = model.fileInfo;
+  const architecture = (
+    metadata as unknown as Record<string, ArchitectureMetadata & { pooling_type?: number }>
+  )[metadata.general.architecture];
+  const { ggml, chat_template: chatTemplate } = metadata.tokenizer;
+  const isEncoder = model.fileInsights.hasEncoder && !model.fileInsights.hasDecoder;
+  const isPooled = (architecture?.pooling_type ?? 0) > 0;
+  return {
+    vocabulary: createVocabulary(ggml.model, [...ggml.tokens], [...(ggml.token_type ?? [])], (token) =>
+      model.isEogToken(token as never),
+    ),
+    trainedTokens: model.trainContextSize,
+    architecture: architecture ?? {},
+    isRecurrent: model.fileInsights.isRecurrent,
+    chatTemplate: typeof chatTemplate === "string" ? chatTemplate : null,
+    bosText: model.tokens.bosString ?? "",
+    eosText: model.tokens.eosString ?? "",
+    bosToken: model.tokens.shouldPrependBosToken ? model.tokens.bos : null,
+    canEmbed: isPooled || isEncoder,
+    canGenerate: !isEncoder && !/bert/.test(metadata.general.architecture),
+    embeddingSize: model.embeddingVectorSize,
+    isEnd: (token) => model.isEogToken(token as never),
+    tokenize: (text, isContinuation) =>
+      model.tokenize(text, true, isContinuation ? "trimLeadingSpace" : undefined),
+    createContext: (slots, contextTokens) => createContext(model, slots, contextTokens, threads),
+    async createEmbedder(contextTokens) {
+      const context = await model.createEmbeddingContext({
+        contextSize: contextTokens,
+        batchSize: contextTokens,
+        threads,
+      });
+      return async (tokens) => (await context.getEmbeddingFor(tokens as never[])).vector;
+    },
+  };
+}
+
+type Inside = {
+  readonly _model: object;
+  readonly _llama: { readonly _bindings: { readonly AddonSampler: new (model: object) => NativeSampler } };
+};
+
+function inside(model: LlamaModel): Inside {
+  return model as unknown as Inside;
+}
+
+function checkBinding(model: LlamaModel): void {
+  const { _model, _llama } = inside(model);
+  if (typeof _model !== "object" || typeof _llama?._bindings?.AddonSampler !== "function") {
+    throw new Error("This version of node-llama-cpp is not the one the embedded engine was written for.");
+  }
+}
+
+async function createContext(
+  model: LlamaModel,
+  slots: number,
+  contextTokens: number,
+  threads: number,
+): Promise<DecodeContext> {
+  const publicContext = await model.createContext({
+    sequences: slots,
+    contextSize: contextTokens,
+    batchSize: batchTokens,
+    threads,
+    // Sliding-window models drop what has left the window; a reused beginning would then have holes.
+    swaFullCache: true,
+    failedCreationRemedy: false,
+  });
+  const native = (publicContext as unknown as { _ctx: NativeContext })._ctx;
+  const { _model, _llama } = inside(model);
+  const newSampler = () => new _llama._bindings.AddonSampler(_model);
+  const plainSampler = newSampler();
+  plainSampler.applyConfig({ temperature: 0 });
+  return {
+    slots,
+    contextTokens,
+    batchTokens,
+    async decode(parts) {
+      if (publicContext.disposed) throw new Error("The context is gone.");
+      native.initBatch(parts.reduce((sum, part) => sum + part.tokens.length, 0));
+      const outputs = parts.map((part) => {
+        const wanted = part.isOutputWanted ? [part.tokens.length - 1] : [];
+        const added = native.addToBatch(
+          part.sequence,
+          part.position,
+          Uint32Array.from(part.tokens),
+          Uint32Array.from(wanted),
+        );
+        return added[0] ?? -1;
+      });
+      await native.decodeBatch();
+      return outputs;
+    },
+    async createSampler(settings, grammar) {
+      const state = grammar === null ? null : await createGrammarState(model, grammar);
+      const sampler = newSampler();
+      sampler.applyConfig(state === null ? settings : { ...settings, grammarEvaluationState: state });
+      return {
+        async sample(output) {
+          const token = await native.sampleToken(output, sampler);
+          if (token < 0) throw new Error("No token could be chosen.");
+          return token;
+        },
+        dispose: () => sampler.dispose(),
+      };
+    },
+    async logprobs(output) {
+      const [, flat] = await native.sampleToken(output, plainSampler, true);
+      return readLogprobs(flat);
+    },
+    forget(sequence, from) {
+      if (from > 0 && native.removeTokenCellsFromSequence(sequence, from, -1)) return true;
+      native.disposeSequence(sequence);
+      return from === 0;
+    },
+  };
+}
+
+/** `flat` alternates token and probability, likeliest first. */
+function readLogprobs(flat: readonly number[]): { token: number; logprob: number }[] {
+  const list: { token: number; logprob: number }[] = [];
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const probability = flat[at + 1] ?? 0;
+    list.push({
+      token: flat[at] ?? 0,
+      logprob: probability > 0 ? Math.log(probability) : impossibleLogprob,
+    });
+  }
+  return list;
+}
+
+/** Throws when the grammar cannot be read. */
+async function createGrammarState(model: LlamaModel, text: string): Promise<object> {
+  const grammar = await model.llama.createGrammar({ grammar: text });
+  const state = new LlamaGrammarEvaluationState({ model, grammar });
+  return (state as unknown as { _state: object })._state;
+}

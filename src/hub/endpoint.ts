@@ -1,0 +1,262 @@
+/**
+ * A Hugging Face endpoint as a source of repositories: resolves revisions, lists files, opens files at an offset, and
+ * turns its refusals into sentences. Reads answers as hostile input: bounded in size, pages and names. Must not touch
+ * the disk; what it opens is verified by the downloader.
+ */
+import { z } from "zod";
+import type { RepoFile } from "../core/deployment.ts";
+import { isCommit } from "../core/repo.ts";
+import type { RepoListing } from "../ports.ts";
+import type { Answer, HubClient } from "./client.ts";
+import {
+  badListing,
+  fileGone,
+  Hiccup,
+  type HubError,
+  repoGated,
+  repoNotFound,
+  revisionNotFound,
+  tokenRefused,
+  unreachable,
+} from "./failures.ts";
+import { blobName, isFilePath } from "./names.ts";
+import { parseRetryAfter, type RetryRule, retrying } from "./retry.ts";
+import type { OpenFile } from "./source.ts";
+
+const maxPages = 500;
+const maxFiles = 50_000;
+/** Largest JSON answer that is read, bytes: thousands of files with long names fit many times. */
+const maxJsonBytes = 16 * 1024 * 1024;
+
+const infoShape = z.object({
+  sha: z.string().refine(isCommit),
+  gated: z.union([z.boolean(), z.string()]).optional(),
+});
+const sizeShape = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const entryShape = z.object({
+  type: z.string(),
+  path: z.string(),
+  oid: z.string().optional(),
+  size: sizeShape.optional(),
+  lfs: z.object({ oid: z.string(), size: sizeShape }).nullish(),
+});
+type Entry = z.output<typeof entryShape>;
+
+/** Who asks for what: goes into every sentence that reaches a person. */
+type Subject = {
+  /** `owner/name` */
+  readonly repo: string;
+  readonly revision: string;
+  readonly token: string | null;
+};
+
+/** One server. Every method throws HubError for what is final; aborting throws the signal's reason. */
+export class Endpoint {
+  /** Host and port, for sentences. */
+  readonly host: string;
+  readonly #client: HubClient;
+  readonly #rule: RetryRule;
+
+  constructor(client: HubClient, rule: RetryRule) {
+    this.host = client.endpoint.host;
+    this.#client = client;
+    this.#rule = rule;
+  }
+
+  /** Resolves a revision (null: the default branch) to a commit and lists its files. */
+  async list(
+    repo: string,
+    revision: string | null,
+    token: string | null,
+    signal: AbortSignal,
+  ): Promise<RepoListing> {
+    const subject: Subject = { repo, revision: revision ?? "main", token };
+    const suffix = revision === null ? "" : `/revision/${encodeURIComponent(revision)}`;
+    const { json } = await this.#askJson(`/api/models/${repo}${suffix}`, subject, signal);
+    const info = infoShape.safeParse(json);
+    if (!info.success) throw badListing(repo, this.host, "it names no commit");
+    const commit = info.data.sha;
+    const files = await this.#listFiles({ ...subject, revision: commit }, signal);
+    const gated = info.data.gated ?? false;
+    if (gated !== false) await this.#checkAccess(subject, commit, files, signal);
+    return { commit, files };
+  }
+
+  async #listFiles(subject: Subject, signal: AbortSignal): Promise<RepoFile[]> {
+    const files: RepoFile[] = [];
+    let next: string | null =
+      `/api/models/${subject.repo}/tree/${subject.revision}?recursive=true&expand=false`;
+    for (let page = 0; next !== null; page += 1) {
+      if (page >= maxPages) throw badListing(subject.repo, this.host, `it has more than ${maxPages} pages`);
+      const { json, link } = await this.#askJson(next, subject, signal);
+      const entries = z.array(entryShape).safeParse(json);
+      if (!entries.success) throw badListing(subject.repo, this.host, "it is not a list of files");
+      for (const entry of entries.data) {
+        if (entry.type === "file") files.push(this.#readEntry(entry, subject.repo));
+        if (files.length > maxFiles)
+          throw badListing(subject.repo, this.host, `it has more than ${maxFiles} files`);
+      }
+      next = this.#nextPage(link, subject.repo);
+    }
+    return files;
+  }
+
+  #readEntry(entry: Entry, repo: string): RepoFile {
+    if (!isFilePath(entry.path)) {
+      throw badListing(
+        repo,
+        this.host,
+        `it has a file name that is not allowed, ${JSON.stringify(entry.path.slice(0, 100))}`,
+      );
+    }
+    const bytes = entry.lfs?.size ?? entry.size;
+    if (bytes === undefined) throw badListing(repo, this.host, `it gives no size for ${entry.path}`);
+    const file: RepoFile = {
+      path: entry.path,
+      bytes,
+      sha256: entry.lfs?.oid ?? null,
+      gitOid: entry.oid ?? null,
+    };
+    if (blobName(file) === null) throw badListing(repo, this.host, `it gives no hash for ${entry.path}`);
+    return file;
+  }
+
+  /** The next page must be at the endpoint too: the token goes along. */
+  #nextPage(link: string | null, repo: string): string | null {
+    const found = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(link ?? "")?.[1];
+    if (found === undefined) return null;
+    const { base, origin } = this.#client.endpoint;
+    if (!URL.canParse(found, base) || new URL(found, base).origin !== origin) {
+      throw badListing(repo, this.host, "its next page is at another server");
+    }
+    return new URL(found, base).href;
+  }
+
+  /** The listing of a gated repository is public, its files are not: asks for one, so that a refusal comes early. */
+  async #checkAccess(
+    subject: Subject,
+    commit: string,
+    files: readonly RepoFile[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const largest = files.toSorted((a, b) => b.bytes - a.bytes)[0];
+    if (largest === undefined) return;
+    await retrying(this.#rule, this.host, signal, async () => {
+      const answer = await this.#client.ask(
+        {
+          method: "HEAD",
+          target: filePath(subject.repo, commit, largest.path),
+          token: subject.token,
+          leaveEndpoint: false,
+        },
+        signal,
+      );
+      await answer.discard();
+      if (answer.status >= 400) throw this.#refusal(answer, subject, largest.path);
+    });
+  }
+
+  async #askJson(
+    target: string,
+    subject: Subject,
+    signal: AbortSignal,
+  ): Promise<{ json: unknown; link: string | null }> {
+    return await retrying(this.#rule, this.host, signal, async () => {
+      const answer = await this.#client.ask(
+        { method: "GET", target, token: subject.token, leaveEndpoint: true },
+        signal,
+      );
+      if (answer.status !== 200) {
+        await answer.discard();
+        throw this.#refusal(answer, subject, null);
+      }
+      return { json: await this.#readJson(answer, subject.repo), link: answer.header("link") };
+    });
+  }
+
+  async #readJson(answer: Answer, repo: string): Promise<unknown> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of answer.body) {
+      bytes += chunk.byteLength;
+      if (bytes > maxJsonBytes) throw badListing(repo, this.host, "it is too long");
+      chunks.push(chunk);
+    }
+    try {
+      return JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    } catch {
+      throw badListing(repo, this.host, "it is not JSON");
+    }
+  }
+
+  /** Opens files of one commit. Throws Hiccup for what may pass, HubError for a refusal. */
+  opener(repo: string, commit: string, token: string | null): OpenFile {
+    const subject: Subject = { repo, revision: commit, token };
+    return async (file, offset, signal) => {
+      const answer = await this.#client.ask(
+        {
+          method: "GET",
+          target: filePath(repo, commit, file.path),
+          token,
+          headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
+          leaveEndpoint: true,
+        },
+        signal,
+      );
+      const { body, close } = answer;
+      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
+      if (answer.status === 206) {
+        const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
+        if (range !== null) {
+          const total = range[2] === "*" ? null : Number(range[2]);
+          return { offset: Number(range[1]), bytesTotal: total, body, close };
+        }
+      }
+      await answer.discard();
+      const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
+      if (answer.status === 416 && end !== undefined) {
+        // More is on disk than the server has: its length decides what that means.
+        return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
+      }
+      throw this.#refusal(answer, subject, file.path);
+    };
+  }
+
+  /** @param path the file that was asked for, null for a question about the repository */
+  #refusal(answer: Answer, subject: Subject, path: string | null): HubError | Hiccup {
+    const { host } = this;
+    const { status } = answer;
+    const { repo, token } = subject;
+    const code = answer.header("x-error-code");
+    const text = answer.header("x-error-message") ?? "";
+    if (code === "GatedRepo") return repoGated(repo, `${this.#client.endpoint.base}/${repo}`, token !== null);
+    if (code === "RevisionNotFound") return revisionNotFound(repo, subject.revision);
+    if (code === "EntryNotFound" && path !== null) return fileGone(repo, path);
+    if (status === 408 || status === 425 || status === 429 || status >= 500) {
+      return new Hiccup(
+        `answered ${status}`,
+        parseRetryAfter(answer.header("retry-after"), this.#rule.clock.now()),
+      );
+    }
+    // A signed address that has expired; the next try asks the endpoint for a fresh one.
+    if (answer.redirected && code === null && path !== null)
+      return new Hiccup(`redirects to a place that answered ${status}`);
+    if (/invalid credentials/i.test(text) || (status === 401 && token !== null))
+      return tokenRefused(repo, host);
+    if (status === 401 || status === 403 || status === 404) return repoNotFound(repo, host, token !== null);
+    return unreachable(host, `answered ${status}`, 1);
+  }
+}
+
+function filePath(repo: string, commit: string, path: string): string {
+  return `/${repo}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // No bytes.
+}
+
+function lengthOf(answer: Answer): number | null {
+  const header = answer.header("content-length");
+  return header !== null && /^\d{1,16}$/.test(header) ? Number(header) : null;
+}

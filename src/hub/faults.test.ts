@@ -1,0 +1,176 @@
+/** What a bad network or a bad server does, each with its end: the right file or the right reason, never a wrong file. */
+
+import { readdir, readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Fault } from "../../tools/fake-hub/faults.ts";
+import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
+import type { HubOptions } from "./hub.ts";
+import { openTestHub, pull, sha256Of } from "./testing.ts";
+
+const weights = randomContent(3_000_000);
+const repo = "acme/tiny";
+
+async function pullWith(fixture: Fixture, faults: readonly Fault[], more: Partial<HubOptions> = {}) {
+  fixture.hub.setFaults(faults);
+  return await pull(openTestHub(fixture.home, fixture.hub.url, more), repo);
+}
+
+async function storedContent(fixture: Fixture): Promise<Buffer> {
+  return await readFile(join(fixture.home, "hub", "models--acme--tiny", "blobs", sha256Of(weights)));
+}
+
+/** Nothing has a blob's name unless it is whole. */
+async function expectNoBlob(fixture: Fixture): Promise<void> {
+  const names = await readdir(join(fixture.home, "hub", "models--acme--tiny", "blobs")).catch(() => []);
+  expect(names.filter((name) => !name.endsWith(".incomplete"))).toEqual([]);
+}
+
+const passing: readonly [string, Fault][] = [
+  ["a reset in mid-body", { on: "/storage/", kind: "reset", afterBytes: 1_500_000, times: 2 }],
+  ["a reset before the first byte", { on: "/storage/", kind: "reset", afterBytes: 0, times: 2 }],
+  [
+    "a body that ends early, without a length",
+    { on: "/storage/", kind: "truncate", afterBytes: 70_000, times: 2 },
+  ],
+  [
+    "a body that ends early, with a length that agrees",
+    { on: "/storage/", kind: "truncate", afterBytes: 70_000, announced: true, times: 1 },
+  ],
+  ["a wrong byte", { on: "/storage/", kind: "corrupt", atByte: 2_000_000, times: 1 }],
+  ["a stall", { on: "/storage/", kind: "stall", afterBytes: 500_000, times: 1 }],
+  ["no answer from storage", { on: "/storage/", kind: "silence", times: 1 }],
+  ["no answer from the hub", { on: "/api/models/", kind: "silence", times: 1 }],
+  ["500 while listing", { on: "/tree/", kind: "status", status: 500, times: 3 }],
+  ["503 while resolving", { on: "/resolve/", kind: "status", status: 503, times: 3 }],
+  ["429 with Retry-After", { on: "/resolve/", kind: "status", status: 429, retryAfter: "3600", times: 3 }],
+  ["502 from storage", { on: "/storage/", kind: "status", status: 502, times: 3 }],
+  ["416 without a reason", { on: "/storage/", kind: "status", status: 416, times: 1 }],
+  ["an expired signature", { on: "/storage/", kind: "status", status: 403, times: 1 }],
+];
+
+test.each(passing)("%s passes", async (_name, fault) => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const outcome = await pullWith(fixture, [fault], { limits: { idleTimeoutMs: 300, headersTimeoutMs: 300 } });
+  expect(outcome).toMatchObject({ ok: true });
+  expect((await storedContent(fixture)).equals(weights)).toBe(true);
+});
+
+test("continues where the connection broke, also when the server cannot", async () => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const reset: Fault = { on: "/storage/", kind: "reset", afterBytes: 1_500_000, times: 1 };
+  expect(await pullWith(fixture, [reset])).toMatchObject({ ok: true });
+  const ranges = fixture.hub.requests
+    .filter(({ url }) => url.startsWith("/storage/"))
+    .map(({ range }) => range);
+  expect(ranges).toHaveLength(2);
+  expect(ranges[0]).toBeNull();
+  expect(ranges[1]).toMatch(/^bytes=[1-9]\d*-$/);
+
+  await using other = await startFixture({ [repo]: { "model.gguf": weights } });
+  const whole: Fault = { on: "/storage/", kind: "no-range" };
+  expect(await pullWith(other, [reset, whole])).toMatchObject({ ok: true });
+  expect((await storedContent(other)).equals(weights)).toBe(true);
+});
+
+const lasting: readonly [string, Fault, string][] = [
+  ["resets", { on: "/storage/", kind: "reset", afterBytes: 0 }, "hub_unreachable"],
+  ["503", { on: "/resolve/", kind: "status", status: 503 }, "hub_unreachable"],
+  ["429", { on: "/api/models/", kind: "status", status: 429, retryAfter: "1" }, "hub_unreachable"],
+  ["an answer nobody expects", { on: "/api/models/", kind: "status", status: 418 }, "hub_unreachable"],
+  ["expired signatures", { on: "/storage/", kind: "status", status: 403 }, "hub_unreachable"],
+  ["a redirect loop", { on: "/resolve/", kind: "redirect" }, "hub_unreachable"],
+  ["a wrong byte", { on: "/storage/", kind: "corrupt", atByte: 0 }, "weights_damaged"],
+  [
+    "a wrong length",
+    { on: "/storage/", kind: "truncate", afterBytes: 10, announced: true },
+    "weights_damaged",
+  ],
+  [
+    "a file that is gone",
+    { on: "/model.gguf", kind: "redirect", to: "/acme/tiny/resolve/main/gone" },
+    "revision_not_found",
+  ],
+];
+
+test.each(lasting)("%s for ever is %s", async (_name, fault, code) => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const outcome = await pullWith(fixture, [fault]);
+  if (outcome.ok) throw new Error("it worked");
+  expect(outcome.failure.code).toBe(code);
+  if (code === "weights_damaged") expect(outcome.failure.message).toContain("model.gguf");
+  if (code === "hub_unreachable") expect(outcome.failure.message).toContain(new URL(fixture.hub.url).host);
+  expect(JSON.stringify(outcome.failure)).not.toContain("Signature");
+  await expectNoBlob(fixture);
+});
+
+test("says whether there is nobody at the endpoint", async () => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const { host } = new URL(fixture.hub.url);
+  await fixture.hub.close();
+  const outcome = await pull(openTestHub(fixture.home, fixture.hub.url), repo);
+  if (outcome.ok) throw new Error("it worked");
+  expect(outcome.failure.message).toBe(`${host} refused the connection (5 tries).`);
+});
+
+/** A server elsewhere that notes whether it was asked and with what. */
+async function startElsewhere(): Promise<{ url: string; seen: (string | undefined)[]; server: Server }> {
+  const seen: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end(weights);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/x`, seen, server };
+}
+
+test("a redirect elsewhere does not take the token along", async () => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  await fixture.setAccess({ tokens: { hf_alice: [] } });
+  const elsewhere = await startElsewhere();
+  // By name, so that the look-up is part of it.
+  const to = elsewhere.url.replace("127.0.0.1", "localhost");
+  fixture.hub.setFaults([{ on: "/resolve/", kind: "redirect", to }]);
+  const outcome = await pull(openTestHub(fixture.home, fixture.hub.url), repo, { token: "hf_alice" });
+  elsewhere.server.close();
+  expect(outcome).toMatchObject({ ok: true });
+  expect(elsewhere.seen).toEqual([undefined]);
+});
+
+test("a redirect to this machine or its networks is refused unless it is allowed", async () => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const elsewhere = await startElsewhere();
+  const port = new URL(elsewhere.url).port;
+  const places = [
+    elsewhere.url,
+    `http://localhost:${port}/x`,
+    `http://[::ffff:127.0.0.1]:${port}/x`,
+    "http://169.254.169.254/",
+  ];
+  for (const to of places) {
+    const faults: Fault[] = [{ on: "/resolve/", kind: "redirect", to }];
+    const outcome = await pullWith(fixture, faults, { allowPrivateRedirects: false });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "hub_refused" } });
+  }
+  elsewhere.server.close();
+  expect(elsewhere.seen).toEqual([]);
+});
+
+test("the next page of a listing must be at the endpoint", async () => {
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+  const elsewhere = await startElsewhere();
+  const server = createServer((request, response) => {
+    const isTree = request.url?.includes("/tree/") === true;
+    response.writeHead(200, isTree ? { link: `<${elsewhere.url}>; rel="next"` } : {});
+    response.end(isTree ? "[]" : JSON.stringify({ sha: "a".repeat(40) }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/with/a/path/`;
+  const outcome = await pull(openTestHub(fixture.home, endpoint), repo);
+  server.close();
+  elsewhere.server.close();
+  expect(outcome).toMatchObject({ ok: false, failure: { code: "no_loadable_weights" } });
+  expect(elsewhere.seen).toEqual([]);
+});

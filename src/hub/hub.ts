@@ -1,0 +1,327 @@
+/**
+ * The hub: resolves Hugging Face repositories to commits and brings their files into the cache, each verified before it
+ * gets its name. Puts the room's parts together and turns their errors into outcomes. Must not decide which files an
+ * engine needs, and must not remember anything that is not on disk, but for what is under way.
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { RepoFile, Weights } from "../core/deployment.ts";
+import type { DownloadProgress } from "../core/event.ts";
+import { isCommit, isRevision, repoNameRule } from "../core/repo.ts";
+import type { Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
+import { listBuiltin, openBuiltin } from "./builtin.ts";
+import { Cache, type Disk, realDisk } from "./cache.ts";
+import { HubClient } from "./client.ts";
+import { downloadBlob } from "./download.ts";
+import { Endpoint } from "./endpoint.ts";
+import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
+import { createFlights } from "./flights.ts";
+import { blobName, findCollision, isFilePath, plainRepo } from "./names.ts";
+import { createProgress, type Progress } from "./progress.ts";
+import type { RetryRule } from "./retry.ts";
+import type { OpenFile } from "./source.ts";
+
+export type HubLimits = {
+  /** DNS, TCP and TLS together, milliseconds. */
+  readonly connectTimeoutMs: number;
+  /** Until the headers of an answer are there, milliseconds. */
+  readonly headersTimeoutMs: number;
+  /** Without a byte of a body, milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Tries in a row that brought nothing. */
+  readonly attempts: number;
+  /** Upper bound of the first wait between tries, doubled for each further one, milliseconds. */
+  readonly firstWaitMs: number;
+  /** No wait is longer, milliseconds. */
+  readonly maxWaitMs: number;
+  /** Files of one fetch that are brought at the same time. */
+  readonly parallelFiles: number;
+  /** Bytes that must stay free on the disk of the cache. */
+  readonly minFreeBytes: number;
+};
+
+export const defaultHubLimits: HubLimits = {
+  connectTimeoutMs: 10_000,
+  headersTimeoutMs: 30_000,
+  idleTimeoutMs: 60_000,
+  attempts: 5,
+  firstWaitMs: 500,
+  maxWaitMs: 60_000,
+  parallelFiles: 4,
+  minFreeBytes: 256 * 1024 * 1024,
+};
+
+export type HubOptions = {
+  /** BERTH_HOME; the cache is its folder `hub`. */
+  readonly home: string;
+  /** HF_ENDPOINT. */
+  readonly endpoint: string;
+  /** BERTH_HUB_PRIVATE: redirects may lead to loopback and private addresses. */
+  readonly allowPrivateRedirects: boolean;
+  /** Repositories that Berth ships: `owner/name` -> folder. They never ask the network. */
+  readonly builtin: ReadonlyMap<string, string>;
+  readonly clock: Clock;
+  /** 0 <= random() < 1; spreads retries. */
+  readonly random?: () => number;
+  readonly limits?: Partial<HubLimits>;
+  readonly disk?: Disk;
+};
+
+/** How often progress is reported at most, milliseconds. */
+const progressEveryMs = 250;
+
+/** Where the files of one commit come from. */
+type Source = { readonly host: string; readonly open: OpenFile };
+/** Content that is still to be brought: the name of its blob, a file to ask for, and every path it belongs to. */
+type Missing = { readonly blob: string; readonly file: RepoFile; readonly paths: string[] };
+type BlobEvent = { readonly bytesHere: number; readonly received: number };
+
+export function createHub(options: HubOptions): Hub {
+  return new CachingHub(options);
+}
+
+class CachingHub implements Hub {
+  readonly #limits: HubLimits;
+  readonly #builtin: ReadonlyMap<string, string>;
+  readonly #disk: Disk;
+  readonly #cache: Cache;
+  readonly #rule: RetryRule;
+  readonly #endpoint: Endpoint;
+  readonly #flights = createFlights<BlobEvent>();
+
+  constructor(options: HubOptions) {
+    const limits = { ...defaultHubLimits, ...options.limits };
+    this.#limits = limits;
+    this.#builtin = options.builtin;
+    this.#disk = options.disk ?? realDisk;
+    this.#cache = new Cache(join(options.home, "hub"));
+    this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
+    const { endpoint, allowPrivateRedirects } = options;
+    this.#endpoint = new Endpoint(new HubClient({ ...limits, endpoint, allowPrivateRedirects }), this.#rule);
+  }
+
+  list(weights: Weights, token: string | null, signal: AbortSignal): Promise<HubOutcome<RepoListing>> {
+    return asOutcome(signal, () => this.#resolve(weights, token, signal));
+  }
+
+  fetch(
+    repo: string,
+    commit: string,
+    files: readonly RepoFile[],
+    token: string | null,
+    onProgress: (progress: DownloadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<HubOutcome<null>> {
+    return asOutcome(signal, async () => {
+      await this.#store(acceptRepo(repo), acceptCommit(commit), files, token, onProgress, signal);
+      return null;
+    });
+  }
+
+  snapshotPath(repo: string, commit: string): string {
+    return this.#cache.snapshotPath(acceptRepo(repo), acceptCommit(commit));
+  }
+
+  async #resolve(weights: Weights, token: string | null, signal: AbortSignal): Promise<RepoListing> {
+    const repo = acceptRepo(weights.repo);
+    const { revision } = weights;
+    if (revision !== null && !isRevision(revision)) throw revisionNotFound(repo, revision.slice(0, 100));
+    const folder = this.#builtin.get(repo);
+    const listing =
+      folder === undefined
+        ? await this.#endpoint.list(repo, revision, token, signal)
+        : await listBuiltin(repo, folder, revision, signal);
+    if (revision === null || !isCommit(revision)) {
+      await this.#onDisk(repo, () => this.#cache.putRef(repo, revision ?? "main", listing.commit));
+    }
+    return listing;
+  }
+
+  async #store(
+    repo: string,
+    commit: string,
+    files: readonly RepoFile[],
+    token: string | null,
+    onProgress: (progress: DownloadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    acceptFiles(repo, files, this.#endpoint.host);
+    const missing = await this.#onDisk(repo, async () => {
+      await this.#cache.prepare();
+      return await this.#findMissing(repo, files);
+    });
+    const progress = createProgress(files);
+    const absent = new Set(missing.flatMap(({ paths }) => paths));
+    for (const file of files) if (!absent.has(file.path)) progress.moved(file.path, file.bytes, 0);
+    const endReports = reportProgress(progress, this.#rule.clock, onProgress);
+    try {
+      if (missing.length > 0) {
+        await this.#onDisk(repo, () => this.#requireSpace(repo, missing));
+        const source = await this.#sourceOf(repo, commit, token, signal);
+        await inParallel(missing, this.#limits.parallelFiles, signal, (one, stop) =>
+          this.#bring(repo, one, source, token, progress, stop),
+        );
+      }
+      await this.#onDisk(repo, async () => {
+        for (const file of files) await this.#cache.link(repo, commit, file.path, requireBlob(file));
+      });
+    } finally {
+      endReports();
+    }
+  }
+
+  /** Brings one blob, together with whoever else wants it with the same token. */
+  async #bring(
+    repo: string,
+    { file, blob, paths }: Missing,
+    source: Source,
+    token: string | null,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    // Callers with different tokens do not share a refusal: the second one waits for the blob's lock instead.
+    const key = `${this.#cache.blobPath(repo, blob)} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
+    const listener = ({ bytesHere, received }: BlobEvent) => {
+      for (const path of paths) progress.moved(path, bytesHere, path === file.path ? received : 0);
+    };
+    progress.started(file.path);
+    try {
+      await this.#flights.join(key, listener, signal, (emit, stop) =>
+        downloadBlob(
+          {
+            ...source,
+            ...{ repo, file, blob },
+            ...{ cache: this.#cache, disk: this.#disk, rule: this.#rule },
+            minFreeBytes: this.#limits.minFreeBytes,
+            onBytes: (bytesHere, received) => emit({ bytesHere, received }),
+          },
+          stop,
+        ),
+      );
+    } finally {
+      progress.finished(file.path);
+    }
+  }
+
+  async #sourceOf(repo: string, commit: string, token: string | null, signal: AbortSignal): Promise<Source> {
+    const folder = this.#builtin.get(repo);
+    if (folder === undefined)
+      return { host: this.#endpoint.host, open: this.#endpoint.opener(repo, commit, token) };
+    // An update of Berth may ship another commit than the one a deployment is bound to.
+    await listBuiltin(repo, folder, commit, signal);
+    return { host: "Berth", open: openBuiltin(repo, folder) };
+  }
+
+  async #findMissing(repo: string, files: readonly RepoFile[]): Promise<Missing[]> {
+    const missing = new Map<string, Missing>();
+    for (const file of files) {
+      const blob = requireBlob(file);
+      const known = missing.get(blob);
+      if (known !== undefined) known.paths.push(file.path);
+      else if (!(await this.#cache.hasBlob(repo, blob, file.bytes))) {
+        missing.set(blob, { blob, file, paths: [file.path] });
+      }
+    }
+    return [...missing.values()];
+  }
+
+  async #requireSpace(repo: string, missing: readonly Missing[]): Promise<void> {
+    let needed = this.#limits.minFreeBytes;
+    for (const { file, blob } of missing) {
+      needed += Math.max(0, file.bytes - (await this.#cache.incompleteBytes(repo, blob)));
+    }
+    const free = await this.#disk.freeBytes(this.#cache.root);
+    if (needed > free) throw diskFull(repo, needed, free);
+  }
+
+  async #onDisk<T>(repo: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw storageError(error, `repository "${repo}"`, null);
+    }
+  }
+}
+
+/** Commits come from a listing; anything else is a defect of the caller. */
+function acceptCommit(commit: string): string {
+  if (!isCommit(commit)) throw new Error("the commit is not a commit id");
+  return commit;
+}
+
+function acceptRepo(repo: string): string {
+  const plain = plainRepo(repo);
+  if (plain === null) throw badRepoName(repoNameRule);
+  return plain;
+}
+
+/** The listing was checked when it came; what is stored since is checked again before it becomes a path. */
+function acceptFiles(repo: string, files: readonly RepoFile[], host: string): void {
+  const bad = files.find((file) => !isFilePath(file.path) || blobName(file) === null);
+  if (bad !== undefined) throw badListing(repo, host, "it has a file without a usable name or hash");
+  const collision = findCollision(files.map((file) => file.path));
+  if (collision !== null) {
+    throw badListing(repo, host, `${collision[0]} and ${collision[1]} cannot both be stored`);
+  }
+}
+
+function requireBlob(file: RepoFile): string {
+  const blob = blobName(file);
+  if (blob === null) throw new Error("the file has no hash");
+  return blob;
+}
+
+/** Reports while something changes, and once at the end; returns the function that ends it. */
+function reportProgress(
+  progress: Progress,
+  clock: Clock,
+  onProgress: (progress: DownloadProgress) => void,
+): () => void {
+  let last = "";
+  const report = () => {
+    const now = progress.at(clock.now());
+    const text = JSON.stringify(now);
+    if (text !== last) onProgress(now);
+    last = text;
+  };
+  report();
+  const timer = setInterval(report, progressEveryMs);
+  return () => {
+    clearInterval(timer);
+    report();
+  };
+}
+
+/** Works on at most `width` at a time; the first failure stops the others, and nothing runs on after the return. */
+async function inParallel<T>(
+  items: readonly T[],
+  width: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const queue = items.values();
+  const worker = async () => {
+    try {
+      for (const item of queue) await work(item, either);
+    } catch (error) {
+      stop.abort(error);
+      throw error;
+    }
+  };
+  await Promise.allSettled(Array.from({ length: Math.min(width, items.length) }, worker));
+  either.throwIfAborted();
+}
+
+async function asOutcome<T>(signal: AbortSignal, action: () => Promise<T>): Promise<HubOutcome<T>> {
+  try {
+    signal.throwIfAborted();
+    return { ok: true, value: await action() };
+  } catch (error) {
+    // Aborting is the caller's own doing: it gets its own reason back.
+    signal.throwIfAborted();
+    if (error instanceof HubError) return { ok: false, failure: error.failure };
+    throw error;
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Carries out what `core/plan` decided. Short actions are awaited; long ones (resolving, fetching, ending a process)
+ * run in the background, one of a kind per deployment, and poke the deployment when they end. A background action
+ * writes its result only while the deployment still wants it. Every action leaves an event with its reason.
+ */
+import type { Deployment, ResolvedWeights } from "../core/deployment.ts";
+import { noTries } from "../core/deployment.ts";
+import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
+import { type Failure, failure, failureCodes } from "../core/failure.ts";
+import type { ObservedInstance, Placement } from "../core/instance.ts";
+import type { Action, World } from "../core/plan.ts";
+import { parseRepo } from "../core/repo.ts";
+import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
+import type { ReconcilerOptions } from "./options.ts";
+
+export type Actor = {
+  act(deployment: Deployment, action: Action): Promise<void>;
+  underWay(deploymentId: string): World["underWay"];
+  isRemoving(instanceId: string): boolean;
+  /** Ends an instance that no record knows. */
+  removeOrphan(instance: ObservedInstance): void;
+  progressOf(deploymentId: string): DownloadProgress | null;
+  /** Appends an event. */
+  tell(
+    deploymentId: string,
+    code: string,
+    text: string,
+    inputs: DeploymentEvent["inputs"],
+    next?: string,
+  ): Promise<void>;
+  /** Aborts resolving and fetching of all deployments. */
+  cancelAll(): void;
+  /** Resolves when no background action is left. */
+  settled(): Promise<void>;
+};
+
+type Job = { readonly kind: "resolve" | "fetch"; readonly abort: AbortController };
+
+export function createActor(options: ReconcilerOptions, poke: (deploymentId: string) => void): Actor {
+  const { store, hub, driver, clock, log } = options;
+  const jobs = new Map<string, Job>();
+  const progress = new Map<string, DownloadProgress>();
+  /** Instances being removed, with their deployments. */
+  const removing = new Map<string, string>();
+  const background = new Set<Promise<void>>();
+
+  function run(deploymentId: string, what: string, work: () => Promise<void>): void {
+    const task = work()
+      .catch(async (error: unknown) => {
+        log("error", `${what} failed unexpectedly`, { deploymentId, error: String(error) });
+        await countTry(deploymentId, internalFailure(what)).catch((storeError: unknown) =>
+          log("error", "a failure could not be stored", { deploymentId, error: String(storeError) }),
+        );
+      })
+      .finally(() => {
+        background.delete(task);
+        poke(deploymentId);
+      });
+    background.add(task);
+  }
+
+  function startJob(
+    deploymentId: string,
+    kind: Job["kind"],
+    work: (signal: AbortSignal) => Promise<void>,
+  ): void {
+    const job: Job = { kind, abort: new AbortController() };
+    jobs.set(deploymentId, job);
+    run(deploymentId, kind === "resolve" ? "Resolving the repository" : "Fetching the weights", async () => {
+      try {
+        await work(job.abort.signal);
+      } catch (error) {
+        // Cancelled: the deployment no longer wants the result, whatever became of it.
+        if (!job.abort.signal.aborted) throw error;
+      } finally {
+        if (jobs.get(deploymentId) === job) jobs.delete(deploymentId);
+        progress.delete(deploymentId);
+      }
+    });
+  }
+
+  /** Writes a fact while the deployment still wants to run. */
+  async function record(
+    deploymentId: string,
+    change: (now: Deployment) => Partial<Deployment>,
+  ): Promise<void> {
+    await store.changeDeployment(deploymentId, (now) =>
+      now.desired === "run" ? { ...now, ...change(now), updatedAtMs: clock.now() } : null,
+    );
+  }
+
+  async function tell(
+    deploymentId: string,
+    code: string,
+    text: string,
+    inputs: DeploymentEvent["inputs"],
+    next = "",
+  ): Promise<void> {
+    log("info", text, { deploymentId, code });
+    await store.addEvent({ deploymentId, atMs: clock.now(), code, text, next, inputs });
+  }
+
+  async function countTry(deploymentId: string, cause: Failure): Promise<void> {
+    let count = 0;
+    await record(deploymentId, ({ tries }) => {
+      count = tries.count + 1;
+      return { tries: { count, lastAtMs: clock.now(), lastFailure: cause } };
+    });
+    await tell(deploymentId, cause.code, cause.message, { tries: count }, cause.next);
+  }
+
+  async function resolve(deployment: Deployment, signal: AbortSignal): Promise<void> {
+    const token = await options.hfToken(deployment);
+    const listing = await hub.list(deployment.config.weights, token, signal);
+    if (signal.aborted) return;
+    const chosen = listing.ok ? chooseEngine(options.engines, deployment, listing.value) : listing;
+    if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
+    const resolved = chosen.value;
+    await record(deployment.id, () => ({ resolved, tries: noTries }));
+    const bytes = resolved.files.reduce((sum, file) => sum + file.bytes, 0);
+    const text = `${deployment.config.weights.repo} is at commit ${resolved.commit}; ${resolved.entryFile} is for the ${resolved.engine} engine.`;
+    await tell(deployment.id, "resolved", text, {
+      commit: resolved.commit,
+      files: resolved.files.length,
+      bytes,
+    });
+  }
+
+  async function fetchWeights(
+    deployment: Deployment,
+    resolved: ResolvedWeights,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const token = await options.hfToken(deployment);
+    const startedAtMs = clock.now();
+    const outcome = await hub.fetch(
+      repoPath(deployment),
+      resolved.commit,
+      resolved.files,
+      token,
+      (now) => progress.set(deployment.id, now),
+      signal,
+    );
+    if (signal.aborted) return;
+    if (!outcome.ok) return await countTry(deployment.id, outcome.failure);
+    const endedAtMs = clock.now();
+    await record(deployment.id, () => ({ weightsReadyAtMs: endedAtMs, tries: noTries }));
+    const seconds = ((endedAtMs - startedAtMs) / 1000).toFixed(1);
+    const files = resolved.files.length === 1 ? "The file is" : `All ${resolved.files.length} files are`;
+    await tell(deployment.id, "weights_ready", `${files} here and verified (${seconds} s).`, {});
+  }
+
+  async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
+    const { resolved, config } = deployment;
+    if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
+    const id = options.newInstanceId();
+    // The record comes first: whatever exists at the driver without one is an orphan.
+    await store.putInstance({
+      id,
+      deploymentId: deployment.id,
+      intent: "run",
+      createdAtMs: clock.now(),
+      drainSinceMs: null,
+      observed: null,
+    });
+    await tell(deployment.id, "instance_starting", `Instance ${id} starts: ${reason}.`, {
+      node: placement.node,
+    });
+    try {
+      await driver.start({
+        id,
+        deploymentId: deployment.id,
+        engine: resolved.engine,
+        placement,
+        launch: {
+          snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
+          entryFile: resolved.entryFile,
+          servedNames: [
+            deployment.name,
+            deployment.name.slice(deployment.account.length + 1),
+            `deploy_id:${deployment.id}`,
+          ],
+          maxBatchSize: config.maxBatchSize,
+          extraArgs: config.extraArgs,
+        },
+      });
+    } catch (error) {
+      log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
+      await store.removeInstance(id);
+      await countTry(deployment.id, startFailure(error));
+    }
+    poke(deployment.id);
+  }
+
+  function remove(instanceId: string, deploymentId: string): void {
+    if (removing.has(instanceId)) return;
+    removing.set(instanceId, deploymentId);
+    run(deploymentId, "Ending an instance", async () => {
+      try {
+        await driver.remove(instanceId, options.limits.stopGraceMs);
+        await store.removeInstance(instanceId);
+      } finally {
+        removing.delete(instanceId);
+      }
+    });
+  }
+
+  async function drain(deploymentId: string, instanceId: string, reason: string): Promise<void> {
+    const known = (await store.instances(deploymentId)).find(({ id }) => id === instanceId);
+    if (known === undefined) return;
+    await store.putInstance({ ...known, intent: "drain", drainSinceMs: clock.now() });
+    await tell(
+      deploymentId,
+      "instance_draining",
+      `Instance ${instanceId} takes no new requests: ${reason}.`,
+      {},
+    );
+    poke(deploymentId);
+  }
+
+  async function act(deployment: Deployment, action: Action): Promise<void> {
+    const { id } = deployment;
+    switch (action.do) {
+      case "resolve":
+        return startJob(id, "resolve", (signal) => resolve(deployment, signal));
+      case "fetch": {
+        const { resolved } = deployment;
+        if (resolved !== null) startJob(id, "fetch", (signal) => fetchWeights(deployment, resolved, signal));
+        return;
+      }
+      case "cancel":
+        return jobs.get(id)?.abort.abort(new Error(action.reason));
+      case "start":
+        return await start(deployment, action.placement, action.reason);
+      case "drain":
+        return await drain(id, action.instanceId, action.reason);
+      case "remove":
+        await tell(id, "instance_ending", `Instance ${action.instanceId} is ended: ${action.reason}.`, {});
+        return remove(action.instanceId, id);
+      case "record-exit":
+        await countTry(id, action.failure);
+        return remove(action.instanceId, id);
+      case "mark-run":
+        return await record(id, () => ({ hasRun: true }));
+      case "clear-tries":
+        return await record(id, () => ({ tries: noTries }));
+      case "fail":
+        await record(id, () => ({ failure: action.failure }));
+        await tell(
+          id,
+          "failed",
+          `${deployment.name} has failed: ${action.failure.message}`,
+          { cause: action.failure.code },
+          action.failure.next,
+        );
+        return poke(id);
+    }
+  }
+
+  return {
+    act,
+    tell,
+    isRemoving: (instanceId) => removing.has(instanceId),
+    removeOrphan(instance) {
+      if (removing.has(instance.id)) return;
+      log("warn", "an instance that no deployment wants is ended", { instanceId: instance.id });
+      remove(instance.id, instance.deploymentId);
+    },
+    underWay(deploymentId) {
+      const kind = jobs.get(deploymentId)?.kind;
+      return { resolve: kind === "resolve", fetch: kind === "fetch", removing: new Set(removing.keys()) };
+    },
+    progressOf: (deploymentId) => progress.get(deploymentId) ?? null,
+    cancelAll() {
+      for (const job of jobs.values()) job.abort.abort(new Error("control is stopping"));
+    },
+    async settled() {
+      while (background.size > 0) await Promise.all(background);
+    },
+  };
+}
+
+/** The first engine that can load the repository and takes the arguments; else the failure of the last one asked. */
+export function chooseEngine(
+  engines: ReadonlyMap<string, Engine>,
+  deployment: Deployment,
+  listing: RepoListing,
+): HubOutcome<ResolvedWeights> {
+  const { weights, extraArgs } = deployment.config;
+  const quantization = parseRepo(weights.repo)?.quantization ?? null;
+  let last = failure(
+    "no_loadable_weights",
+    "No engine is installed.",
+    "See GET /deploy/llm/gpu_availability.",
+  );
+  for (const engine of engines.values()) {
+    const choice = engine.chooseFiles(listing, quantization);
+    if (!choice.ok) {
+      last = choice.failure;
+      continue;
+    }
+    const refusal = engine.refuseArgs(extraArgs);
+    if (refusal === null)
+      return { ok: true, value: { ...choice.value, commit: listing.commit, engine: engine.name } };
+    last = failure("bad_engine_args", refusal, "Deploy again without it.");
+  }
+  return { ok: false, failure: last };
+}
+
+/** `owner/name` without the quantization. */
+function repoPath(deployment: Deployment): string {
+  const parsed = parseRepo(deployment.config.weights.repo);
+  if (parsed === null)
+    throw new Error(`the stored repository name ${deployment.config.weights.repo} is malformed`);
+  return `${parsed.owner}/${parsed.name}`;
+}
+
+function internalFailure(what: string): Failure {
+  return failure("internal", `${what} failed by a defect in Berth.`, `${failureCodes.internal.meaning}`);
+}
+
+function startFailure(error: unknown): Failure {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOSPC") {
+    return failure(
+      "disk_full",
+      "The disk of BERTH_HOME is full; the engine could not be started.",
+      "Free some room, then start the deployment again.",
+    );
+  }
+  return failure(
+    "engine_crashed",
+    `The engine could not be started (${code ?? "unexpected error"}).`,
+    "See the log of the control process.",
+  );
+}

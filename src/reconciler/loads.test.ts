@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import type { InstanceRecord } from "../core/instance.ts";
+import { LoadBoard } from "./loads.ts";
+
+const draining: InstanceRecord = {
+  id: "i",
+  deploymentId: "d",
+  intent: "drain",
+  createdAtMs: 0,
+  drainSinceMs: 0,
+  observed: null,
+};
+
+const load = (inFlight: Record<string, number>) => ({ queued: 1, running: 2, lastRequestAtMs: 7, inFlight });
+
+describe("the load board", () => {
+  it("sums what the gateways say and forgets one that has gone", () => {
+    const board = new LoadBoard();
+    expect([...board.put({ gatewayId: "g1", models: { d: load({ i: 2 }) } })]).toEqual(["d"]);
+    board.put({ gatewayId: "g2", models: { d: { ...load({ i: 1 }), lastRequestAtMs: 9 } } });
+    expect(board.of("d", [])).toEqual({ queued: 2, running: 4, lastRequestAtMs: 9, inFlight: { i: 3 } });
+    expect([...board.drop("g2")]).toEqual(["d"]);
+    expect(board.of("d", [])).toMatchObject({ queued: 1, lastRequestAtMs: 7 });
+    expect(board.gateways).toBe(1);
+  });
+
+  it("does not know what is at a draining instance until every gateway has named it", () => {
+    const board = new LoadBoard();
+    board.put({ gatewayId: "g1", models: { d: load({ i: 0 }) } });
+    board.put({ gatewayId: "g2", models: {} });
+    expect(board.of("d", [draining]).inFlight).toEqual({});
+    board.put({ gatewayId: "g2", models: { d: load({ i: 0 }) } });
+    expect(board.of("d", [draining]).inFlight).toEqual({ i: 0 });
+  });
+});

@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+import type { Clock } from "../ports.ts";
+import { createMailboxes } from "./mailbox.ts";
+
+/** A clock that stands still until it is moved. */
+function handClock() {
+  let now = 0;
+  const sleepers = new Set<{ atMs: number; wake: () => void }>();
+  const clock: Clock = {
+    now: () => now,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        const sleeper = { atMs: now + ms, wake: resolve };
+        sleepers.add(sleeper);
+        signal?.addEventListener("abort", () => {
+          sleepers.delete(sleeper);
+          reject(signal.reason);
+        });
+      }),
+  };
+  return {
+    clock,
+    sleepers,
+    async moveTo(ms: number) {
+      now = ms;
+      for (const sleeper of [...sleepers]) {
+        if (sleeper.atMs <= now) {
+          sleepers.delete(sleeper);
+          sleeper.wake();
+        }
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("mailboxes", () => {
+  it("serve one look at a time and fold pokes that come meanwhile into one", async () => {
+    const { clock } = handClock();
+    const gates: (() => void)[] = [];
+    let atOnce = 0;
+    let mostAtOnce = 0;
+    const boxes = createMailboxes(clock, async () => {
+      atOnce += 1;
+      mostAtOnce = Math.max(mostAtOnce, atOnce);
+      await new Promise<void>((resolve) => gates.push(resolve));
+      atOnce -= 1;
+      return null;
+    });
+    boxes.poke("a");
+    for (let count = 0; count < 10; count += 1) boxes.poke("a");
+    expect(gates).toHaveLength(1);
+    gates[0]?.();
+    await settle();
+    expect(gates).toHaveLength(2);
+    gates[1]?.();
+    await settle();
+    expect(gates).toHaveLength(2);
+    expect(mostAtOnce).toBe(1);
+  });
+
+  it("look again at the time asked for, and a poke replaces that timer", async () => {
+    const hand = handClock();
+    const looks: number[] = [];
+    const boxes = createMailboxes(hand.clock, async () => {
+      looks.push(hand.clock.now());
+      return hand.clock.now() + 100;
+    });
+    boxes.poke("a");
+    await settle();
+    await hand.moveTo(50);
+    boxes.poke("a");
+    await settle();
+    expect(hand.sleepers.size).toBe(1);
+    await hand.moveTo(100);
+    await hand.moveTo(150);
+    expect(looks).toEqual([0, 50, 150]);
+    await boxes.stop();
+    expect(hand.sleepers.size).toBe(0);
+    boxes.poke("a");
+    await settle();
+    expect(looks).toHaveLength(3);
+  });
+});

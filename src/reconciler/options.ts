@@ -1,0 +1,23 @@
+/** What the reconciler is given: the outside as ports, the limits, and sources of ids and tokens. */
+import type { Deployment } from "../core/deployment.ts";
+import type { PlanLimits } from "../core/plan.ts";
+import type { Clock, Driver, Engine, Hub, Store } from "../ports.ts";
+
+export type ReconcilerOptions = {
+  readonly store: Store;
+  readonly hub: Hub;
+  readonly driver: Driver;
+  /** In order of preference. */
+  readonly engines: ReadonlyMap<string, Engine>;
+  readonly clock: Clock;
+  readonly limits: PlanLimits & {
+    /** How long an engine may take to end before it is killed. */
+    readonly stopGraceMs: number;
+    /** How often everything is looked at though nothing asked for it. */
+    readonly sweepMs: number;
+  };
+  newInstanceId(): string;
+  /** The Hugging Face token for this deployment, null for none. */
+  hfToken(deployment: Deployment): Promise<string | null>;
+  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+};

@@ -1,0 +1,205 @@
+/**
+ * Observe -> plan -> act, one deployment at a time. The only room that calls a driver or the hub on behalf of a
+ * deployment. Level-triggered: each look reads stored facts and the driver's observations anew, so start-up, recovery
+ * and ordinary work are one path, and a hint that is lost costs at most one sweep. Decides nothing itself: `core/plan`
+ * does.
+ */
+import type { Deployment } from "../core/deployment.ts";
+import type { DownloadProgress } from "../core/event.ts";
+import type {
+  InstanceRecord,
+  NodeCapacity,
+  ObservedInstance,
+  RecordedObservation,
+} from "../core/instance.ts";
+import { planDeployment, type World } from "../core/plan.ts";
+import type { LoadReport } from "../core/routing.ts";
+import { type Actor, createActor } from "./act.ts";
+import { LoadBoard } from "./loads.ts";
+import { createMailboxes } from "./mailbox.ts";
+import type { ReconcilerOptions } from "./options.ts";
+
+export type Reconciler = {
+  /** Takes over what is running, ends what nobody wants; afterwards statuses are true. Then goes on by itself. */
+  start(): Promise<void>;
+  /** Looks at a deployment soon: it was written, or something of it may have changed. */
+  poke(deploymentId: string): void;
+  /** A gateway's newest picture of its load. */
+  takeLoad(report: LoadReport): void;
+  /** A gateway has gone; what it had is over. */
+  dropGateway(gatewayId: string): void;
+  /** The download under way, null when there is none. */
+  progressOf(deploymentId: string): DownloadProgress | null;
+  /** Milliseconds from start to ready at the last load, by deployment. */
+  readonly loadTimesMs: ReadonlyMap<string, number>;
+  /** Secrets of the instances that were seen, by instance id; kept in memory alone. */
+  readonly secrets: ReadonlyMap<string, string>;
+  /** Ends every instance and starts none any more: for `berth down`. */
+  endAll(): Promise<void>;
+  /** Stops looking. Instances keep running. */
+  stop(): Promise<void>;
+};
+
+/** A look that fails (the store or the driver refuses) is repeated after this time. */
+const retryLookMs = 1_000;
+
+export function createReconciler(options: ReconcilerOptions): Reconciler {
+  const { store, driver, clock, log } = options;
+  const loads = new LoadBoard();
+  const loadTimesMs = new Map<string, number>();
+  const secrets = new Map<string, string>();
+  const stopping = new AbortController();
+  let watchingSinceMs = 0;
+  let nodes: readonly NodeCapacity[] = [];
+  let unwatch: () => void = () => undefined;
+  let sweeping: Promise<void> = Promise.resolve();
+
+  const mailboxes = createMailboxes(clock, look);
+  const actor: Actor = createActor(options, mailboxes.poke);
+
+  async function look(deploymentId: string): Promise<number | null> {
+    try {
+      const deployment = await store.deployment(deploymentId);
+      if (deployment === null) return null;
+      const instances = await observe(deploymentId);
+      const world = await describeWorld(deployment, instances);
+      const plan = planDeployment(world);
+      for (const action of plan.actions) await actor.act(deployment, action);
+      return plan.againAtMs;
+    } catch (error) {
+      log("error", "a look at a deployment failed", { deploymentId, error: String(error) });
+      return clock.now() + retryLookMs;
+    }
+  }
+
+  /** Brings the store's instance records up to date with what the driver sees. */
+  async function observe(deploymentId: string): Promise<InstanceRecord[]> {
+    const seen = new Map<string, ObservedInstance>();
+    for (const instance of await driver.observe()) {
+      if (instance.deploymentId === deploymentId) seen.set(instance.id, instance);
+    }
+    const records: InstanceRecord[] = [];
+    for (const record of await store.instances(deploymentId)) {
+      const instance = seen.get(record.id) ?? null;
+      seen.delete(record.id);
+      if (instance === null && !actor.isRemoving(record.id)) {
+        // Decided, but never started, or ended behind our back: the plan starts another one if it is still wanted.
+        secrets.delete(record.id);
+        await store.removeInstance(record.id);
+        await actor.tell(deploymentId, "instance_vanished", `Instance ${record.id} is gone.`, {});
+        continue;
+      }
+      records.push(instance === null ? record : await remember(record, instance));
+    }
+    for (const orphan of seen.values()) actor.removeOrphan(orphan);
+    return records;
+  }
+
+  async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
+    const { secret, ...observed } = instance;
+    secrets.set(record.id, secret);
+    const updated = { ...record, observed };
+    if (!hasChanged(record.observed, observed)) return updated;
+    await store.putInstance(updated);
+    if (observed.state === "running" && record.observed?.state !== "running")
+      await noteReady(record, observed);
+    return updated;
+  }
+
+  async function noteReady(record: InstanceRecord, observed: RecordedObservation): Promise<void> {
+    const loadMs = (observed.readyAtMs ?? clock.now()) - observed.startedAtMs;
+    loadTimesMs.set(record.deploymentId, loadMs);
+    const { slots, contextTokens } = observed;
+    const remark = observed.note === null ? "" : ` ${observed.note}`;
+    const text = `Instance ${record.id} answers after ${(loadMs / 1000).toFixed(1)} s, with ${slots} slots of ${contextTokens} tokens.${remark}`;
+    await actor.tell(record.deploymentId, "instance_running", text, { loadMs, slots, contextTokens });
+  }
+
+  async function describeWorld(deployment: Deployment, instances: InstanceRecord[]): Promise<World> {
+    const everywhere = await store.instances();
+    return {
+      now: clock.now(),
+      deployment,
+      instances,
+      load: loads.of(deployment.id, instances),
+      gateways: loads.gateways,
+      underWay: actor.underWay(deployment.id),
+      nodes,
+      occupiedGpus: new Set(everywhere.flatMap((record) => record.observed?.placement.gpus ?? [])),
+      engineRunsOn: options.engines.get(deployment.resolved?.engine ?? "")?.runsOn ?? null,
+      watchingSinceMs,
+      limits: options.limits,
+    };
+  }
+
+  /** Looks at everything that may need it: what should run, and whatever has instances. */
+  async function sweep(): Promise<void> {
+    nodes = await driver.capacity();
+    const ids = new Set((await store.instances()).map((record) => record.deploymentId));
+    for (const deployment of await store.deployments({ includeDeleted: false })) {
+      if (deployment.desired === "run" && deployment.failure === null) ids.add(deployment.id);
+    }
+    const seen = await driver.observe();
+    const existing = new Set(seen.map((instance) => instance.id));
+    for (const id of secrets.keys()) if (!existing.has(id)) secrets.delete(id);
+    for (const instance of seen) {
+      const isKnown = (await store.deployment(instance.deploymentId)) !== null;
+      if (isKnown) ids.add(instance.deploymentId);
+      else actor.removeOrphan(instance);
+    }
+    for (const id of ids) mailboxes.poke(id);
+  }
+
+  async function sweepForEver(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const isAborted = await clock.sleep(options.limits.sweepMs, stopping.signal).then(
+        () => false,
+        () => true,
+      );
+      if (isAborted) return;
+      await sweep().catch((error: unknown) => log("error", "a sweep failed", { error: String(error) }));
+    }
+  }
+
+  return {
+    loadTimesMs,
+    secrets,
+    async start() {
+      watchingSinceMs = clock.now();
+      unwatch = driver.watch(mailboxes.poke);
+      // Records first, so that no status read after this is older than this start.
+      for (const id of new Set((await store.instances()).map((record) => record.deploymentId)))
+        await observe(id);
+      await sweep();
+      sweeping = sweepForEver();
+    },
+    poke: mailboxes.poke,
+    takeLoad(report) {
+      for (const id of loads.put(report)) mailboxes.poke(id);
+    },
+    dropGateway(gatewayId) {
+      for (const id of loads.drop(gatewayId)) mailboxes.poke(id);
+    },
+    progressOf: actor.progressOf,
+    async endAll() {
+      await this.stop();
+      const instances = await driver.observe();
+      await Promise.all(instances.map((instance) => driver.remove(instance.id, options.limits.stopGraceMs)));
+      for (const record of await store.instances()) await store.removeInstance(record.id);
+    },
+    async stop() {
+      stopping.abort();
+      unwatch();
+      actor.cancelAll();
+      await mailboxes.stop();
+      await actor.settled();
+      await sweeping;
+    },
+  };
+}
+
+/** Load progress alone is not worth a durable write. */
+function hasChanged(before: RecordedObservation | null, after: RecordedObservation): boolean {
+  const facts = (seen: RecordedObservation | null) => JSON.stringify(seen && { ...seen, loadProgress: null });
+  return facts(before) !== facts(after);
+}

@@ -1,0 +1,116 @@
+/**
+ * Keeps the routing snapshot current: rebuilt from the store after any write, in one piece, so that no change can be
+ * forgotten. Many writes at once lead to one rebuild. Serves the newest snapshot to whoever listens.
+ */
+import { routesOf } from "../core/routes.ts";
+import type { RoutingSnapshot } from "../core/routing.ts";
+import type { Clock, Store } from "../ports.ts";
+
+export type RoutingFeed = {
+  /** Something that routes are made of was written. */
+  changed(): void;
+  /** The newest snapshot; throws before `start` has resolved. */
+  current(): RoutingSnapshot;
+  /** Calls back with each new snapshot. Returns the function that ends it. */
+  onSnapshot(listener: (snapshot: RoutingSnapshot) => void): () => void;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+/** A rebuild that failed is tried again after this time. */
+const retryMs = 500;
+
+export function createRoutingFeed(options: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly loadTimesMs: ReadonlyMap<string, number>;
+  readonly secrets: ReadonlyMap<string, string>;
+  log(level: "error", message: string, fields: Record<string, unknown>): void;
+}): RoutingFeed {
+  const { store, clock } = options;
+  const listeners = new Set<(snapshot: RoutingSnapshot) => void>();
+  const stopping = new AbortController();
+  let snapshot: RoutingSnapshot | null = null;
+  let isDirty = false;
+  let rebuilding: Promise<void> | null = null;
+
+  async function rebuild(): Promise<void> {
+    snapshot = routesOf({
+      version: (snapshot?.version ?? 0) + 1,
+      atMs: clock.now(),
+      tokens: await store.tokens(),
+      deployments: await store.deployments({ includeDeleted: false }),
+      instances: await store.instances(),
+      loadTimesMs: options.loadTimesMs,
+      secrets: options.secrets,
+    });
+    for (const listener of listeners) listener(snapshot);
+  }
+
+  async function rebuildWhileDirty(): Promise<void> {
+    while (isDirty && !stopping.signal.aborted) {
+      isDirty = false;
+      try {
+        await rebuild();
+      } catch (error) {
+        options.log("error", "the routing snapshot could not be rebuilt", { error: String(error) });
+        isDirty = true;
+        await clock.sleep(retryMs, stopping.signal).catch(() => undefined); // aborted: the loop's condition ends it
+      }
+    }
+    rebuilding = null;
+  }
+
+  function changed(): void {
+    isDirty = true;
+    rebuilding ??= rebuildWhileDirty();
+  }
+
+  return {
+    changed,
+    current() {
+      if (snapshot === null) throw new Error("the routing feed has not started");
+      return snapshot;
+    },
+    onSnapshot(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    start: rebuild,
+    async stop() {
+      stopping.abort();
+      await rebuilding;
+    },
+  };
+}
+
+/** The same store, calling `onChange` after each write that routes are made of. */
+export function notifyingStore(store: Store, onChange: () => void): Store {
+  const after = async <T>(write: Promise<T>): Promise<T> => {
+    const outcome = await write;
+    onChange();
+    return outcome;
+  };
+  return {
+    addAccount: (account) => store.addAccount(account),
+    account: (name) => store.account(name),
+    accounts: () => store.accounts(),
+    addToken: (token, sealed) => after(store.addToken(token, sealed)),
+    tokenByHash: (hash) => store.tokenByHash(hash),
+    tokens: (account) => store.tokens(account),
+    removeToken: (account, tokenId) => after(store.removeToken(account, tokenId)),
+    addDeployment: (deployment, sealed) => after(store.addDeployment(deployment, sealed)),
+    deployment: (id) => store.deployment(id),
+    deployments: (query) => store.deployments(query),
+    changeDeployment: (id, change) => after(store.changeDeployment(id, change)),
+    sealedHfToken: (id) => store.sealedHfToken(id),
+    putInstance: (record) => after(store.putInstance(record)),
+    instances: (deploymentId) => store.instances(deploymentId),
+    removeInstance: (id) => after(store.removeInstance(id)),
+    addEvent: (event) => store.addEvent(event),
+    events: (deploymentId, limit) => store.events(deploymentId, limit),
+    note: (key) => store.note(key),
+    putNote: (key, value) => store.putNote(key, value),
+    close: () => store.close(),
+  };
+}

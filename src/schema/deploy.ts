@@ -1,0 +1,151 @@
+/**
+ * The wire shapes of the deploy API, with DeepInfra's field names: what clients may send and what Berth answers. Both
+ * published generations of that API are taken. Says what a field may be by itself; what fields mean together, and
+ * whether a name is free or a repository acceptable, is decided in the API room. Unknown fields are ignored.
+ */
+import { z } from "zod";
+import { laxInt } from "./lax.ts";
+
+/** Equal to the core's list; a test compares them. */
+export const gpuNames = [
+  "L4-24GB",
+  "L40S-48GB",
+  "A100-80GB",
+  "H100-80GB",
+  "H200-141GB",
+  "B200-180GB",
+  "B300-270GB",
+  "RTXPRO6000-96GB",
+  "other",
+] as const;
+
+/** Equal to the core's list; a test compares them. */
+export const statusNames = [
+  "initializing",
+  "downloading",
+  "deploying",
+  "running",
+  "updating",
+  "stopped",
+  "failed",
+  "deleted",
+] as const;
+
+/** Longest `inactive_shutdown`, seconds: a year. */
+const maxInactiveShutdownS = 31_536_000;
+
+const inactiveShutdown = laxInt(z.int().min(0).max(maxInactiveShutdownS)).nullish();
+
+export const hfWeightsIn = z.object({
+  repo: z.string(),
+  revision: z.string().nullish(),
+  token: z.string().nullish(),
+});
+
+/** 0 or null for `inactive_shutdown` means the default. */
+export const scaleSettingsIn = z.object({
+  min_instances: laxInt(z.int().min(0)).default(1),
+  max_instances: laxInt(z.int().min(0)).default(1),
+  inactive_shutdown: inactiveShutdown,
+});
+
+const extraArgs = z.array(z.string().max(1024)).max(64).nullish();
+
+/** Body of `POST /deploy/llm`. */
+export const deployLlmIn = z.object({
+  model_name: z.string(),
+  gpu: z.enum(gpuNames),
+  num_gpus: laxInt(z.int().min(1).max(8)).default(1),
+  max_batch_size: laxInt(z.int().min(1).max(256)).default(96),
+  hf: hfWeightsIn.nullish(),
+  base_model: z.string().nullish(),
+  settings: scaleSettingsIn.nullish(),
+  extra_args: extraArgs,
+  /** The next three are known, and refused while this version cannot do them. */
+  standard_args: z.unknown().optional(),
+  preset_id: z.unknown().optional(),
+  container_image: z.unknown().optional(),
+});
+export type DeployLlmIn = z.output<typeof deployLlmIn>;
+/** What a client may write. */
+export type DeployLlmBody = z.input<typeof deployLlmIn>;
+
+/** Body of `PUT /deploy/{deploy_id}`; a half of `settings` that is absent stays as it is. */
+export const deployUpdateIn = z.object({
+  settings: z
+    .object({
+      min_instances: laxInt(z.int().min(0)).optional(),
+      max_instances: laxInt(z.int().min(0)).optional(),
+      inactive_shutdown: inactiveShutdown,
+    })
+    .nullish(),
+  standard_args: z.unknown().optional(),
+  extra_args: z.unknown().optional(),
+});
+export type DeployUpdateIn = z.output<typeof deployUpdateIn>;
+export type DeployUpdateBody = z.input<typeof deployUpdateIn>;
+
+export const scaleSettingsOut = z.object({
+  min_instances: z.int(),
+  max_instances: z.int(),
+  /** Seconds; null means the installation's default. */
+  inactive_shutdown: z.int().nullable(),
+});
+
+/** One deployment as every endpoint reports it. */
+export const deploymentOut = z.object({
+  deploy_id: z.string(),
+  /** Full name, `<account>/<model>`. */
+  model_name: z.string(),
+  /** Commit of the weights, "" until it is resolved. */
+  version: z.string(),
+  task: z.string(),
+  status: z.enum(statusNames),
+  /** "" unless failed. */
+  fail_reason: z.string(),
+  /** ISO 8601 with `+00:00`. */
+  created_at: z.string(),
+  updated_at: z.string(),
+  type: z.literal("llm"),
+  instances: z.object({ running: z.int(), pending: z.int(), warming: z.int() }),
+  config: z.object({
+    gpu: z.enum(gpuNames),
+    num_gpus: z.int(),
+    max_batch_size: z.int(),
+    /** The token is write-only: always null. */
+    weights: z.object({ repo: z.string(), revision: z.string().nullable(), token: z.null() }),
+    base_model: z.string().nullable(),
+  }),
+  settings: scaleSettingsOut,
+  standard_args: z.null(),
+  extra_args: z.array(z.string()),
+});
+export type DeploymentOut = z.output<typeof deploymentOut>;
+
+export const deploymentListOut = z.array(deploymentOut);
+
+/** Answer of PUT, DELETE, stop and start. */
+export const deployIdOut = z.object({ deploy_id: z.string() });
+
+/** Query of `GET /deploy/list`. `account=all` is Berth's own, for administrators. */
+export const deployListQuery = z.object({
+  /** Comma-separated status names. */
+  status: z.string().optional(),
+  account: z.string().optional(),
+});
+
+export const deployIdPath = z.object({ deploy_id: z.string() });
+
+/** Answer of `GET /deploy/llm/gpu_availability`. */
+export const gpuAvailabilityOut = z.object({
+  gpus: z.array(
+    z.object({
+      /** `<count>x<gpu>`, always ending in `-<memory>GB`. */
+      gpu_config: z.string(),
+      usd_per_hour: z.number(),
+      available: z.boolean(),
+      recommended: z.boolean(),
+    }),
+  ),
+});
+export type GpuAvailabilityOut = z.output<typeof gpuAvailabilityOut>;

@@ -1,0 +1,120 @@
+/**
+ * Brings a database to this version's tables: numbered steps, forward only, all in one transaction under a lock, so that
+ * two starters cannot race and a crash leaves the old version whole. A step that was released is never edited; changes
+ * are new steps at the end. Must stay inside the subset of SQL that SQLite and PostgreSQL share.
+ */
+import { type Kysely, type QueryExecutorProvider, sql } from "kysely";
+import { newerStateError, StoreError } from "./error.ts";
+import type { Database, Tables } from "./tables.ts";
+
+/** Step n (from 1) is at index n - 1. */
+const migrations: readonly ((db: QueryExecutorProvider) => Promise<void>)[] = [createTables];
+
+/** Version of the state that this code reads and writes. */
+export const stateVersion = migrations.length;
+
+/**
+ * Runs the steps that are missing.
+ * @returns how many ran
+ * @throws StoreError when the state is newer than this code; nothing was changed then
+ */
+export async function migrate(database: Database): Promise<number> {
+  return database.kysely.connection().execute(async (connection) => {
+    try {
+      for (const statement of database.beginExclusive) await sql.raw(statement).execute(connection);
+      const found = await readVersion(connection);
+      if (found > stateVersion) throw newerStateError(database.where, found, stateVersion);
+      const missing = migrations.slice(found);
+      for (const step of missing) await step(connection);
+      if (missing.length > 0)
+        await sql`update berth_schema set version = ${stateVersion}`.execute(connection);
+      await sql`commit`.execute(connection);
+      return missing.length;
+    } catch (error) {
+      // Where the connection is gone there is nothing to roll back, and `error` says why; the caller closes the rest.
+      await sql`rollback`.execute(connection).catch(() => undefined);
+      throw error instanceof StoreError ? error : explainStop(database.where, error);
+    }
+  });
+}
+
+function explainStop(where: string, error: unknown): StoreError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StoreError(
+    `${where} could not be brought to state version ${stateVersion} (${reason}); nothing was changed. ` +
+      "It must be empty or Berth's own, and its user must be allowed to create tables.",
+    { cause: error },
+  );
+}
+
+async function readVersion(db: Kysely<Tables>): Promise<number> {
+  await sql`create table if not exists berth_schema (version bigint not null)`.execute(db);
+  const row = await db.selectFrom("berth_schema").select("version").executeTakeFirst();
+  if (row === undefined) {
+    await db.insertInto("berth_schema").values({ version: 0 }).execute();
+    return 0;
+  }
+  if (!Number.isSafeInteger(row.version) || row.version < 0) {
+    throw new StoreError("The table berth_schema holds no version number. Restore a backup of the database.");
+  }
+  return row.version;
+}
+
+async function createTables(db: QueryExecutorProvider): Promise<void> {
+  const statements = [
+    `create table accounts (
+      name text not null primary key,
+      name_key text not null unique,
+      is_admin bigint not null,
+      created_at_ms bigint not null
+    )`,
+    `create table tokens (
+      id text not null primary key,
+      account text not null references accounts (name),
+      name text not null,
+      hash text not null unique,
+      fragment text not null,
+      created_at_ms bigint not null,
+      sealed text not null,
+      unique (account, name)
+    )`,
+    `create table deployments (
+      id text not null primary key,
+      account text not null references accounts (name),
+      name text not null,
+      live_name text unique,
+      is_public bigint not null,
+      config text not null,
+      settings text not null,
+      desired text not null,
+      created_at_ms bigint not null,
+      updated_at_ms bigint not null,
+      resolved text not null,
+      weights_ready_at_ms bigint,
+      failure text not null,
+      has_run bigint not null,
+      tries text not null,
+      sealed_hf_token text,
+      version bigint not null
+    )`,
+    `create table instances (
+      id text not null primary key,
+      deployment_id text not null references deployments (id),
+      intent text not null,
+      created_at_ms bigint not null,
+      drain_since_ms bigint,
+      observed text not null
+    )`,
+    "create index instances_by_deployment on instances (deployment_id)",
+    `create table events (
+      deployment_id text not null references deployments (id),
+      seq bigint not null,
+      at_ms bigint not null,
+      code text not null,
+      details text not null,
+      primary key (deployment_id, seq)
+    )`,
+    "create table notes (key text not null primary key, value text not null)",
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+}

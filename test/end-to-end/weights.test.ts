@@ -1,0 +1,122 @@
+/** Weights from a Hugging Face endpoint: what works, and what fails with a reason a person can act on. */
+
+import { createHash } from "node:crypto";
+import { lstatSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Berth, startBerth, until, untilStatus } from "../harness/berth.ts";
+import { startTestHub, type TestHub } from "../harness/weights.ts";
+
+let hub: TestHub;
+let berth: Berth;
+beforeAll(async () => {
+  hub = await startTestHub();
+  berth = await startBerth({ env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" } });
+});
+afterAll(async () => {
+  await berth?.end();
+  await hub?.end();
+});
+
+let count = 0;
+async function deploy(hf: Record<string, string>, more: Record<string, unknown> = {}): Promise<string> {
+  count += 1;
+  const { status, body } = await berth.call("POST", "/deploy/llm", {
+    model_name: `w${count}`,
+    gpu: "other",
+    max_batch_size: 2,
+    hf,
+    ...more,
+  });
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body.deploy_id;
+}
+
+describe("what works", () => {
+  it("a private repository with its token; only the needed file, verified, in the Hugging Face layout", async () => {
+    const id = await deploy({ repo: "acme/secret", token: "hf_alice" });
+    const { version } = await untilStatus(berth, id, "running", "failed");
+    const folder = join(berth.home, "hub", "models--acme--secret");
+    const link = join(folder, "snapshots", version, "tiny-F16.gguf");
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    const blob = realpathSync(link);
+    expect(createHash("sha256").update(readFileSync(blob)).digest("hex")).toBe(blob.split("/").at(-1));
+    expect(readdirSync(join(folder, "snapshots", version))).toEqual(["tiny-F16.gguf"]);
+    await berth.call("DELETE", `/deploy/${id}`);
+  });
+
+  it("a second deployment of the same commit fetches nothing again", async () => {
+    const first = await deploy({ repo: "acme/tiny:F16" });
+    await untilStatus(berth, first, "running");
+    const before = hub.requests.filter(
+      (request) => request.at === "storage" || request.url.includes("/storage/"),
+    ).length;
+    const second = await deploy({ repo: "acme/tiny" });
+    await untilStatus(berth, second, "running");
+    expect(hub.requests.filter((request) => request.url.includes("/storage/")).length).toBe(before);
+    for (const id of [first, second]) await berth.call("DELETE", `/deploy/${id}`);
+  });
+});
+
+describe("what fails, with the reason, still listed and deletable, nothing left running", () => {
+  it.each<[string, Record<string, string>, Record<string, unknown>, RegExp]>([
+    ["no such repository", { repo: "acme/nothing" }, {}, /acme\/nothing/],
+    ["a private one without a token", { repo: "acme/secret" }, {}, /acme\/secret/],
+    ["a private one with a token that may not", { repo: "acme/secret", token: "hf_bob" }, {}, /acme\/secret/],
+    ["a gated one", { repo: "acme/licensed", token: "hf_bob" }, {}, /gated/i],
+    ["no such revision", { repo: "acme/tiny", revision: "v9" }, {}, /v9/],
+    ["no weights", { repo: "acme/weightless" }, {}, /weightless/],
+    ["safetensors, which no engine here loads", { repo: "acme/tensors" }, {}, /safetensors/i],
+    ["a quantization that is not there", { repo: "acme/tiny:Q2_K" }, {}, /Q2_K/],
+    ["a GGUF that is none", { repo: "acme/broken" }, {}, /tries|load|read/i],
+    [
+      "a GPU that is not here",
+      { repo: "acme/tiny" },
+      { gpu: "H100-80GB", num_gpus: 2 },
+      /No machine here has 2 x H100-80GB; there is the CPU/,
+    ],
+    ["several CPUs", { repo: "acme/tiny" }, { num_gpus: 2 }, /num_gpus 1/],
+  ])("%s", async (_, hf, more, reason) => {
+    const id = await deploy(hf, more);
+    const failed = await untilStatus(berth, id, "failed", "running");
+    expect(failed.status).toBe("failed");
+    expect(failed.fail_reason).toMatch(reason);
+    expect(failed.fail_reason).not.toMatch(/hf_alice|hf_bob|\/storage\/|undefined|Error:/);
+    expect(await berth.listIds()).toContain(id);
+    const refused = await berth.call("POST", "/v1/chat/completions", {
+      model: `deploy_id:${id}`,
+      messages: [{ role: "user", content: "Hi" }],
+    });
+    expect(refused.status).toBe(503);
+    const { body } = await berth.call("GET", `/deploy/${id}/events`);
+    expect(body.events.at(-1)).toMatchObject({
+      code: expect.any(String),
+      text: expect.any(String),
+      next: expect.stringMatching(/\S/),
+    });
+    expect((await berth.call("DELETE", `/deploy/${id}`)).status).toBe(200);
+  });
+
+  it("leaves no engine behind", async () => {
+    await until("no engine", () => berth.pids("engine").length === 0);
+  });
+
+  it("keeps every secret out of the state, the log and the processes", async () => {
+    const token = "hf_canary0123456789";
+    const id = await deploy({ repo: "acme/tiny", token });
+    await untilStatus(berth, id, "failed", "running");
+    const everything = readdirSync(berth.home, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))
+      .join("\n");
+    expect(everything).not.toContain(token);
+    expect(berth.output()).not.toContain(token);
+    for (const role of ["control", "gateway", "engine"] as const) {
+      for (const pid of berth.pids(role)) {
+        expect(readFileSync(`/proc/${pid}/cmdline`, "latin1")).not.toContain(token);
+        expect(readFileSync(`/proc/${pid}/environ`, "latin1")).not.toContain(token);
+      }
+    }
+    await berth.call("DELETE", `/deploy/${id}`);
+  });
+});
