@@ -157,6 +157,16 @@ describe("answers", () => {
     }
   });
 
+  it("reports them for several requests at once, each its own", async () => {
+    const body = (content: string) => ask(content, { logprobs: true, top_logprobs: 2, temperature: 0 });
+    const contents = ["one", "two", "three", "four"];
+    const alone: Chat[] = [];
+    for (const content of contents) alone.push(await chat(body(content)));
+    const together = await Promise.all(contents.map((content) => chat(body(content))));
+    const tokensOf = (answer: Chat) => answer.choices[0]?.logprobs?.content.map((entry) => entry.token);
+    expect(together.map(tokensOf)).toEqual(alone.map(tokensOf));
+  });
+
   it("obeys logit_bias and stop_token_ids", async () => {
     const body = { model: "tiny", prompt: "a", max_tokens: 4, temperature: 0, logit_bias: { 65: 100 } };
     const biased = (await engine.post("/v1/completions", body)).body as { choices: { text: string }[] };
