@@ -228,6 +228,9 @@ async function createContext(
   };
 }
 
+/** Seeds of requests are below this one, see SamplerSettings. */
+const neutral = { temperature: 0, seed: 0xffffffff };
+
 /**
  * Native samplers hold a list as long as the vocabulary, which only garbage collection frees; and it does not see its
  * size. So they are used again, as many as there ever were jobs at once.
@@ -244,13 +247,13 @@ class SamplerPool {
     const { _model, _llama } = inside(this.#model);
     const sampler = this.#free.pop() ?? new _llama._bindings.AddonSampler(_model);
     // A sampler keeps its random state as long as the seed stays the same: another seed in between starts it anew.
-    sampler.applyConfig({ temperature: 0, seed: 0xfffffffe });
+    sampler.applyConfig(neutral);
     sampler.applyConfig(settings);
     return sampler;
   }
 
   giveBack(sampler: NativeSampler): void {
-    sampler.applyConfig({ temperature: 0, seed: 0xfffffffe });
+    sampler.applyConfig(neutral);
     this.#free.push(sampler);
   }
 }
