@@ -2,8 +2,9 @@
 import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { beforeAll, describe, expect, it } from "vitest";
-import { jsonObjectGrammar, type Schema, SchemaError, schemaToGbnf } from "./gbnf.ts";
+import { jsonObjectGrammar, schemaToGbnf } from "./gbnf.ts";
 import { integerRange } from "./gbnf-integers.ts";
+import { type Schema, SchemaError } from "./gbnf-keywords.ts";
 
 let llama: Llama;
 
