@@ -133,7 +133,13 @@ async function runControl(): Promise<void> {
       return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
     },
   });
-  feed = createRoutingFeed({ store, clock: systemClock, loadTimesMs: reconciler.loadTimesMs, log });
+  feed = createRoutingFeed({
+    store,
+    clock: systemClock,
+    loadTimesMs: reconciler.loadTimesMs,
+    secrets: reconciler.secrets,
+    log,
+  });
 
   let isGoingDown = false;
   const { app } = createApi({
@@ -157,7 +163,6 @@ async function runControl(): Promise<void> {
     log,
   });
 
-  await feed.start();
   await reconciler.start();
   await feed.start();
   const { api: apiSocket, link: linkSocket } = sockets(settings);
@@ -361,22 +366,9 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
 
-/** The environment for the command line, with the address of this machine's own Berth where none is named. */
-function cliEnvironment(): Record<string, string | undefined> {
-  const { BERTH_URL, BERTH_PORT, BERTH_HOME } = process.env;
-  if (BERTH_URL || BERTH_PORT) return process.env;
-  const file = join(readSettings({ BERTH_HOME }, null).BERTH_HOME, "address");
-  if (!existsSync(file)) return process.env;
-  const url = URL.parse(readFileSync(file, "utf8").trim());
-  if (url === null) return process.env;
-  return url.protocol === "http:" && url.hostname === "127.0.0.1"
-    ? { ...process.env, BERTH_PORT: url.port }
-    : { ...process.env, BERTH_URL: url.origin };
-}
-
 async function runCli(argv: readonly string[]): Promise<number> {
   const cli = createCli({
-    env: cliEnvironment(),
+    env: process.env,
     ...{ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
     ...{ fetch, clock: systemClock, version },
     onInterrupt(listener) {

@@ -28,7 +28,6 @@ const holding = (...gpus: string[]): InstanceRecord => ({
     deploymentId: "d",
     state: "running",
     endpoint: { kind: "unix", path: "/s" },
-    secret: "s",
     slots: 1,
     contextTokens: 1,
     loadProgress: null,

@@ -49,7 +49,8 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
       };
       return {
         command: options.nodePath,
-        args: [options.serverPath, "{dir}/launch.json"],
+        // The program collects garbage itself where the collector cannot see how much there is.
+        args: ["--expose-gc", options.serverPath, "{dir}/launch.json"],
         env: {},
         files: [{ name: "launch.json", content: JSON.stringify(file) }],
       };

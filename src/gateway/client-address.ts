@@ -16,9 +16,12 @@ export type ClientOrigin = {
 export function trustList(ranges: readonly string[]): BlockList {
   const list = new BlockList();
   for (const range of ranges) {
-    const [address = "", prefix] = range.trim().split("/");
+    const [address = "", prefix, ...rest] = range.trim().split("/");
     const version = isIP(address);
-    if (version === 0) throw new Error(`"${range}" is not an address or a CIDR range.`);
+    const isPrefix =
+      prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 6 ? 128 : 32));
+    if (version === 0 || !isPrefix || rest.length > 0)
+      throw new Error(`"${range}" is not an address or a CIDR range.`);
     const family = version === 6 ? "ipv6" : "ipv4";
     if (prefix === undefined) list.addAddress(address, family);
     else list.addSubnet(address, Number(prefix), family);

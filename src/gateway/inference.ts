@@ -24,9 +24,11 @@ export type InferenceDeps = {
 
 /** Times a request is offered to an instance before its failure is the client's answer. */
 const maxTries = 3;
-/** An instance that refused a connection is left alone for this long, so that the request finds another, or its successor. */
+/** Times an engine may die with a request before the request is suspected: it must not take one engine after another. */
+const maxDrops = 2;
+/** An instance that refused a connection is left alone for this long: the request finds another, or its successor. */
 const refusedPauseMs = 500;
-/** An engine may need a moment to notice that a client has gone; it answers 503 for a slot it has not freed. */
+/** An engine may need a moment to notice that a client has gone and answers 503 meanwhile: longer after each try. */
 const busyPauseMs = 50;
 
 export async function serveInference(deps: InferenceDeps, visit: Visit, enginePath: string): Promise<void> {
@@ -51,7 +53,7 @@ export async function serveInference(deps: InferenceDeps, visit: Visit, enginePa
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     record.error = error.code;
-    reply.fail(error);
+    if (!response.destroyed) reply.fail(error);
   }
 }
 
@@ -63,14 +65,20 @@ async function offer(
   model: RouteModel,
   requestFor: (lease: Lease) => CallRequest,
 ): Promise<void> {
+  let drops = 0;
   for (let tries = 1; ; tries += 1) {
     const failed = await tryOnce(deps, visit, reply, model, tries, requestFor);
     if (failed === null) return;
-    if (!failed.isRetryable || tries === maxTries) throw failed.error;
+    if (failed.next === "again-unless-repeated") drops += 1;
+    if (failed.next === "never" || tries === maxTries || drops === maxDrops) throw failed.error;
   }
 }
 
-type Failed = { readonly error: HttpError; readonly isRetryable: boolean };
+type Failed = {
+  readonly error: HttpError;
+  /** Whether the request may be offered again. */
+  readonly next: "again" | "again-unless-repeated" | "never";
+};
 
 /** Takes a slot, asks its instance, passes the answer on. Null when the client has its answer. */
 async function tryOnce(
@@ -92,14 +100,16 @@ async function tryOnce(
       case "done":
         return null;
       case "busy":
-        lease.pause(busyPauseMs);
-        return { error: engineFailed(model, "it was busy"), isRetryable: true };
+        lease.pause(busyPauseMs * tries ** 2);
+        return { error: engineFailed(model, "it was busy"), next: "again" };
       case "locked":
-        return { error: engineFailed(model, "it refused Berth's secret"), isRetryable: false };
+        return { error: engineFailed(model, "it refused Berth's secret"), next: "never" };
       case "failed": {
-        const isRefused = outcome.failure.kind === "refused";
-        if (isRefused) lease.pause(refusedPauseMs);
-        return { error: explain(model, outcome.failure), isRetryable: isRefused };
+        const { kind } = outcome.failure;
+        if (kind === "refused" || kind === "dropped") lease.pause(refusedPauseMs);
+        if (kind === "stalled") reply.cut();
+        const next = kind === "refused" ? "again" : kind === "dropped" ? "again-unless-repeated" : "never";
+        return { error: explain(model, outcome.failure), next };
       }
     }
   } finally {
@@ -211,6 +221,7 @@ function explain(model: RouteModel, { kind, detail }: CallFailure): HttpError {
       return new HttpError("timeout", `The engine of ${model.name} did not answer in time: ${detail}.`);
     case "stalled":
       return new HttpError("timeout", `The answer was not read in time: ${detail}.`);
+    case "dropped":
     case "broken":
       return engineFailed(model, "it broke off");
     case "nonsense":

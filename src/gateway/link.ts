@@ -13,6 +13,8 @@ export type LinkOptions = {
   readonly linkSocket: string;
   /** Age from which the last snapshot does not count any more, milliseconds; it ages while control is away. */
   readonly snapshotMaxAgeMs: number;
+  /** Time without a byte after which the connection counts as dead, milliseconds. */
+  readonly silenceMs: number;
   readonly clock: Clock;
   readonly log: Log;
   onSnapshot(snapshot: RoutingSnapshot): void;
@@ -29,8 +31,6 @@ export type Link = {
   stop(): Promise<void>;
 };
 
-/** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
-const silenceMs = 6000;
 const firstRetryMs = 50;
 const maxRetryMs = 1000;
 /** Urgent changes that come together are sent together. */
@@ -54,9 +54,12 @@ export function createLink(options: LinkOptions): Link {
       let isFirst = true;
       try {
         await readRoutes(options, stopping.signal, (line) => {
-          heardAtMs = clock.now();
-          if (line === "") return;
+          if (line === "") {
+            heardAtMs = clock.now();
+            return;
+          }
           const snapshot = routingSnapshot.parse(JSON.parse(line));
+          heardAtMs = clock.now();
           options.onSnapshot(snapshot);
           log("debug", "new routes", { version: snapshot.version, models: snapshot.models.length });
           if (isAway) log("info", "control is back", {});
@@ -68,10 +71,10 @@ export function createLink(options: LinkOptions): Link {
         });
       } catch (error) {
         if (stopping.signal.aborted) return;
-        if (!isAway) {
+        if (!isAway && heardAtMs !== null) {
           log("warn", "control is away; inference goes on with the last routes", { error: String(error) });
+          isAway = true;
         }
-        isAway = true;
       }
       await clock.sleep(retryMs, stopping.signal).catch(() => undefined); // aborted: the loop's condition ends it
       retryMs = Math.min(maxRetryMs, retryMs * 2);
@@ -107,6 +110,7 @@ async function readRoutes(
     agent: false,
     signal,
   });
+  const { silenceMs } = options;
   request.setTimeout(silenceMs, () => request.destroy(new Error(`control was silent for ${silenceMs} ms`)));
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     request.once("response", resolve).on("error", reject).end();

@@ -28,7 +28,7 @@ export type RequestRecord = {
   firstByteMs: number | null;
   /** Code of the error that ended it, null when none did. */
   error: string | null;
-  /** The client left before it had the whole answer. */
+  /** The client closed the connection before the exchange was over. */
   isClientGone: boolean;
 };
 

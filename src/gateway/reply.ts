@@ -86,6 +86,11 @@ export class Reply {
     else this.#response.destroy();
   }
 
+  /** Ends without another word: the client does not take what it is sent. */
+  cut(): void {
+    this.#response.destroy();
+  }
+
   #hold(piece: Buffer): void {
     this.#held.push(piece);
     this.#heldBytes += piece.length;

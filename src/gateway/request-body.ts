@@ -65,7 +65,7 @@ function collect(request: IncomingMessage, limitBytes: number, signal: AbortSign
 }
 
 function tooLarge(limitBytes: number): HttpError {
-  const limitMb = Math.round((limitBytes / 1024 / 1024) * 10) / 10;
+  const limitMb = Math.round(limitBytes / 100_000) / 10;
   return new HttpError("body_too_large", `The body is larger than the limit of ${limitMb} MB.`);
 }
 

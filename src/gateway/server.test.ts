@@ -206,4 +206,6 @@ test("healthz says the process is up, readyz that it has routes; every request l
       isClientGone: false,
     }),
   );
+  expect(new Set(rig.records).size).toBe(rig.records.length);
+  expect(rig.logs.join()).not.toMatch(/tell nobody|ann-token|"hi"/);
 });

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { HttpError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
@@ -42,6 +42,8 @@ const maxConnections = 20_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
+/** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
+const linkSilenceMs = 6000;
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
@@ -51,6 +53,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let latest: Directory | null = null;
   let isStopping = false;
   let stopped: Promise<void> | null = null;
+  let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
   const admission = createAdmission({
@@ -61,6 +64,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const link = createLink({
     ...options,
     snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
+    silenceMs: linkSilenceMs,
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
@@ -112,9 +116,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       expectsContinue,
       isTls: options.tls !== null,
       trusted,
+      silenceMs: limits.silenceMs,
       now,
       onEnd(ended) {
         visits.delete(ended);
+        if (visits.size === 0) onQuiet?.();
         logRecord(ended.record);
         options.onRecord?.(ended.record);
       },
@@ -162,18 +168,25 @@ export function createGateway(options: GatewayOptions): Gateway {
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => void handle(request, response, false));
   server.on("checkContinue", (request, response) => void handle(request, response, true));
-  server.on("clientError", refuseClient);
+
+  /** Waits until nothing is under way, at most `ms`. */
+  async function quiet(ms: number): Promise<void> {
+    if (visits.size === 0) return;
+    const waiting = new AbortController();
+    onQuiet = () => waiting.abort();
+    await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
+  }
 
   async function stop(): Promise<void> {
     isStopping = true;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await Promise.race([closed, clock.sleep(limits.drainMs)]);
+    await quiet(limits.drainMs);
     for (const visit of visits) {
       visit.cut(
         new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
       );
     }
-    if (visits.size > 0) await Promise.race([closed, clock.sleep(farewellMs)]);
+    await quiet(farewellMs);
     server.closeAllConnections();
     await closed;
     pool.destroy();
@@ -241,30 +254,4 @@ function sendModels(
     throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
   }
   sendJson(response, 200, describeModel(model));
-}
-
-/** What cannot be read as a request is refused on the bare socket: there is no response object for it. */
-function refuseClient(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const status =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? "431 Request Header Fields Too Large"
-      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? "408 Request Timeout"
-        : "400 Bad Request";
-  const text = JSON.stringify({
-    error: {
-      message: "This is not a valid HTTP/1.1 request.",
-      type: "invalid_request_error",
-      param: null,
-      code: "bad_request",
-    },
-  });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
-    () => socket.destroy(),
-  );
 }

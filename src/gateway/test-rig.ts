@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, vi } from "vitest";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
-import type { LoadReport, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { LoadReport, RouteInstance, RouteModel, RouteToken } from "../core/routing.ts";
 import { loadReport } from "../schema/routing.ts";
 import type { GatewayLimits, GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
@@ -153,6 +153,8 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
 
 export type FakeControl = {
   readonly loads: LoadReport[];
+  /** Go out with the next snapshot. */
+  tokens: readonly RouteToken[];
   /** What the public API answers. */
   api: RequestListener;
   /** Answers the version of the new snapshot. */
@@ -170,18 +172,13 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
   const heartbeat = setInterval(() => {
     for (const follower of followers) follower.write("\n");
   }, 2000);
-  const line = () =>
-    `${JSON.stringify({
-      version,
-      atMs: Date.now(),
-      tokens: [
-        { hash: createHash("sha256").update(annToken).digest("hex"), tokenId: "t-ann", account: "ann" },
-        { hash: createHash("sha256").update(bobToken).digest("hex"), tokenId: "t-bob", account: "bob" },
-      ],
-      models,
-    })}\n`;
+  const line = () => `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, models })}\n`;
   const control: FakeControl = {
     loads,
+    tokens: [
+      { hash: createHash("sha256").update(annToken).digest("hex"), tokenId: "t-ann", account: "ann" },
+      { hash: createHash("sha256").update(bobToken).digest("hex"), tokenId: "t-bob", account: "bob" },
+    ],
     api: (_request, response) => response.writeHead(404).end('{"error":"no such path"}'),
     publish(next) {
       models = next;
@@ -239,7 +236,7 @@ export async function bareClient(port: number): Promise<{
   const pieces: Buffer[] = [];
   socket.on("data", (piece) => pieces.push(piece));
   socket.on("error", () => undefined);
-  const isClosed = once(socket, "close");
+  const isClosed = new Promise((resolve) => socket.once("close", resolve));
   onTestFinished(() => {
     socket.destroy();
   });

@@ -107,14 +107,26 @@ test.each([
   await rig.idle();
 });
 
-test("an engine that breaks off: before an answer and in the middle of a whole one it is 502", async () => {
+test("an engine that hangs up before it answers: once more, then 502", async () => {
   const rig = await rigWith((socket, count) => {
-    if (count === 1) socket.destroy();
-    else socket.end(`${head}content-length: 400\r\n\r\n{`);
+    if (count < 4 && count !== 2) socket.destroy();
+    else socket.end(`${head}content-length: ${count === 2 ? 4 : 400}\r\nconnection: close\r\n\r\n{  }`);
+  });
+  expect((await rig.chat()).status).toBe(200);
+  // Once more dropped, then broken off in the middle of a whole answer.
+  const response = await rig.chat();
+  expect([response.status, await response.json()]).toMatchObject([502, { error: { code: "engine_failed" } }]);
+  await rig.idle();
+});
+
+test("a request that two engines died with is not given to a third", async () => {
+  let asked = 0;
+  const rig = await rigWith((socket) => {
+    asked += 1;
+    socket.destroy();
   });
   expect((await rig.chat()).status).toBe(502);
-  expect((await rig.chat()).status).toBe(502);
-  await rig.idle();
+  expect(asked).toBe(2);
 });
 
 test("an engine that breaks off within a stream: whole events, then a typed error event, no [DONE]", async () => {
@@ -197,7 +209,7 @@ test("a client that does not read makes the engine wait, and is cut when it neve
   await vi.waitFor(() => expect(engine.busy).toBe(1));
   await rig.idle();
   await vi.waitFor(() => expect(engine.cancelled).toBe(1));
-  expect(rig.records.at(-1)?.error ?? "timeout").toBe("timeout");
+  await vi.waitFor(() => expect(rig.records.at(-1)).toMatchObject({ error: "timeout", isClientGone: true }));
 });
 
 test("a slow reader gets every byte", async () => {

@@ -18,11 +18,12 @@ export type CallLimits = {
 };
 
 /**
- * Why a call ended early. refused: no connection, the engine has seen nothing; broken: it hung up; silent: a time limit
- * passed; nonsense: not HTTP; stalled: the receiver of the answer did not take it in time.
+ * Why a call ended early. refused: no connection, the engine has seen nothing; dropped: it hung up before it answered a
+ * byte; broken: it hung up within its answer; silent: a time limit passed; nonsense: not HTTP; stalled: the receiver of
+ * the answer did not take it in time.
  */
 export type CallFailure = {
-  readonly kind: "refused" | "broken" | "silent" | "nonsense" | "stalled";
+  readonly kind: "refused" | "dropped" | "broken" | "silent" | "nonsense" | "stalled";
   readonly detail: string;
 };
 
@@ -162,6 +163,7 @@ export class EngineCall {
   #hasByte = false;
   #hasBodyByte = false;
   #isPaused = false;
+  #isResent = false;
   #isOver = false;
 
   constructor(pool: EnginePool, limits: CallLimits, request: CallRequest, events: CallEvents) {
@@ -232,13 +234,15 @@ export class EngineCall {
       this.#isOver = true;
       this.#events.onEnd();
     } else if (!this.#connection.isConnected) {
-      this.#fail({ kind: "refused", detail: lastError });
+      this.#fail({ kind: this.#isResent ? "dropped" : "refused", detail: lastError });
     } else if (!this.#hasByte && this.#connection.isUsed) {
-      // The engine closed an idle connection while the request was on its way: it has not been looked at, or the
-      // engine died with it. Once more, on a new connection.
+      // The engine closed an idle connection while the request was on its way and has not looked at it, or it died
+      // with the request. Once more, on a new connection, which tells the two apart.
+      this.#isResent = true;
       this.#send(true);
     } else {
-      this.#fail({ kind: "broken", detail: lastError === "" ? "it closed the connection" : lastError });
+      const detail = lastError === "" ? "it closed the connection" : lastError;
+      this.#fail({ kind: this.#hasByte ? "broken" : "dropped", detail });
     }
   }
 

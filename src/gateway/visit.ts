@@ -34,6 +34,8 @@ export function openVisit(
     readonly expectsContinue: boolean;
     readonly isTls: boolean;
     readonly trusted: BlockList;
+    /** Milliseconds in which a client must take something of a complete answer. */
+    readonly silenceMs: number;
     now(): number;
     onEnd(visit: Visit): void;
   },
@@ -60,9 +62,11 @@ export function openVisit(
     expectsContinue: options.expectsContinue,
     cut: (reason) => abort.abort(reason),
   };
+  let isOver = false;
   const end = () => {
+    if (isOver) return;
+    isOver = true;
     socket.off("close", end);
-    response.off("close", end);
     record.durationMs = options.now() - record.startedAtMs;
     record.isClientGone = !response.writableFinished;
     record.status = response.headersSent ? response.statusCode : clientLeftStatus;
@@ -73,6 +77,8 @@ export function openVisit(
   // A pipelined response that has not had its turn is not told of its connection's end: the socket is.
   socket.setMaxListeners(0).once("close", end);
   response.once("close", end);
+  // Nothing waits for a complete answer but its client: one that never reads it must not keep it in memory for ever.
+  response.once("prefinish", () => response.setTimeout(options.silenceMs));
   // Writing to a client that has just left; `close` follows and is what counts.
   response.on("error", () => undefined);
   return visit;

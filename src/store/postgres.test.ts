@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import pg from "pg";
-import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type TestState, testStoreContract } from "./contract.ts";
 import { testStoreCrashes } from "./crashes.ts";
 import { StoreError } from "./error.ts";
@@ -22,6 +22,7 @@ if (serverUrl === undefined) {
   testStoreContract("PostgreSQL", newState);
   testStoreCrashes("PostgreSQL", newState);
   testForeignTables(newState);
+  testLostConnections(newState);
 }
 
 /** A schema of its own for each test, chosen through the search path. */
@@ -56,6 +57,21 @@ function testForeignTables(newState: () => Promise<TestState>): void {
     await expect(openStore(state.options)).rejects.toThrow(/"accounts" already exists.*nothing was changed/);
     const tables = await state.run("select tablename from pg_tables where schemaname = current_schema()");
     expect(tables).toEqual([{ tablename: "accounts" }]);
+  });
+}
+
+function testLostConnections(newState: () => Promise<TestState>): void {
+  test("connections that the server ends are replaced, and nothing is lost", async () => {
+    const state = await newState();
+    onTestFinished(() => state.dispose());
+    const store = await openStore(state.options);
+    onTestFinished(() => store.close());
+    await store.putNote("a", "b");
+    const ended = await state.run(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth' and pid <> pg_backend_pid()",
+    );
+    expect(ended.length).toBeGreaterThan(0);
+    await vi.waitFor(async () => expect(await store.note("a")).toBe("b"));
   });
 }
 

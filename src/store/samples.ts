@@ -127,7 +127,6 @@ export const anyInstance: fc.Arbitrary<InstanceRecord> = fc.record({
       deploymentId: fc.constant("d1"),
       state: fc.constantFrom("starting", "running", "exited"),
       endpoint: anyEndpoint,
-      secret: anyText,
       slots: count,
       contextTokens: count,
       loadProgress: orNull(fraction),

@@ -67,7 +67,9 @@ export async function startEngine(start: EngineStart): Promise<RunningEngine> {
   };
   const launchPath = join(folder, "launch.json");
   await writeFile(launchPath, JSON.stringify(launch), { mode: 0o600 });
-  const child = spawn(process.execPath, [program, launchPath], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, ["--expose-gc", program, launchPath], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   const lines: string[] = [];
   if (child.stderr !== null) createInterface({ input: child.stderr }).on("line", (line) => lines.push(line));
   const exited = once(child, "close").then(([code, signal]) => ({

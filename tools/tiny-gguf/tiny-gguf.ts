@@ -14,6 +14,8 @@ export type TinyModelOptions = {
   layers?: number;
   /** Leaves the chat template out when null. */
   chatTemplate?: string | null;
+  /** Makes it a model for embeddings, by the mean of its last layer. */
+  isPooled?: boolean;
 };
 
 export const tinyControlTokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;
@@ -83,6 +85,7 @@ export function buildTinyModel(options: TinyModelOptions = {}): Buffer {
     ["tokenizer.ggml.eos_token_id", { u32: tokens.indexOf("<|im_end|>") }],
     ["tokenizer.ggml.add_bos_token", { bool: false }],
   ];
+  if (options.isPooled === true) metadata.push(["llama.pooling_type", { u32: 1 }]);
   if (template !== null) metadata.push(["tokenizer.chat_template", { string: template }]);
   return encode(metadata, tensorsOf(layers, tokens.length, random));
 }

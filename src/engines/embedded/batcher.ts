@@ -3,7 +3,13 @@
  * one step after the other; each step computes one token for every answer in progress and a share of the waiting prompts.
  * A job that is cancelled, or whose reader is slow, never holds up the others. Knows tokens only; text is not its matter.
  */
-import type { DecodeContext, Sampler, SamplerSettings, StepPart } from "./native.ts";
+import {
+  type DecodeContext,
+  impossibleLogprob,
+  type Sampler,
+  type SamplerSettings,
+  type StepPart,
+} from "./native.ts";
 import { chooseSlot, nextPromptBudget, planBatch } from "./slots.ts";
 
 /** What one step gave a job. `logprobs` holds the likeliest tokens and the chosen one, when they were asked for. */
@@ -213,7 +219,7 @@ export class Batcher {
     const { job, slot } = running;
     try {
       const token = await running.sampler.sample(output);
-      const logprobs = job.topLogprobs === null ? null : await this.#logprobs(token, output, job.topLogprobs);
+      const logprobs = job.topLogprobs === null ? null : await this.#logprobs(running, output, token);
       running.isPrompt = false;
       running.pending = [token];
       const answer = job.onToken({ token, logprobs });
@@ -225,11 +231,11 @@ export class Batcher {
     }
   }
 
-  async #logprobs(token: number, output: number, top: number): Promise<TokenStep["logprobs"]> {
-    const all = await this.#context.logprobs(output);
+  async #logprobs(running: Running, output: number, token: number): Promise<TokenStep["logprobs"]> {
+    const all = await running.sampler.logprobs(output);
     return {
-      chosen: all.find((entry) => entry.token === token)?.logprob ?? -9999,
-      top: all.slice(0, top),
+      chosen: all.find((entry) => entry.token === token)?.logprob ?? impossibleLogprob,
+      top: all.slice(0, running.job.topLogprobs ?? 0),
     };
   }
 

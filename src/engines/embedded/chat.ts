@@ -61,7 +61,7 @@ export async function answerChat(
   }
   const topLogprobs = readTopLogprobs(body);
   const prompt = buildPrompt(service, body, constraint.tools);
-  checkPromptLength(prompt, batcher.contextTokens);
+  checkPromptLength(prompt, batcher.contextTokens, "messages");
   const head = {
     id: `chatcmpl-${randomUUID().replaceAll("-", "")}`,
     created: Math.floor(Date.now() / 1000),
@@ -147,7 +147,7 @@ function buildPrompt(service: Service, body: Body, tools: readonly unknown[]): r
       mayContinue && last?.role === "assistant" && last.tool_calls === undefined && last.content !== "",
   });
   const contextTokens = requireBatcher(service).contextTokens;
-  checkTextLength(model, pieces.join(""), contextTokens);
+  checkTextLength(model, pieces.join(""), contextTokens, "messages");
   return withBos(
     model,
     pieces.flatMap((piece, index) => model.tokenize(piece, index > 0)),

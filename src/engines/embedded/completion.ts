@@ -47,7 +47,7 @@ export async function answerCompletion(
   const { grammar } = readConstraint(body);
   const topLogprobs = readWhole(body, "logprobs", 0, 20);
   const prompt = readPrompt(service, body);
-  checkPromptLength(prompt.tokens, batcher.contextTokens);
+  checkPromptLength(prompt.tokens, batcher.contextTokens, "prompt");
   const isEchoed = readFlag(body, "echo") ?? false;
   if (isEchoed && topLogprobs !== null) throw unsupported("echo", "cannot be combined with logprobs.");
   const output = new CompletionOutput(
@@ -90,7 +90,7 @@ function readPrompt(service: Service, body: Body): { text: string; tokens: reado
   const prompt: unknown =
     Array.isArray(given) && given.length === 1 && !isToken(given[0], Infinity) ? given[0] : given;
   if (typeof prompt === "string") {
-    checkTextLength(model, prompt, requireBatcher(service).contextTokens);
+    checkTextLength(model, prompt, requireBatcher(service).contextTokens, "prompt");
     const tokens = withBos(model, model.tokenize(prompt, false));
     if (tokens.length === 0) throw invalid("prompt", "must not be empty.");
     return { text: prompt, tokens };

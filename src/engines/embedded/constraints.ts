@@ -3,7 +3,8 @@
  * the format is promised. A promise that cannot be kept is refused by name. Pure.
  */
 import { invalid, RequestError, unsupported } from "./errors.ts";
-import { addSchema, grammarText, jsonObjectGrammar, literal, SchemaError, schemaToGbnf } from "./gbnf.ts";
+import { addSchema, grammarText, jsonObjectGrammar, literal, schemaToGbnf } from "./gbnf.ts";
+import { SchemaError } from "./gbnf-keywords.ts";
 import { type Body, isObject, readFlag } from "./parameters.ts";
 
 const mostTools = 256;

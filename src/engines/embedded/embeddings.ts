@@ -63,7 +63,7 @@ export class Embeddings {
         throw invalid(`input[${index}]`, "must be a text that is not empty, or a list of token ids.");
       }
       const { model, capacity } = this.#service;
-      checkTextLength(model, item, capacity.contextTokens);
+      checkTextLength(model, item, capacity.contextTokens, "input");
       return this.#checked([...withBos(model, model.tokenize(item, false))]);
     });
   }

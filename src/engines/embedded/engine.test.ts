@@ -107,23 +107,6 @@ describe("answers", () => {
     for (const answer of answers) expect(textOf(answer)).toBe(textOf(alone));
   });
 
-  it("refuses a fifth request while its four slots are busy", async () => {
-    const leaving = new AbortController();
-    const long = ask("Hello", { max_tokens: null, temperature: 0 });
-    const streams = [1, 2, 3, 4].map(async () => {
-      const stream = engine.stream("/v1/chat/completions", long, { signal: leaving.signal });
-      await stream.next();
-      return stream;
-    });
-    await Promise.all(streams);
-    const fifth = await refusal(long);
-    const busy = await busySlots();
-    leaving.abort();
-    // The streams may have ended by themselves meanwhile; then there was room.
-    expect(busy === 4 ? fifth.status : 503).toBe(503);
-    await untilIdle();
-  });
-
   it("writes no half characters, however tokens fall", async () => {
     for (let seed = 0; seed < 5; seed++) {
       const format = { type: "json_schema", json_schema: { schema: { enum: ["naïve 😀 日本語 é"] } } };
@@ -172,6 +155,16 @@ describe("answers", () => {
       // Greedy: the chosen token is the likeliest one.
       expect(entry.top_logprobs[0]).toMatchObject({ token: entry.token, logprob: entry.logprob });
     }
+  });
+
+  it("reports them for several requests at once, each its own", async () => {
+    const body = (content: string) => ask(content, { logprobs: true, top_logprobs: 2, temperature: 0 });
+    const contents = ["one", "two", "three", "four"];
+    const alone: Chat[] = [];
+    for (const content of contents) alone.push(await chat(body(content)));
+    const together = await Promise.all(contents.map((content) => chat(body(content))));
+    const tokensOf = (answer: Chat) => answer.choices[0]?.logprobs?.content.map((entry) => entry.token);
+    expect(together.map(tokensOf)).toEqual(alone.map(tokensOf));
   });
 
   it("obeys logit_bias and stop_token_ids", async () => {
@@ -357,32 +350,35 @@ describe("clients that leave", () => {
   });
 });
 
-describe("completions", () => {
-  type Completion = {
-    choices: { text: string; finish_reason: string; logprobs: { tokens: string[] } | null }[];
-  };
-  const complete = async (more: object) => {
-    const body = { model: "tiny", prompt: "Once", max_tokens: 6, temperature: 0, ignore_eos: true, ...more };
-    return (await engine.post("/v1/completions", body)).body as Completion;
-  };
-
-  it("takes text, tokens, and lists of one", async () => {
-    const text = (await complete({})).choices[0]?.text;
-    expect((await complete({ prompt: ["Once"] })).choices[0]?.text).toBe(text);
-    // The tokens of O, n, c, e in the tiny vocabulary are their bytes.
-    const tokens = [...Buffer.from("Once")];
-    expect((await complete({ prompt: tokens })).choices[0]?.text).toBe(text);
-    expect((await complete({ prompt: [tokens] })).choices[0]?.text).toBe(text);
-    expect((await complete({ echo: true })).choices[0]?.text).toBe(`Once${text}`);
-  });
-
-  it("streams the same text", async () => {
-    const text = (await complete({})).choices[0]?.text;
-    const body = { model: "tiny", prompt: "Once", max_tokens: 6, temperature: 0, ignore_eos: true };
-    let streamed = "";
-    for await (const event of engine.stream("/v1/completions", body)) {
-      streamed += (event as Completion).choices[0]?.text ?? "";
+describe("clients that read slowly", () => {
+  it("pauses for them alone, and refuses what comes on top of all slots", async () => {
+    const roomy = await startReadyEngine({
+      model: buildTinyModel({ contextTokens: 1024 }),
+      launch: { slots: 2, contextMemoryBytes: 64 * 1024 * 1024 },
+    });
+    try {
+      const endless = { model: "tiny", prompt: "a", max_tokens: 1000, temperature: 0, ignore_eos: true };
+      const headers = { "x-berth-scope": "slow" };
+      // Logprobs make events long: all of them are more than sockets buffer.
+      const streamed = JSON.stringify({ ...endless, stream: true, logprobs: 20 });
+      const slow = await roomy.open("/v1/completions", streamed, headers);
+      // While the slow one waits for its reader, another generates as many tokens as it would need to end.
+      const quick = (await roomy.post("/v1/completions", endless)).body;
+      expect(quick).toMatchObject({ usage: { completion_tokens: 1000 } });
+      expect((await roomy.get("/health")).body).toMatchObject({ busy: 1 });
+      const second = await roomy.open(
+        "/v1/completions",
+        JSON.stringify({ ...endless, stream: true }),
+        headers,
+      );
+      const third = await roomy.post("/v1/completions", endless);
+      expect(third).toMatchObject({ status: 503, body: { error: { code: "model_not_ready" } } });
+      second.destroy();
+      let text = "";
+      for await (const chunk of slow) text += String(chunk);
+      expect(text).toMatch(/"completion_tokens":1000.*\n\ndata: \[DONE\]\n\n$/);
+    } finally {
+      await roomy.stop();
     }
-    expect(streamed).toBe(text);
   });
 });

@@ -2,7 +2,7 @@
  * Whether two schemas can never hold for the same value: what makes `oneOf` the same as `anyOf`. Pure; says no when in
  * doubt. Part of the schema converter.
  */
-import type { Schema } from "./gbnf.ts";
+import type { Schema } from "./gbnf-keywords.ts";
 
 /** By their types, by their listed values, or by a property both require with values that differ. */
 export function areDisjoint(a: Schema, b: Schema): boolean {

@@ -38,10 +38,13 @@ type NativeContext = {
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
 };
 
-/** A sampler of one answer: it remembers what it has chosen (penalties, grammar, random state). */
+/** A sampler of one answer: it remembers what it has chosen (penalties, grammar, random state). One call at a time. */
 export type Sampler = {
   /** Chooses from an output of the last step. */
   sample(output: number): Promise<number>;
+  /** Logprobs of the whole, unmodified distribution at an output of the last step, likeliest first. */
+  logprobs(output: number): Promise<readonly { token: number; logprob: number }[]>;
+  /** To be called once, when no call is under way. */
   dispose(): void;
 };
 
@@ -59,9 +62,8 @@ export type DecodeContext = {
   readonly batchTokens: number;
   /** Computes one batch; returns an output per part, -1 where none was wanted. One call at a time. */
   decode(parts: readonly StepPart[]): Promise<readonly number[]>;
+  /** Throws when the grammar cannot be read. */
   createSampler(settings: SamplerSettings, grammar: string | null): Promise<Sampler>;
-  /** Logprobs of the whole, unmodified distribution at an output of the last step, likeliest first. */
-  logprobs(output: number): Promise<readonly { token: number; logprob: number }[]>;
   /** Forgets a sequence's tokens from a position on; false when it had to forget all of them. */
   forget(sequence: number, from: number): boolean;
 };
@@ -91,7 +93,7 @@ export type Model = {
 /** Tokens a single step may compute; bounds the memory of intermediate results. */
 const batchTokens = 512;
 /** What llama.cpp gives a token that cannot come; OpenAI's value for it in logprobs. */
-const impossibleLogprob = -9999;
+export const impossibleLogprob = -9999;
 
 /** @param threads that compute, 1 or more */
 export async function loadModel(
@@ -176,10 +178,7 @@ async function createContext(
     failedCreationRemedy: false,
   });
   const native = (publicContext as unknown as { _ctx: NativeContext })._ctx;
-  const { _model, _llama } = inside(model);
-  const newSampler = () => new _llama._bindings.AddonSampler(_model);
-  const plainSampler = newSampler();
-  plainSampler.applyConfig({ temperature: 0 });
+  const pool = new SamplerPool(model);
   return {
     slots,
     contextTokens,
@@ -202,20 +201,24 @@ async function createContext(
     },
     async createSampler(settings, grammar) {
       const state = grammar === null ? null : await createGrammarState(model, grammar);
-      const sampler = newSampler();
-      sampler.applyConfig(state === null ? settings : { ...settings, grammarEvaluationState: state });
+      const sampler = pool.take(state === null ? settings : { ...settings, grammarEvaluationState: state });
+      let plain: NativeSampler | null = null;
       return {
         async sample(output) {
           const token = await native.sampleToken(output, sampler);
           if (token < 0) throw new Error("No token could be chosen.");
           return token;
         },
-        dispose: () => sampler.dispose(),
+        async logprobs(output) {
+          plain ??= pool.take({ temperature: 0 });
+          const [, flat] = await native.sampleToken(output, plain, true);
+          return readLogprobs(flat);
+        },
+        dispose() {
+          pool.giveBack(sampler);
+          if (plain !== null) pool.giveBack(plain);
+        },
       };
-    },
-    async logprobs(output) {
-      const [, flat] = await native.sampleToken(output, plainSampler, true);
-      return readLogprobs(flat);
     },
     forget(sequence, from) {
       if (from > 0 && native.removeTokenCellsFromSequence(sequence, from, -1)) return true;
@@ -223,6 +226,36 @@ async function createContext(
       return from === 0;
     },
   };
+}
+
+/** Seeds of requests are below this one, see SamplerSettings. */
+const neutral = { temperature: 0, seed: 0xffffffff };
+
+/**
+ * Native samplers hold a list as long as the vocabulary, which only garbage collection frees; and it does not see its
+ * size. So they are used again, as many as there ever were jobs at once.
+ */
+class SamplerPool {
+  readonly #model: LlamaModel;
+  readonly #free: NativeSampler[] = [];
+
+  constructor(model: LlamaModel) {
+    this.#model = model;
+  }
+
+  take(settings: object): NativeSampler {
+    const { _model, _llama } = inside(this.#model);
+    const sampler = this.#free.pop() ?? new _llama._bindings.AddonSampler(_model);
+    // A sampler keeps its random state as long as the seed stays the same: another seed in between starts it anew.
+    sampler.applyConfig(neutral);
+    sampler.applyConfig(settings);
+    return sampler;
+  }
+
+  giveBack(sampler: NativeSampler): void {
+    sampler.applyConfig(neutral);
+    this.#free.push(sampler);
+  }
 }
 
 /** `flat` alternates token and probability, likeliest first. */
@@ -238,8 +271,13 @@ function readLogprobs(flat: readonly number[]): { token: number; logprob: number
   return list;
 }
 
-/** Throws when the grammar cannot be read. */
+let grammarStates = 0;
+const grammarStatesPerCollection = 64;
+
+/** Grammar states are native, too, and cannot be used again: garbage is collected after every few of them. */
 async function createGrammarState(model: LlamaModel, text: string): Promise<object> {
+  grammarStates++;
+  if (grammarStates % grammarStatesPerCollection === 0) globalThis.gc?.();
   const grammar = await model.llama.createGrammar({ grammar: text });
   const state = new LlamaGrammarEvaluationState({ model, grammar });
   return (state as unknown as { _state: object })._state;

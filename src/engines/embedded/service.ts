@@ -75,21 +75,21 @@ export function requireBatcher(service: Service): Batcher {
 }
 
 /** Refuses a text that must be over the limit without tokenizing it, which would take long for megabytes. */
-export function checkTextLength(model: Model, text: string, contextTokens: number): void {
+export function checkTextLength(model: Model, text: string, contextTokens: number, param: string): void {
   const least = Math.ceil(Buffer.byteLength(text) / model.vocabulary.longestBytes);
-  if (least > contextTokens) throw tooLong(`at least ${least}`, contextTokens);
+  if (least > contextTokens) throw tooLong(`at least ${least}`, contextTokens, param);
 }
 
 /** A prompt must leave room for at least one token of answer. */
-export function checkPromptLength(prompt: readonly number[], contextTokens: number): void {
-  if (prompt.length >= contextTokens) throw tooLong(String(prompt.length), contextTokens);
+export function checkPromptLength(prompt: readonly number[], contextTokens: number, param: string): void {
+  if (prompt.length >= contextTokens) throw tooLong(String(prompt.length), contextTokens, param);
 }
 
-function tooLong(tokens: string, contextTokens: number): RequestError {
+function tooLong(tokens: string, contextTokens: number, param: string): RequestError {
   return new RequestError(
     "context_length_exceeded",
     `The prompt has ${tokens} tokens, but this model's context is ${contextTokens} tokens, which prompt and answer share.`,
-    "messages",
+    param,
   );
 }
 

@@ -52,6 +52,7 @@ export function planBatch(
   batchTokens: number,
 ): readonly number[] {
   let left = Math.max(0, Math.min(promptBudget, batchTokens - generating));
+  if (waiting.length === 0) return [];
   const takes = waiting.map(() => 0);
   const give = (index: number, most: number) => {
     const taken = Math.min(most, left, (waiting[index] ?? 0) - (takes[index] ?? 0));

@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { parseLaunchFile } from "./embedded/launch.ts";
+import { createEmbeddedEngine } from "./embedded.ts";
+
+const engine = createEmbeddedEngine({
+  nodePath: "/usr/bin/node",
+  serverPath: "/opt/server.ts",
+  contextMemoryBytes: 1024,
+  threads: 2,
+});
+
+describe("launch", () => {
+  const launch = engine.launch({
+    instanceId: "i",
+    snapshotPath: "/hub/snap",
+    entryFile: "q/m.gguf",
+    servedNames: ["ann/m"],
+    maxBatchSize: 8,
+    extraArgs: ["--ctx-size", "512"],
+    endpoint: { kind: "tcp", host: "127.0.0.1", port: 4000 },
+    secret: "very-secret",
+    placement: { node: "n", gpus: [] },
+  });
+
+  it("keeps the secret out of arguments and environment", () => {
+    expect(JSON.stringify([launch.command, launch.args, launch.env])).not.toContain("very-secret");
+    expect(launch.args).toEqual(["--expose-gc", "/opt/server.ts", "{dir}/launch.json"]);
+  });
+
+  it("writes a launch file that the program reads", () => {
+    expect(parseLaunchFile(launch.files[0]?.content ?? "")).toEqual({
+      modelPath: "/hub/snap/q/m.gguf",
+      servedNames: ["ann/m"],
+      slots: 8,
+      endpoint: { kind: "tcp", host: "127.0.0.1", port: 4000 },
+      secret: "very-secret",
+      contextMemoryBytes: 1024,
+      threads: 2,
+      extraArgs: ["--ctx-size", "512"],
+    });
+  });
+});
+
+describe("extra arguments", () => {
+  it.each([[[]], [["--ctx-size", "4096"]], [["--ctx-size=4096", "--threads", "2"]]])("accepts %j", (args) => {
+    expect(engine.refuseArgs(args)).toBeNull();
+  });
+
+  it.each([
+    [["--host", "0.0.0.0"], '"--host"'],
+    [["--ctx-size"], "--ctx-size"],
+    [["--ctx-size", "many"], "--ctx-size"],
+    [["--threads", "0"], "--threads"],
+    [["--ctx-size", "4096", "file"], '"file"'],
+    [["__proto__"], "__proto__"],
+  ])("refuses %j by name", (args, name) => {
+    expect(engine.refuseArgs(args)).toContain(name);
+  });
+});
+
+describe("exits", () => {
+  const explain = (code: number | null, signal: string | null, ...lines: string[]) =>
+    engine.explainExit({ code, signal }, lines);
+
+  it("repeats the program's own last word", () => {
+    const failure = explain(
+      1,
+      null,
+      "noise",
+      "berth-engine: error: engine_refused_model: unknown architecture 'x'",
+      "",
+    );
+    expect(failure.code).toBe("engine_refused_model");
+    expect(failure.message).toBe("The embedded engine cannot load this model: unknown architecture 'x'.");
+  });
+
+  it.each([
+    ["SIGKILL", "out_of_memory"],
+    ["SIGILL", "engine_refused_model"],
+    ["SIGSEGV", "engine_crashed"],
+  ])("explains %s", (signal, code) => {
+    expect(explain(null, signal).code).toBe(code);
+  });
+
+  it("bounds what it quotes", () => {
+    expect(explain(134, null, "x".repeat(10_000)).message.length).toBeLessThan(400);
+    expect(
+      explain(1, null, `berth-engine: error: internal: ${"x".repeat(10_000)}`).message.length,
+    ).toBeLessThan(400);
+  });
+
+  it("takes a defect of one request for no reason to end", () => {
+    expect(explain(null, "SIGABRT", "berth-engine: error: defect: something").message).toContain("SIGABRT");
+  });
+});
+
+describe("probe", () => {
+  it("is silent when nothing listens", async () => {
+    expect(await engine.probe({ kind: "unix", path: "/nowhere/s.sock" }, "s", 1000)).toEqual({
+      state: "silent",
+    });
+  });
+});
