@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -37,6 +37,7 @@ it("is held by another process until that one is killed", async () => {
   const [answer] = (await once(holder.stdout, "data")) as [Buffer];
   expect(answer.toString().trim()).toBe("held");
   expect(holdLock(path)).toBe(null);
+  expect(readdirSync(folder)).toEqual(["lock"]);
   holder.kill("SIGKILL");
   await once(holder, "exit");
   const held = holdLock(path);

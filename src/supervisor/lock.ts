@@ -20,7 +20,8 @@ const held = new Set<DatabaseSync>();
 export function holdLock(path: string): HeldLock | null {
   const file = new DatabaseSync(path, { timeout: 0 });
   try {
-    file.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    // In memory: what is never written needs no journal file beside it.
+    file.exec("PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
   } catch (error) {
     file.close();
     if ((error as { errcode?: unknown }).errcode === busy) return null;
