@@ -294,7 +294,7 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
 /** Ends the engines of a Berth that does not run any more. */
 async function down(extra: Readonly<Record<string, string>>): Promise<number> {
   const settings = loadSettings(extra);
-  const log = openLog("down", settings);
+  const log = openLog("down", { ...settings, BERTH_LOG_LEVEL: "warn" });
   const home = settings.BERTH_HOME;
   if (!existsSync(home)) {
     process.stdout.write(`Nothing runs: there is no ${home}.\n`);
