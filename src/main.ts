@@ -4,7 +4,16 @@
  */
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
@@ -242,7 +251,7 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   const settings = loadSettings(extra);
   const log = openLog("serve", settings);
   const home = settings.BERTH_HOME;
-  mkdirSync(home, { recursive: true, mode: 0o700 });
+  makeHome(home);
   const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
   const lock = await takeLock(join(home, "serve.lock"), 0, busy);
   // Chosen once, here, so that a gateway that is started again comes back on the same port.
@@ -292,14 +301,23 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
 }
 
 /** Ends the engines of a Berth that does not run any more. */
-async function down(extra: Readonly<Record<string, string>>): Promise<number> {
+async function down(extra: Readonly<Record<string, string>>, wantsJson: boolean): Promise<number> {
   const settings = loadSettings(extra);
   const log = openLog("down", { ...settings, BERTH_LOG_LEVEL: "warn" });
   const home = settings.BERTH_HOME;
-  if (!existsSync(home)) {
-    process.stdout.write(`Nothing runs: there is no ${home}.\n`);
-    return 0;
-  }
+  const ended = existsSync(home) ? await endEngines(settings, log) : 0;
+  const engines = ended === 1 ? "1 engine" : `${ended} engines`;
+  process.stdout.write(
+    wantsJson
+      ? `${JSON.stringify({ status: "stopped", engines: ended })}\n`
+      : `Berth was not running; ${engines} ended.\n`,
+  );
+  return 0;
+}
+
+/** Ends every engine that is left on this home and returns how many there were. */
+async function endEngines(settings: Settings, log: Log): Promise<number> {
+  const home = settings.BERTH_HOME;
   const lock = await takeLock(
     join(home, "control.lock"),
     10_000,
@@ -310,10 +328,19 @@ async function down(extra: Readonly<Record<string, string>>): Promise<number> {
   await Promise.all(instances.map((instance) => driver.remove(instance.id, engineGraceMs)));
   await driver.close();
   lock.release();
-  process.stdout.write(
-    `Berth was not running; ${instances.length === 1 ? "1 engine" : `${instances.length} engines`} ended.\n`,
-  );
-  return 0;
+  return instances.length;
+}
+
+function makeHome(home: string): void {
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    accessSync(home, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SettingsError(
+      `BERTH_HOME is ${home}, which cannot be made or written (${code}). Set one that this user may write.`,
+    );
+  }
 }
 
 /** @throws SettingsError with `message` when another process still holds the lock after `waitMs` */
@@ -376,7 +403,7 @@ async function runCli(argv: readonly string[]): Promise<number> {
       return () => process.off("SIGINT", listener);
     },
     serve: ({ settings }) => serve(settings),
-    down: ({ settings }) => down(settings),
+    down: ({ settings, json }) => down(settings, json),
   });
   return await cli.run(argv);
 }
