@@ -14,7 +14,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { prepareInstallation } from "./api/first-start.ts";
@@ -32,8 +31,9 @@ import { defaultAccountName, readSettings, type Settings, SettingsError } from "
 import { StoreError } from "./store/error.ts";
 import { openStore } from "./store/store.ts";
 import { openVault } from "./store/vault.ts";
-import { configurationExitCode, onSupervisorGone, tellSupervisor } from "./supervisor/child.ts";
-import { type HeldLock, holdLock } from "./supervisor/lock.ts";
+import { explainListenError, freePort, isLoopback, reachableHost } from "./supervisor/address.ts";
+import { configurationExitCode, endOnSignal, tellSupervisor } from "./supervisor/child.ts";
+import { type HeldLock, waitForLock } from "./supervisor/lock.ts";
 import { runDirectory } from "./supervisor/run-directory.ts";
 import { supervise } from "./supervisor/supervise.ts";
 import { systemClock } from "./telemetry/clock.ts";
@@ -345,52 +345,9 @@ function makeHome(home: string): void {
 
 /** @throws SettingsError with `message` when another process still holds the lock after `waitMs` */
 async function takeLock(path: string, waitMs: number, message: string): Promise<HeldLock> {
-  const endsAtMs = systemClock.now() + waitMs;
-  for (;;) {
-    const lock = holdLock(path);
-    if (lock !== null) return lock;
-    if (systemClock.now() >= endsAtMs) throw new SettingsError(message);
-    await systemClock.sleep(50);
-  }
-}
-
-/** Ends this role once, when it is told to or its supervisor is gone. */
-function endOnSignal(end: () => Promise<void>): void {
-  let isEnding = false;
-  const endOnce = () => {
-    if (isEnding) return;
-    isEnding = true;
-    end().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`${String(error)}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on("SIGTERM", endOnce);
-  onSupervisorGone(endOnce);
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer();
-  server.listen(0, host);
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("the system gave no port");
-  return address.port;
-}
-
-/** Where this machine reaches what listens on `host`. */
-function reachableHost(host: string): string {
-  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
-  return host.includes(":") ? `[${host}]` : host;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\./.test(host);
+  const lock = await waitForLock(path, waitMs, systemClock);
+  if (lock === null) throw new SettingsError(message);
+  return lock;
 }
 
 async function runCli(argv: readonly string[]): Promise<number> {
@@ -410,27 +367,10 @@ async function runCli(argv: readonly string[]): Promise<number> {
 
 /** Expected refusals are one line; the rest is a defect and shows where. */
 function explainEnd(error: unknown): number {
-  const isExpected = error instanceof SettingsError || error instanceof StoreError || isListenError(error);
-  process.stderr.write(
-    `berth: ${isExpected ? describeListenError(error) : ((error as Error).stack ?? String(error))}\n`,
-  );
-  return isExpected ? configurationExitCode : 1;
-}
-
-function isListenError(error: unknown): boolean {
-  return ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
-}
-
-function describeListenError(error: unknown): string {
-  const { code, message, port, address } = error as NodeJS.ErrnoException & {
-    port?: number;
-    address?: string;
-  };
-  if (port === undefined) return message;
-  const advice =
-    { EADDRINUSE: "another program uses it", EACCES: "this user may not use it" }[code ?? ""] ??
-    "this machine does not have that address";
-  return `BERTH_PORT ${port} on ${address ?? "this address"} cannot be listened on: ${advice}. Set another BERTH_PORT or BERTH_HOST.`;
+  const expected =
+    error instanceof SettingsError || error instanceof StoreError ? error.message : explainListenError(error);
+  process.stderr.write(`berth: ${expected ?? (error as Error).stack ?? String(error)}\n`);
+  return expected === null ? 1 : configurationExitCode;
 }
 
 const [role = "", ...rest] = process.argv.slice(2);

@@ -20,14 +20,14 @@ describe("settings", () => {
   });
 
   it.each<[Record<string, string>, string | null, RegExp]>([
-    [{ BERTH_PORT: "70000" }, null, /BERTH_PORT is "70000": .*65535/],
+    [{ BERTH_PORT: "70000" }, null, /BERTH_PORT is "70000"; allowed: a whole number from 0 to 65535/],
     [{ BERTH_PORT: "eighty" }, null, /BERTH_PORT is "eighty"/],
-    [{ BERTH_STARTER: "maybe" }, null, /BERTH_STARTER is "maybe": on or off/],
-    [{ BERTH_ACCOUNT: "berth" }, null, /BERTH_ACCOUNT is "berth": any name but berth/],
+    [{ BERTH_STARTER: "maybe" }, null, /BERTH_STARTER is "maybe"; allowed: on or off/],
+    [{ BERTH_ACCOUNT: "berth" }, null, /BERTH_ACCOUNT is "berth"; allowed: any name but berth/],
     [{ BERTH_ACCOUNT: "a b" }, null, /letters and digits/],
-    [{ HF_ENDPOINT: "ftp://x" }, null, /HF_ENDPOINT/],
+    [{ HF_ENDPOINT: "ftp://x" }, null, /HF_ENDPOINT is "ftp:\/\/x"; allowed: an http/],
     [{ DATABASE_URL: "mysql://u:geheim@h/d" }, null, /DATABASE_URL is \(hidden\)/],
-    [{ BERTH_API_TOKEN: "geheim" }, null, /BERTH_API_TOKEN is \(hidden\): 16 to 256/],
+    [{ BERTH_API_TOKEN: "geheim" }, null, /BERTH_API_TOKEN is \(hidden\); allowed: 16 to 256/],
     [{ BERTH_TLS_CERT: "/c.pem" }, null, /belong together/],
     [{}, "ports: 1", /there is no setting ports/],
     [{}, "- a", /must be a list of/],

@@ -8,7 +8,10 @@ import { resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 
-const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const wholeNumber = (min: number, max: number) => {
+  const rule = `a whole number from ${min} to ${max}`;
+  return z.coerce.number(rule).int(rule).min(min, rule).max(max, rule);
+};
 const seconds = (min: number, max: number) => wholeNumber(min, max);
 const onOff = z.preprocess(
   (value) =>
@@ -18,7 +21,7 @@ const onOff = z.preprocess(
       : value,
   z.boolean("on or off"),
 );
-const httpUrl = z.url({ protocol: /^https?$/ });
+const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
 /** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
 export const settingsShape = {
@@ -72,7 +75,7 @@ export const settingsShape = {
       "Key that seals stored secrets; else one is generated and kept in $BERTH_HOME/secret.key (mode 0600).",
     ),
   BERTH_LOG_LEVEL: z
-    .enum(["trace", "debug", "info", "warn", "error"])
+    .enum(["trace", "debug", "info", "warn", "error"], "trace, debug, info, warn or error")
     .default("info")
     .describe("How much the log says."),
   BERTH_QUOTA_GPUS: wholeNumber(1, 4096)
@@ -123,7 +126,7 @@ export const settingsShape = {
     .optional()
     .describe("Token for HF_ENDPOINT, used for deployments of the first account that name none."),
   DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/ })
+    .url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" })
     .optional()
     .describe("postgres:// URL; without it the state is a SQLite file in BERTH_HOME."),
 } as const;
@@ -189,7 +192,7 @@ export function yamlKey(name: string): string {
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {
   const value = /TOKEN|KEY|DATABASE_URL/.test(name) ? "(hidden)" : JSON.stringify(given[name]);
-  return `${name} is ${value}: ${rule}. See docs/reference/config.md.`;
+  return `${name} is ${value}; allowed: ${rule}. See docs/reference/config.md.`;
 }
 
 /** The operating system's user name brought into the account rule, or "local" where nothing is left of it. */

@@ -29,3 +29,21 @@ export function tellSupervisor(message: ChildMessage): boolean {
   process.send(message, undefined, undefined, () => undefined);
   return true;
 }
+
+/** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */
+export function endOnSignal(end: () => Promise<void>): void {
+  let isEnding = false;
+  const endOnce = () => {
+    if (isEnding) return;
+    isEnding = true;
+    end().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`${String(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", endOnce);
+  onSupervisorGone(endOnce);
+}

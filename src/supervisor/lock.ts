@@ -7,6 +7,9 @@ import { DatabaseSync } from "node:sqlite";
 /** SQLITE_BUSY, https://www.sqlite.org/rescode.html. */
 const busy = 5;
 
+/** SQLite has no way to be called back when a lock is free. */
+const pollMs = 50;
+
 export type HeldLock = { release(): void };
 
 /** Held until released, whatever the holder does with the handle: a collected database would give up its lock. */
@@ -33,4 +36,18 @@ export function holdLock(path: string): HeldLock | null {
       if (held.delete(file)) file.close();
     },
   };
+}
+
+/** Takes the lock as soon as it is free; null when somebody still holds it after `waitMs`. */
+export async function waitForLock(
+  path: string,
+  waitMs: number,
+  clock: { now(): number; sleep(ms: number): Promise<void> },
+): Promise<HeldLock | null> {
+  const endsAtMs = clock.now() + waitMs;
+  for (;;) {
+    const lock = holdLock(path);
+    if (lock !== null || clock.now() >= endsAtMs) return lock;
+    await clock.sleep(pollMs);
+  }
 }

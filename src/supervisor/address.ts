@@ -1,0 +1,45 @@
+/** The address of the public port: choosing it, naming it, and saying why it cannot be had. */
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+/** A port of `host` that nothing listens on now. */
+export async function freePort(host: string): Promise<number> {
+  const server = createServer();
+  server.listen(0, host);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("the system gave no port");
+  return address.port;
+}
+
+/** Where this machine reaches what listens on `host`. */
+export function reachableHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** Whether only this machine can reach what listens on `host`. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
+
+const listenAdvice: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program uses it",
+  EACCES: "this user may not use it",
+  EADDRNOTAVAIL: "this machine does not have that address",
+};
+
+/** One sentence for an error of listening; null for any other error. */
+export function explainListenError(error: unknown): string | null {
+  const {
+    code = "",
+    syscall,
+    port,
+    address,
+  } = error as NodeJS.ErrnoException & { port?: number; address?: string };
+  const advice = listenAdvice[code];
+  if (syscall !== "listen" || advice === undefined) return null;
+  return `BERTH_PORT ${port ?? ""} on ${address ?? "this address"} cannot be listened on: ${advice}. Set another BERTH_PORT or BERTH_HOST.`;
+}
