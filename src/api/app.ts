@@ -74,7 +74,8 @@ export function createApi(deps: ApiDeps): Api {
     }
   });
   app.addHook("onResponse", async (request, reply) => {
-    deps.log("info", "request", {
+    // The gateway has the line for everyone to see; this one adds the pattern of the path.
+    deps.log("debug", "request", {
       requestId: request.id,
       method: request.method,
       route: request.routeOptions.url ?? "(none)",

@@ -5,7 +5,7 @@ import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
 
 export type Log = (
-  level: "info" | "warn" | "error",
+  level: "debug" | "info" | "warn" | "error",
   message: string,
   fields?: Record<string, unknown>,
 ) => void;

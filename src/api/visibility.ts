@@ -6,10 +6,13 @@
  * lists they get their own and those of the built-in account, and others only when they ask, so that `berth ls` shows
  * a fresh installation's starter and stays short later.
  */
-import { builtinAccount, type Deployment } from "../core/deployment.ts";
+import { accountNamePattern, builtinAccount, type Deployment } from "../core/deployment.ts";
 import type { Store } from "../ports.ts";
 import { HttpError } from "../schema/errors.ts";
 import type { Caller } from "./auth.ts";
+
+/** What an id looks like; anything else (a NUL, for one) does not reach the database. */
+const idPattern = /^[A-Za-z0-9]{1,64}$/;
 
 export function deploymentNotFound(): HttpError {
   return new HttpError("not_found", "No deployment has this id. GET /deploy/list shows yours.");
@@ -22,7 +25,7 @@ export async function findDeployment(
   id: string,
   use: "see" | "manage",
 ): Promise<Deployment> {
-  const deployment = await store.deployment(id);
+  const deployment = idPattern.test(id) ? await store.deployment(id) : null;
   if (deployment === null) throw deploymentNotFound();
   if (caller.isAdmin || deployment.account === caller.account) return deployment;
   if (!deployment.isPublic) throw deploymentNotFound();
@@ -48,6 +51,9 @@ export async function listDeployments(
   }
   if (!caller.isAdmin && account !== caller.account) {
     throw new HttpError("forbidden", "Only an administrator may list other accounts' deployments.");
+  }
+  if (!accountNamePattern.test(account)) {
+    throw new HttpError("bad_request", "account must be an account's name, or all.");
   }
   return await store.deployments(account === "all" ? { includeDeleted } : { account, includeDeleted });
 }

@@ -13,7 +13,8 @@ export type BannerInput = {
 };
 
 export function banner(input: BannerInput): string {
-  const token = input.newToken ?? (input.tokenFile === null ? "$BERTH_API_TOKEN" : `$(cat ${input.tokenFile})`);
+  const token =
+    input.newToken ?? (input.tokenFile === null ? "$BERTH_API_TOKEN" : `$(cat ${input.tokenFile})`);
   const kept = input.tokenFile === null ? "the one in BERTH_API_TOKEN" : `kept in ${input.tokenFile}`;
   const shown = input.newToken === null ? kept : `${input.newToken}  (shown once; ${kept})`;
   const body = '{"model":"berth/starter","messages":[{"role":"user","content":"Hello!"}]}';
@@ -33,6 +34,10 @@ export function banner(input: BannerInput): string {
       "",
     );
   }
-  lines.push("  Deploy another: npx berth deploy <owner/name>   Stop: Ctrl-C (engines go on), npx berth down (all)", "", "");
+  lines.push(
+    "  Deploy another: npx berth deploy <owner/name>   Stop: Ctrl-C (engines go on), npx berth down (all)",
+    "",
+    "",
+  );
   return lines.join("\n");
 }

@@ -9,7 +9,7 @@ import { readChatStream } from "./chat-stream.ts";
 import type { Act, Cli } from "./context.ts";
 import { readText } from "./credentials.ts";
 import { CliError, exitCodes } from "./exit.ts";
-import { bareName } from "./find.ts";
+import { bareName, findById } from "./find.ts";
 import { decimalNumber, wholeNumber } from "./options.ts";
 import { createProgressDisplay } from "./progress.ts";
 import { plain, plainBlock } from "./terminal.ts";
@@ -17,6 +17,7 @@ import { plain, plainBlock } from "./terminal.ts";
 type ChatOptions = { readonly system?: string; readonly maxTokens?: number; readonly temperature?: number };
 type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };
 
+const chatPath = "/v1/openai/chat/completions";
 const modelList = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /** Largest prompt read from standard input: the largest body an installation takes by default. */
@@ -63,9 +64,8 @@ async function runChat(
   const messages: Message[] = [...system, { role: "user", content: prompt }];
   if (cli.json) {
     const body = { ...buildRequest(model, messages, options), stream: false };
-    const call = { body, signal: cli.signal };
-    const response = await cli.client.open("POST", "/v1/openai/chat/completions", call);
-    cli.printJson(await response.json());
+    const call = { body, signal: cli.signal, isPatient: true };
+    cli.printJson(await cli.client.call("POST", chatPath, z.looseObject({}), call));
     return;
   }
   await answer(cli, model, messages, options, cli.signal);
@@ -73,7 +73,7 @@ async function runChat(
 
 async function readPrompt(cli: Cli, words: readonly string[]): Promise<string> {
   const needsInput = words.length === 0 || words.includes("-");
-  const input = needsInput ? await readText(cli.deps.stdin, maxPromptBytes) : "";
+  const input = needsInput ? await readText(cli.deps.stdin, maxPromptBytes, cli.signal) : "";
   const typed = words.filter((word) => word !== "-").join(" ");
   const prompt = [typed, input.trimEnd()].filter((part) => part !== "").join("\n\n");
   if (prompt !== "") return prompt;
@@ -88,8 +88,8 @@ async function chooseModel(cli: Cli, name: string): Promise<string> {
   const own = ids.filter((id) => bareName(id) === name);
   const [first] = own.length > 1 ? own.filter((id) => !id.startsWith("berth/")) : own;
   if (first !== undefined) return first;
-  // Ids of deployments hold neither a slash nor a dot.
-  return /^[A-Za-z0-9]{10,32}$/.test(name) ? `deploy_id:${name}` : name;
+  const byId = await findById(cli, name);
+  return byId === null ? name : `deploy_id:${byId.deploy_id}`;
 }
 
 function buildRequest(
@@ -120,8 +120,8 @@ async function answer(
   let finishReason: string | null = null;
   try {
     const body = buildRequest(model, messages, options);
-    const response = await cli.client.open("POST", "/v1/openai/chat/completions", { body, signal });
-    for await (const piece of readChatStream(response.body ?? new Blob().stream())) {
+    const answered = await cli.client.stream("POST", chatPath, { body, signal });
+    for await (const piece of readChatStream(answered)) {
       if (!firstPiece.signal.aborted && piece.text !== "") {
         firstPiece.abort();
         await waiting;

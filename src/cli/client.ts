@@ -11,6 +11,8 @@ export type RequestOptions = {
   readonly body?: unknown;
   /** Ends the request; its reason is thrown as it is. */
   readonly signal?: AbortSignal;
+  /** True for an answer that may take its time, as a model's does. */
+  readonly isPatient?: boolean;
 };
 
 export type Client = {
@@ -23,8 +25,8 @@ export type Client = {
    * @throws CliError that says what happened and what to do; its exit code follows the status
    */
   call<T>(method: Method, path: string, schema: z.ZodType<T>, options?: RequestOptions): Promise<T>;
-  /** Sends a request whose answer is a stream; the caller reads the body. Throws as `call` does. */
-  open(method: Method, path: string, options?: RequestOptions): Promise<Response>;
+  /** Sends a request whose answer is a stream without end, and returns its bytes. Both throw as `call` does. */
+  stream(method: Method, path: string, options?: RequestOptions): Promise<AsyncIterable<Uint8Array>>;
   /** True when something at the address answers `path` with success; never throws. */
   answers(path: string, signal: AbortSignal): Promise<boolean>;
 };
@@ -49,9 +51,13 @@ export function createClient(
     return found;
   };
 
-  async function send(method: Method, path: string, options: RequestOptions): Promise<Response> {
+  async function send(
+    method: Method,
+    path: string,
+    options: RequestOptions,
+    bearer: ApiToken | null,
+  ): Promise<Response> {
     const headers: Record<string, string> = { accept: "application/json" };
-    const bearer = await token();
     if (bearer !== null) headers.authorization = `Bearer ${bearer.secret}`;
     if (options.body !== undefined) headers["content-type"] = "application/json";
     try {
@@ -68,35 +74,50 @@ export function createClient(
     }
   }
 
-  async function open(method: Method, path: string, options: RequestOptions = {}): Promise<Response> {
-    const response = await send(method, path, options);
-    if (response.ok) return response;
-    throw describeRefusal(response, await readBody(response, base + path), base + path, await token());
+  async function stream(
+    method: Method,
+    path: string,
+    options: RequestOptions = {},
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const bearer = await token();
+    const response = await send(method, path, options, bearer);
+    const pieces = readPieces(response, base, options.signal);
+    if (response.ok) return pieces;
+    throw describeRefusal(response.status, await readText(pieces, base), base + path, bearer);
+  }
+
+  async function call<T>(
+    method: Method,
+    path: string,
+    schema: z.ZodType<T>,
+    options: RequestOptions = {},
+  ): Promise<T> {
+    const timeout = options.isPatient === true ? null : AbortSignal.timeout(answerTimeoutMs);
+    const signals = [options.signal, timeout].filter((signal) => signal instanceof AbortSignal);
+    try {
+      const signal = AbortSignal.any(signals);
+      const text = await readText(await stream(method, path, { ...options, signal }), base);
+      const parsed = schema.safeParse(parseJson(text));
+      if (parsed.success) return parsed.data;
+    } catch (error) {
+      if (timeout === null || error !== timeout.reason) throw error;
+      const waited = `${answerTimeoutMs / 1000} seconds`;
+      throw new CliError(
+        exitCodes.unreachable,
+        `${base} took the connection but gave no answer for ${waited}.`,
+      );
+    }
+    throw new CliError(exitCodes.failed, notABerth(base + path));
   }
 
   return {
     url: base,
     token,
-    open,
-    async call(method, path, schema, options = {}) {
-      const timeout = AbortSignal.timeout(answerTimeoutMs);
-      const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
-      try {
-        const response = await open(method, path, { ...options, signal });
-        const parsed = schema.safeParse(parseJson(await readBody(response, base + path)));
-        if (parsed.success) return parsed.data;
-      } catch (error) {
-        if (error !== timeout.reason || options.signal?.aborted === true) throw error;
-        throw new CliError(
-          exitCodes.unreachable,
-          `${base} took the connection but gave no answer for ${answerTimeoutMs / 1000} seconds.`,
-        );
-      }
-      throw new CliError(exitCodes.failed, notABerth(base + path));
-    },
+    call,
+    stream,
     async answers(path, signal) {
       try {
-        const response = await send("GET", path, { signal });
+        const response = await send("GET", path, { signal }, null);
         await response.body?.cancel();
         return response.ok;
       } catch {
@@ -146,13 +167,7 @@ function describeNoAnswer(base: string, error: unknown): string {
   return `No Berth answers at ${base} (${reason}). Start one with \`berth serve\`, or name another with --url or BERTH_URL.`;
 }
 
-function describeRefusal(
-  response: Response,
-  body: string,
-  address: string,
-  token: ApiToken | null,
-): CliError {
-  const { status } = response;
+function describeRefusal(status: number, body: string, address: string, token: ApiToken | null): CliError {
   const url = new URL(address);
   const said = readErrorText(parseJson(body));
   if (status === 401) {
@@ -220,17 +235,31 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function readBody(response: Response, address: string): Promise<string> {
+/** The bytes of an answer; a connection that breaks is told apart from a request that was ended here. */
+async function* readPieces(
+  response: Response,
+  base: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const piece of response.body ?? new Blob([]).stream()) yield piece;
+  } catch {
+    signal?.throwIfAborted();
+    throw new CliError(
+      exitCodes.unreachable,
+      `The connection to ${base} broke off in the middle of an answer.`,
+    );
+  }
+}
+
+async function readText(pieces: AsyncIterable<Uint8Array>, base: string): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
-  for await (const piece of response.body ?? []) {
+  for await (const piece of pieces) {
     bytes += piece.byteLength;
     if (bytes > maxAnswerBytes) {
-      throw new CliError(
-        exitCodes.failed,
-        `The answer of ${address} is larger than ${maxAnswerBytes} bytes.`,
-      );
+      throw new CliError(exitCodes.failed, `An answer of ${base} is larger than ${maxAnswerBytes} bytes.`);
     }
     text += decoder.decode(piece, { stream: true });
   }

@@ -2,9 +2,11 @@
  * What every command is given: the streams, the API client, the colours and the ways to print. Built once a run by
  * `program.ts` from what `main.ts` passes in, so that tests own all of it. Must not know any command.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { type Client, createClient, readUrl } from "./client.ts";
-import { type Env, findApiToken } from "./credentials.ts";
+import { berthHome, type Env, findApiToken, isLoopback } from "./credentials.ts";
 import { type Palette, paletteFor, plain, printableJson } from "./terminal.ts";
 
 export type InputStream = Readable & { readonly isTTY?: boolean };
@@ -45,8 +47,10 @@ export type Cli = {
   readonly signal: AbortSignal;
   /** Made at first use. @throws CliError when the address is malformed */
   readonly client: Client;
-  /** True when the address was not named, so that it is this machine's own Berth that is meant. */
+  /** True when the address was not named, so that the Berth of this user on this machine is meant. */
   readonly isOwnBerth: boolean;
+  /** True when what is sent does not leave this machine. */
+  readonly isHere: boolean;
   /** Colours of standard output. */
   readonly palette: Palette;
   /** How the person started this program, for lines to copy. */
@@ -68,6 +72,8 @@ export type Act = <Inputs extends unknown[]>(
 export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSignal): Cli {
   const { env, stdout, stderr } = deps;
   const named = globals.url ?? (env.BERTH_URL || undefined);
+  const findUrl = () => readUrl(named ?? ownUrl(env));
+  const isHere = () => named === undefined || isLoopback(findUrl());
   let client: Client | undefined;
   const json = globals.json === true;
   return {
@@ -75,13 +81,13 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
     json,
     signal,
     get client() {
-      if (client === undefined) {
-        const url = readUrl(named ?? `http://127.0.0.1:${env.BERTH_PORT || "8080"}`);
-        client = createClient(url, () => findApiToken(env, url), deps.fetch);
-      }
+      client ??= createClient(findUrl(), () => findApiToken(env, isHere()), deps.fetch);
       return client;
     },
     isOwnBerth: named === undefined,
+    get isHere() {
+      return isHere();
+    },
     palette: paletteFor(stdout.isTTY === true, env),
     // Set by npm when it runs `npx berth`.
     command: env.npm_command === "exec" ? "npx berth" : "berth",
@@ -91,4 +97,24 @@ export function openCli(deps: CliDeps, globals: GlobalOptions, signal: AbortSign
       if (!json) stderr.write(`${plain(text)}\n`);
     },
   };
+}
+
+/** Where this user's own Berth is: as the environment says, else where the last `berth serve` wrote that it is. */
+function ownUrl(env: Env): string {
+  const { BERTH_HOST: host = "", BERTH_PORT: port = "", BERTH_TLS_CERT: certificate = "" } = env;
+  const isNotTold = host === "" && port === "" && certificate === "";
+  // Port 0 means a free one, which only the Berth itself knows.
+  if (isNotTold || port === "0") return readAddress(env) ?? "http://127.0.0.1:8080";
+  const isAny = host === "" || host === "0.0.0.0" || host === "::";
+  const name = isAny ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  return `${certificate === "" ? "http" : "https"}://${name}:${port || "8080"}`;
+}
+
+function readAddress(env: Env): string | null {
+  try {
+    return readFileSync(join(berthHome(env), "address"), "utf8").trim() || null;
+  } catch {
+    // None yet, or not for this user to read: the default is as good a guess as any.
+    return null;
+  }
 }

@@ -7,11 +7,12 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { CliError, exitCodes } from "./exit.ts";
+import { shellWord } from "./terminal.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
 /** Longest secret that is read from a file or from standard input. */
-const maxSecretBytes = 4096;
+export const maxSecretBytes = 4096;
 
 /** Berth's folder on this machine; `serve` has the same default. */
 export function berthHome(env: Env): string {
@@ -29,8 +30,9 @@ export type ApiToken = {
 /**
  * BERTH_API_TOKEN, else the file that `berth serve` writes. The file is for this machine's Berth, so it is not sent
  * to a Berth elsewhere. Null when there is none.
+ * @param isHere whether the token is for a Berth on this machine
  */
-export async function findApiToken(env: Env, url: URL): Promise<ApiToken | null> {
+export async function findApiToken(env: Env, isHere: boolean): Promise<ApiToken | null> {
   const fromEnv = given(env, "BERTH_API_TOKEN");
   if (fromEnv !== undefined) {
     return {
@@ -39,7 +41,7 @@ export async function findApiToken(env: Env, url: URL): Promise<ApiToken | null>
       from: "BERTH_API_TOKEN",
     };
   }
-  if (!isLoopback(url)) return null;
+  if (!isHere) return null;
   const path = join(berthHome(env), "token");
   const secret = await readSecretFile(path);
   if (secret === null) return null;
@@ -62,25 +64,30 @@ export async function findHfToken(env: Env): Promise<HfToken | null> {
   return secret === null ? null : { secret, from: path };
 }
 
-/** One secret from standard input, for `--hf-token-stdin`. */
-export async function readSecretFrom(stdin: Readable): Promise<string> {
-  const text = await readText(stdin, maxSecretBytes);
+/** A secret as a person or a pipe gives it; surrounding space does not belong to it. */
+export function readSecret(text: string): string {
   if (text.trim() === "")
-    throw new CliError(exitCodes.usage, "Standard input is empty; a token was expected there.");
-  return checkSecret(text.trim(), "The token on standard input");
+    throw new CliError(exitCodes.usage, "A token was expected on standard input; it is empty.");
+  return checkSecret(text.trim(), "What came on standard input");
 }
 
-/** All of a stream as text; more than `maxBytes` is a usage error. */
-export async function readText(stream: Readable, maxBytes: number): Promise<string> {
+/** All of a stream as text; more than `maxBytes` is a usage error. Ends with the signal's reason. */
+export async function readText(stream: Readable, maxBytes: number, signal: AbortSignal): Promise<string> {
   const pieces: Buffer[] = [];
   let bytes = 0;
-  for await (const piece of stream) {
-    const buffer = Buffer.from(piece as Buffer | string);
-    bytes += buffer.length;
-    if (bytes > maxBytes) {
-      throw new CliError(exitCodes.usage, `Standard input is longer than the limit of ${maxBytes} bytes.`);
+  const stop = () => stream.destroy(signal.reason as Error);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    for await (const piece of stream) {
+      const buffer = Buffer.from(piece as Buffer | string);
+      bytes += buffer.length;
+      if (bytes > maxBytes) {
+        throw new CliError(exitCodes.usage, `Standard input is longer than the limit of ${maxBytes} bytes.`);
+      }
+      pieces.push(buffer);
     }
-    pieces.push(buffer);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
   return Buffer.concat(pieces).toString("utf8");
 }
@@ -115,11 +122,10 @@ function checkSecret(secret: string, name: string): string {
   return secret;
 }
 
+/** A path in the home folder begins with ~, which a shell expands only outside quotes. */
 function shellPath(path: string, env: Env): string {
-  const home = homeFolder(env);
-  const short = path.startsWith(`${home}/`) ? path.slice(home.length + 1) : null;
-  if (short !== null && /^[\w./-]+$/.test(short)) return `~/${short}`;
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+  const home = `${homeFolder(env)}/`;
+  return path.startsWith(home) ? `~/${shellWord(path.slice(home.length))}` : shellWord(path);
 }
 
 function homeFolder(env: Env): string {

@@ -4,12 +4,13 @@
  */
 import { type Command, Option } from "commander";
 import { type DeployLlmBody, type DeploymentOut, deploymentOut, gpuNames } from "../schema/deploy.ts";
+import { askPerson } from "./ask.ts";
 import type { Act, Cli } from "./context.ts";
-import { findHfToken, isLoopback, readSecretFrom } from "./credentials.ts";
+import { findHfToken, maxSecretBytes, readSecret, readText } from "./credentials.ts";
 import { CliError, exitCodes } from "./exit.ts";
 import { followDeployment } from "./follow.ts";
 import { collect, wholeNumber } from "./options.ts";
-import { plain } from "./terminal.ts";
+import { plain, shellWord } from "./terminal.ts";
 
 type DeployOptions = {
   readonly name?: string;
@@ -137,18 +138,24 @@ function nameAfter(source: string): string {
 }
 
 async function chooseHfToken(cli: Cli, options: DeployOptions): Promise<string | null> {
-  if (options.hfTokenStdin === true) return readSecretFrom(cli.deps.stdin);
+  if (options.hfTokenStdin === true) return readHfToken(cli);
   if (!options.hfToken) return null;
   const found = await findHfToken(cli.deps.env);
   if (found === null) return null;
-  const url = new URL(cli.client.url);
-  if (url.protocol === "http:" && !isLoopback(url)) {
+  const { protocol, origin } = new URL(cli.client.url);
+  if (protocol === "http:" && !cli.isHere) {
     // A token nobody named on this command line must not cross a network in the clear.
-    cli.note(`The Hugging Face token from ${found.from} is not sent: ${url.origin} is not encrypted.`);
+    cli.note(`The Hugging Face token from ${found.from} is not sent: ${origin} is not encrypted.`);
     return null;
   }
   cli.note(`Using the Hugging Face token from ${found.from}.`);
   return found.secret;
+}
+
+async function readHfToken(cli: Cli): Promise<string> {
+  const { stdin } = cli.deps;
+  if (stdin.isTTY !== true) return readSecret(await readText(stdin, maxSecretBytes, cli.signal));
+  return readSecret((await askPerson(cli, "Hugging Face token (not shown): ", true)) ?? "");
 }
 
 /** What to do with a model that runs: two lines to copy. */
@@ -159,11 +166,11 @@ async function describeUse(cli: Cli, deployment: DeploymentOut): Promise<string>
   const input = isEmbedder ? { input: "Hello" } : { messages: [{ role: "user", content: "Hello" }] };
   const token = await cli.client.token();
   const lines = [
-    `curl ${cli.client.url}/v1/openai/${path} \\`,
+    `curl ${shellWord(`${cli.client.url}/v1/openai/${path}`)} \\`,
     ...(token === null ? [] : [`  -H "Authorization: Bearer ${token.shell}" \\`]),
     `  -H "Content-Type: application/json" \\`,
-    `  -d '${JSON.stringify({ model: name, ...input })}'`,
+    `  -d ${shellWord(JSON.stringify({ model: name, ...input }))}`,
   ];
-  const chat = isEmbedder ? "" : `${cli.command} chat ${name} "Hello"\n\n`;
-  return `${chat}${lines.join("\n")}\n`;
+  const chat = isEmbedder ? "" : `${cli.command} chat ${shellWord(name)} "Hello"\n\n`;
+  return `\n${chat}${lines.join("\n")}\n`;
 }

@@ -146,6 +146,7 @@ async function fileMode(path: string): Promise<number | null> {
 /** Only as seen from here: the server may have another way out. Nothing secret is sent. */
 async function checkHub(cli: Cli): Promise<Finding> {
   const endpoint = cli.deps.env.HF_ENDPOINT || "https://huggingface.co";
+  const shown = URL.canParse(endpoint) ? new URL(endpoint).host : "HF_ENDPOINT";
   try {
     const response = await cli.deps.fetch(endpoint, {
       method: "HEAD",
@@ -153,14 +154,14 @@ async function checkHub(cli: Cli): Promise<Finding> {
       signal: AbortSignal.any([cli.signal, AbortSignal.timeout(askTimeoutMs)]),
     });
     await response.body?.cancel();
-    return { check: "hub", state: "ok", detail: `${endpoint} answers`, next: "" };
+    return { check: "hub", state: "ok", detail: `${shown} answers`, next: "" };
   } catch (error) {
     cli.signal.throwIfAborted();
     const reason = connectionCode(error) || "no connection";
     return {
       check: "hub",
       state: "warn",
-      detail: `${endpoint} does not answer from this machine (${reason})`,
+      detail: `${shown} does not answer from this machine (${reason})`,
       next: "New models cannot be fetched from here; cached ones and berth/starter can be deployed.",
     };
   }

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { berthDownOut } from "../schema/account.ts";
 import type { Act, Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
-import { endWith, localOptions } from "./serve.ts";
+import { localOptions, runLocally } from "./serve.ts";
 
 /** Engines get their time to finish streams before they are ended. */
 const downLimitMs = 10 * 60_000;
@@ -34,7 +34,7 @@ async function runDown(cli: Cli): Promise<void> {
     // 503 is of this kind too: then a Berth is there, and only its control is restarting.
     const isAway = error instanceof CliError && error.exitCode === exitCodes.unreachable;
     if (!isAway || !cli.isOwnBerth || (await isUp(cli))) throw error;
-    endWith(await cli.deps.down(localOptions(cli, {})));
+    await runLocally(() => cli.deps.down(localOptions(cli, {})));
     return;
   }
   cli.note("Berth is stopping; requests under way may finish.");

@@ -16,6 +16,12 @@ export const exitCodes = {
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
+/** Thrown into what is under way when the person presses Ctrl-C, or when nobody reads the output any more. */
+export class Interrupted extends Error {}
+
+/** Carries what `serve` or `down` of `CliDeps` threw through the command line, which has nothing to say about it. */
+export class LocalError extends Error {}
+
 /** Ends a command. The message is one or two plain sentences, or null when all has been said already. */
 export class CliError extends Error {
   readonly exitCode: number;

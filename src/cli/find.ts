@@ -47,8 +47,9 @@ export async function findDeployment(cli: Cli, name: string): Promise<Deployment
   const [first, second] = found;
   if (first !== undefined && second === undefined) return first;
   if (first !== undefined) {
-    const names = found.map((one) => plain(one.model_name)).join(", ");
-    throw new CliError(exitCodes.failed, `"${name}" can mean ${names}. Use a full name.`);
+    const names = found.slice(0, 5).map((one) => plain(one.model_name));
+    if (found.length > names.length) names.push("and others");
+    throw new CliError(exitCodes.failed, `"${plain(name)}" can mean ${names.join(", ")}. Use a full name.`);
   }
   const byId = await findById(cli, name);
   if (byId !== null) return byId;
@@ -58,8 +59,8 @@ export async function findDeployment(cli: Cli, name: string): Promise<Deployment
   );
 }
 
-/** Public deployments of others and deleted ones are in no list, but answer to their id. */
-async function findById(cli: Cli, name: string): Promise<DeploymentOut | null> {
+/** Public deployments of others and deleted ones are in no list, but answer to their id. Null when there is none. */
+export async function findById(cli: Cli, name: string): Promise<DeploymentOut | null> {
   if (!/^[A-Za-z0-9]{8,32}$/.test(name)) return null;
   try {
     return await cli.client.call("GET", `/deploy/${name}`, deploymentOut, { signal: cli.signal });

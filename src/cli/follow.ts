@@ -7,6 +7,7 @@ import { type EventsOut, eventsOut } from "../schema/events.ts";
 import { formatDuration } from "./amounts.ts";
 import type { Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
+import { askPatiently } from "./patience.ts";
 import { createProgressDisplay, type ProgressView } from "./progress.ts";
 import { plain } from "./terminal.ts";
 
@@ -15,8 +16,6 @@ const settledStatuses: readonly string[] = ["running", "failed", "stopped", "del
 /** How often a terminal is redrawn, and how often is asked when nobody watches. */
 const drawEveryMs = 300;
 const askEveryMs = 1000;
-/** How long Berth may be away (a restart takes a second or two) before following gives up. */
-const awayLimitMs = 60_000;
 
 /**
  * @returns the deployment, running or stopped
@@ -49,36 +48,33 @@ export async function followDeployment(cli: Cli, deployment: DeploymentOut): Pro
       `${name} is ${plain(settled.status)}: somebody else changed it meanwhile.`,
     );
   }
-  cli.note(`${name} is running (${formatDuration((cli.deps.clock.now() - startedAtMs) / 1000)}).`);
+  const took = formatDuration((cli.deps.clock.now() - startedAtMs) / 1000);
+  // At zero it is `running` too: the first request starts an instance.
+  const isAsleep = settled.instances.running === 0;
+  cli.note(`${name} is ${isAsleep ? "ready; its first request starts it" : "running"} (${took}).`);
   return settled;
 }
 
 async function waitUntilSettled(cli: Cli, id: string, startedAtMs: number): Promise<DeploymentOut> {
   const { clock, stderr } = cli.deps;
   const display = createProgressDisplay(stderr);
-  let answeredAtMs = startedAtMs;
+  const options = { signal: cli.signal };
+  const elapsedS = () => (clock.now() - startedAtMs) / 1000;
+  const show = (view: Omit<ProgressView, "elapsedS">) => {
+    if (!cli.json) display.show({ ...view, elapsedS: elapsedS() });
+  };
+  const look = async () => {
+    const deployment = await cli.client.call("GET", `/deploy/${id}`, deploymentOut, options);
+    if (settledStatuses.includes(deployment.status)) return { deployment, happened: null };
+    const happened = await cli.client.call("GET", `/deploy/${id}/events`, eventsOut, options);
+    return { deployment, happened };
+  };
+  const away = { status: "waiting", download: null, detail: "Berth does not answer; trying again." };
   try {
     for (;;) {
-      let view: ProgressView;
-      const elapsedS = (clock.now() - startedAtMs) / 1000;
-      try {
-        const options = { signal: cli.signal };
-        const deployment = await cli.client.call("GET", `/deploy/${id}`, deploymentOut, options);
-        if (settledStatuses.includes(deployment.status)) return deployment;
-        const happened = await cli.client.call("GET", `/deploy/${id}/events`, eventsOut, options);
-        answeredAtMs = clock.now();
-        view = describeProgress(deployment, happened, elapsedS);
-      } catch (error) {
-        const isAway = error instanceof CliError && error.exitCode === exitCodes.unreachable;
-        if (!isAway || clock.now() - answeredAtMs > awayLimitMs) throw error;
-        view = {
-          status: "waiting",
-          download: null,
-          elapsedS,
-          detail: "Berth does not answer; trying again.",
-        };
-      }
-      if (!cli.json) display.show(view);
+      const { deployment, happened } = await askPatiently(cli, look, () => show(away));
+      if (happened === null) return deployment;
+      show(describeProgress(deployment, happened));
       await clock.sleep(stderr.isTTY === true ? drawEveryMs : askEveryMs, cli.signal);
     }
   } finally {
@@ -86,11 +82,10 @@ async function waitUntilSettled(cli: Cli, id: string, startedAtMs: number): Prom
   }
 }
 
-function describeProgress(deployment: DeploymentOut, happened: EventsOut, elapsedS: number): ProgressView {
+function describeProgress(deployment: DeploymentOut, happened: EventsOut): Omit<ProgressView, "elapsedS"> {
   const { progress, events } = happened;
   return {
     status: deployment.status,
-    elapsedS,
     detail: events.at(-1)?.text ?? "",
     download:
       progress === null

@@ -5,6 +5,7 @@ import type { Act, Cli } from "./context.ts";
 import { findDeployment } from "./find.ts";
 import { createLogCursor, type LogCursor, type LogLine } from "./log-cursor.ts";
 import { duration, wholeNumber } from "./options.ts";
+import { askPatiently } from "./patience.ts";
 import { plain, printableJson } from "./terminal.ts";
 
 type LogsOptions = { readonly follow?: boolean; readonly since?: number; readonly lines?: number };
@@ -12,6 +13,8 @@ type LogsOptions = { readonly follow?: boolean; readonly since?: number; readonl
 /** The API's bound for one answer. */
 const maxLines = 1000;
 const defaultLines = 100;
+/** Bounds what is held in memory before it is shown. */
+const maxHeldLines = 100_000;
 const followEveryMs = 1000;
 
 const examples = `
@@ -40,29 +43,32 @@ export function addLogs(program: Command, act: Act): void {
 
 async function runLogs(cli: Cli, name: string, options: LogsOptions): Promise<void> {
   const deployment = await findDeployment(cli, name);
+  const id = deployment.deploy_id;
   const cursor = createLogCursor();
   const show = createLinePrinter(cli);
+  let lines: LogLine[];
   if (options.since === undefined) {
-    const limit = options.lines ?? defaultLines;
-    show(cursor.take(await query(cli, deployment.deploy_id, { limit: `${limit}` })));
+    lines = cursor.take(await query(cli, id, { limit: `${options.lines ?? defaultLines}` }));
   } else {
     cursor.startAt(cli.deps.clock.now() / 1000 - options.since);
-    const lines = await readOn(cli, deployment.deploy_id, cursor, options.lines ?? null);
-    show(lines);
+    lines = await readOn(cli, id, cursor, options.lines ?? maxHeldLines);
   }
+  show(lines);
+  if (lines.length === 0) cli.note(`${deployment.model_name} has written nothing in that time.`);
+  const away = () => cli.note("Berth does not answer; trying again.");
   while (options.follow === true) {
     await cli.deps.clock.sleep(followEveryMs, cli.signal);
-    show(await readOn(cli, deployment.deploy_id, cursor, null));
+    show(await askPatiently(cli, () => readOn(cli, id, cursor, maxHeldLines), away));
   }
 }
 
-/** Everything new, page after page; of a first look back only the last `keep` lines, to bound what is held. */
-async function readOn(cli: Cli, id: string, cursor: LogCursor, keep: number | null): Promise<LogLine[]> {
+/** Everything new, page after page; of that the last `keep` lines. */
+async function readOn(cli: Cli, id: string, cursor: LogCursor, keep: number): Promise<LogLine[]> {
   let found: LogLine[] = [];
   for (;;) {
     const page = await query(cli, id, { from: cursor.from(), limit: `${maxLines}` });
     const lines = cursor.take(page);
-    found = [...found, ...lines].slice(-(keep ?? 100 * maxLines));
+    found = [...found, ...lines].slice(-keep);
     const isFull = Object.values(page).reduce((sum, entries) => sum + entries.length, 0) >= maxLines;
     if (!isFull) return found;
     cursor.turnPage();

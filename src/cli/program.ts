@@ -9,7 +9,7 @@ import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from ".
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
-import { CliError, exitCodes } from "./exit.ts";
+import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
 import { addRm } from "./rm.ts";
@@ -29,7 +29,7 @@ Examples:
   berth ls                                     see what runs
 
 Environment:
-  BERTH_URL         address of the Berth; default http://127.0.0.1:$BERTH_PORT, port 8080
+  BERTH_URL         address of the Berth; default: the one on this machine, as BERTH_PORT or $BERTH_HOME/address say
   BERTH_API_TOKEN   token for it; default: the file "token" in $BERTH_HOME (~/.berth), for a Berth on this machine
   NO_COLOR          no colours
 
@@ -37,42 +37,43 @@ Exit codes:
   0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached   4 no such deployment, model or token
   5 token missing, wrong or without the right   130 ended by Ctrl-C`;
 
-/** Thrown into what is under way when the person presses Ctrl-C, or when nobody reads the output any more. */
-class Interrupted extends Error {}
-
 /**
  * The command line of Berth.
- * @returns `run`, which takes the arguments after the program's name and resolves to the exit code; it never throws
- *   for an expected outcome, and never ends the process
+ * @returns `run`, which takes the arguments after the program's name and resolves to the exit code. It never ends the
+ *   process, and throws only what `deps.serve` and `deps.down` throw
  */
 export function createCli(deps: CliDeps): { run(argv: readonly string[]): Promise<number> } {
   return {
     async run(argv) {
       const ending = new AbortController();
       const stopListening = deps.onInterrupt(() => ending.abort(new Interrupted("Ctrl-C")));
-      let outputIsGone = false;
-      const onOutputError = (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EPIPE") throw error;
-        outputIsGone = true;
-        ending.abort(new Interrupted("nobody reads the output"));
-      };
-      deps.stdout.on("error", onOutputError);
+      // Stays for ever: what was written last may fail after this run.
+      deps.stdout.on("error", (error: NodeJS.ErrnoException) => ending.abort(describeOutputError(error)));
       const wantsJson = argv.includes("--json");
       try {
         const program = buildProgram(deps, ending.signal, wantsJson);
         if (argv.length === 0) program.outputHelp();
         else await program.parseAsync(argv, { from: "user" });
+        await new Promise((resolve) => deps.stdout.write("", resolve));
+        ending.signal.throwIfAborted();
         return exitCodes.ok;
       } catch (error) {
-        // As of other tools: what was written until then was all that was wanted.
-        if (outputIsGone) return exitCodes.ok;
+        if (error instanceof LocalError) throw error.cause;
         return reportEnd(deps, error, wantsJson);
       } finally {
         stopListening();
-        deps.stdout.off("error", onOutputError);
       }
     },
   };
+}
+
+/** A reader that has seen enough, as `head`, is no failure: what was written until then was all that was wanted. */
+function describeOutputError(error: NodeJS.ErrnoException): CliError {
+  if (error.code === "EPIPE") return new CliError(exitCodes.ok, null);
+  return new CliError(
+    exitCodes.failed,
+    `Standard output cannot be written (${error.code ?? error.message}).`,
+  );
 }
 
 function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): Command {
@@ -91,8 +92,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
       outputError: (text, write) => {
         if (!wantsJson) write(text.replace(/^error:/, "berth:"));
       },
-      getOutHelpWidth: () => deps.stdout.columns ?? 100,
-      getErrHelpWidth: () => deps.stderr.columns ?? 100,
+      getOutHelpWidth: () => deps.stdout.columns || 100,
+      getErrHelpWidth: () => deps.stderr.columns || 100,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })

@@ -86,8 +86,8 @@ export function createProgressDisplay(
   return {
     show(view) {
       if (stream.isTTY === true) {
-        // One column stays free: terminals wrap when the last one is written.
-        stream.write(`\r\u001b[2K${progressLine(view, (stream.columns ?? 80) - 1, true)}`);
+        // One column stays free: terminals wrap when the last one is written. A terminal without a size says 0.
+        stream.write(`\r\u001b[2K${progressLine(view, (stream.columns || 80) - 1, true)}`);
         isDrawn = true;
       } else if (isWorthALine(printed, view)) {
         stream.write(`${progressLine(view, 200, false)}\n`);

@@ -1,7 +1,7 @@
 /** `berth rm`: deletes a deployment, after asking. */
-import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { deployIdOut } from "../schema/deploy.ts";
+import { askPerson } from "./ask.ts";
 import type { Act, Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
 import { findDeployment } from "./find.ts";
@@ -37,15 +37,9 @@ async function runRm(cli: Cli, name: string, options: RmOptions): Promise<void> 
 
 /** @throws CliError unless the person says yes */
 export async function confirm(cli: Cli, question: string): Promise<void> {
-  const { stdin, stderr } = cli.deps;
-  if (stdin.isTTY !== true) {
+  if (cli.deps.stdin.isTTY !== true) {
     throw new CliError(exitCodes.usage, `${question} Nobody can be asked here: repeat with --yes.`);
   }
-  const prompt = createInterface({ input: stdin, output: stderr });
-  try {
-    const answer = await prompt.question(`${question} [y/N] `, { signal: cli.signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(exitCodes.failed, "Nothing was deleted.");
-  } finally {
-    prompt.close();
-  }
+  const answer = await askPerson(cli, `${question} [y/N] `);
+  if (!/^y(es)?$/i.test(answer?.trim() ?? "")) throw new CliError(exitCodes.failed, "Nothing was deleted.");
 }

@@ -41,5 +41,5 @@ async function runScale(cli: Cli, name: string, options: ScaleOptions): Promise<
   const path = `/deploy/${deployment.deploy_id}`;
   const answer = await cli.client.call("PUT", path, deployIdOut, { body: { settings }, signal: cli.signal });
   if (cli.json) cli.printJson(answer);
-  else cli.print(`${plain(deployment.model_name)} is scaled. \`${cli.command} status\` shows it.\n`);
+  else cli.print(`${plain(deployment.model_name)} has its new bounds.\n`);
 }

@@ -1,7 +1,7 @@
 /** `berth serve`: starts Berth in the foreground. Only turns options into settings; what they mean is the server's. */
 import type { Command } from "commander";
 import type { Act, Cli, LocalOptions } from "./context.ts";
-import { CliError, exitCodes } from "./exit.ts";
+import { CliError, exitCodes, LocalError } from "./exit.ts";
 import { wholeNumber } from "./options.ts";
 
 export type ServeOptions = {
@@ -35,7 +35,7 @@ export function addServe(program: Command, act: Act): void {
 }
 
 async function runServe(cli: Cli, options: ServeOptions): Promise<void> {
-  endWith(await cli.deps.serve(localOptions(cli, options)));
+  await runLocally(() => cli.deps.serve(localOptions(cli, options)));
 }
 
 /** Options as settings, named as in docs/reference/config.md. */
@@ -51,7 +51,16 @@ export function localOptions(cli: Cli, options: Partial<ServeOptions>): LocalOpt
   };
 }
 
-/** @throws CliError that says nothing more, unless the code is 0 */
-export function endWith(exitCode: number): void {
+/**
+ * Runs what `main.ts` passed in.
+ * @throws CliError that says nothing more, unless the exit code is 0; LocalError when it throws
+ */
+export async function runLocally(run: () => Promise<number>): Promise<void> {
+  let exitCode: number;
+  try {
+    exitCode = await run();
+  } catch (cause) {
+    throw new LocalError("passed on", { cause });
+  }
   if (exitCode !== exitCodes.ok) throw new CliError(exitCode, null);
 }

@@ -28,6 +28,12 @@ export function printableJson(value: unknown, indent = 2): string {
   );
 }
 
+/** A text as one word of a shell line, quoted where it needs to be; control characters are taken out. */
+export function shellWord(text: string): string {
+  const word = plain(text);
+  return /^[\w./:@-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 export type Paint = (text: string) => string;
 export type Palette = {
   readonly bold: Paint;

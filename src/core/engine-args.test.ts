@@ -91,7 +91,7 @@ test.each([
   [["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--reasoning-parser", "deepseek_r1"]],
   [["--limit-mm-per-prompt", '{"image": 2}', "--seed", "-1", "--cpu-offload-gb", "-0.5"]],
   [["--rope-scaling", '{"rope_type":"yarn","factor":4.0}', "-c", "4096", "-ngl", "99", "--ctx-size", "8192"]],
-  [["--override-kv", "tokenizer.ggml.add_bos_token=bool:false", "--flash-attn"]],
+  [["--override-kv", "tokenizer.ggml.add_bos_token=bool:false", "--flash-attn", "--temp", "0.2"]],
 ])("lets ordinary arguments pass: %j", (args) => {
   expect(refuseUnsafeArgs(args)).toBeNull();
 });

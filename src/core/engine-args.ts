@@ -158,6 +158,9 @@ const rules: readonly Rule[] = [
 const refusedNames = new Map(rules.flatMap((rule) => rule.names.map((name) => [name, rule.why])));
 const refusedWords = new Map(rules.flatMap((rule) => rule.words.map((word) => [word, rule.why])));
 
+/** Ordinary arguments that look like the beginning of a refused one. */
+const notAbbreviations: ReadonlySet<string> = new Set(["temp"]);
+
 /**
  * Null when nothing speaks against the arguments, else one sentence that names the first one that is refused. Knows
  * `--name=value`, `--name value`, `-n`, underscores for dashes, any case, dotted names, and the abbreviations that
@@ -214,6 +217,7 @@ function refusedBecause(flag: string): string | null {
 }
 
 function abbreviated(name: string): string | undefined {
+  if (notAbbreviations.has(name)) return undefined;
   for (const refused of [refusedNames, refusedWords]) {
     for (const [full, why] of refused) if (full.startsWith(name)) return why;
   }

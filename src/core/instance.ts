@@ -41,6 +41,9 @@ export type ObservedInstance = {
   readonly failure: Failure | null;
 };
 
+/** What is remembered of an observation: all but the secret, which stays with the driver and in memory. */
+export type RecordedObservation = Omit<ObservedInstance, "secret">;
+
 /** What the reconciler has decided about an instance; kept in the store together with the last observation. */
 export type InstanceRecord = {
   readonly id: string;
@@ -50,7 +53,7 @@ export type InstanceRecord = {
   readonly createdAtMs: number;
   readonly drainSinceMs: number | null;
   /** Last observation; null between the decision to start and the first sight of it. */
-  readonly observed: ObservedInstance | null;
+  readonly observed: RecordedObservation | null;
 };
 
 /** What one node offers. Bytes of memory; `usable` false with a reason for a GPU that must not be offered. */

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Deployment, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
-import type { InstanceRecord, ObservedInstance } from "./instance.ts";
+import type { InstanceRecord, ObservedInstance, RecordedObservation } from "./instance.ts";
 import { type Action, backoffMs, planDeployment, type World } from "./plan.ts";
 import { noLoad } from "./routing.ts";
 
@@ -47,7 +47,7 @@ function instance(
   state: ObservedInstance["state"] | null,
   change: Partial<InstanceRecord> = {},
 ): InstanceRecord {
-  const observed: ObservedInstance | null =
+  const observed: RecordedObservation | null =
     state === null
       ? null
       : {
@@ -55,7 +55,6 @@ function instance(
           deploymentId: "d1",
           state,
           endpoint: { kind: "unix", path: `/run/${id}` },
-          secret: "s",
           slots: 4,
           contextTokens: 512,
           loadProgress: null,

@@ -14,6 +14,8 @@ export type RoutesInput = {
   readonly tokens: readonly ApiToken[];
   readonly deployments: readonly Deployment[];
   readonly instances: readonly InstanceRecord[];
+  /** Secrets of the instances that were seen, by instance id; one without cannot be called. */
+  readonly secrets: ReadonlyMap<string, string>;
   /** Last load time by deployment id, milliseconds. */
   readonly loadTimesMs: ReadonlyMap<string, number>;
 };
@@ -26,22 +28,16 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
     tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account })),
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete")
-      .map((deployment) =>
-        routeOf(
-          deployment,
-          byDeployment.get(deployment.id) ?? [],
-          input.loadTimesMs.get(deployment.id) ?? null,
-        ),
-      ),
+      .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
   };
 }
 
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  loadTimeMs: number | null,
+  { secrets, loadTimesMs }: RoutesInput,
 ): RouteModel {
-  const instances = records.flatMap(routeInstance);
+  const instances = records.flatMap((record) => routeInstance(record, secrets.get(record.id)));
   const { state, reason } = routeState(deployment, records, instances);
   return {
     deploymentId: deployment.id,
@@ -50,7 +46,7 @@ function routeOf(
     isPublic: deployment.isPublic,
     state,
     reason,
-    loadTimeMs,
+    loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
@@ -59,10 +55,10 @@ function routeOf(
 }
 
 /** Draining instances stay listed: the gateway must know them to report what they still have in flight. */
-function routeInstance(record: InstanceRecord): RouteInstance[] {
+function routeInstance(record: InstanceRecord, secret: string | undefined): RouteInstance[] {
   const seen = record.observed;
-  if (seen?.state !== "running") return [];
-  const { endpoint, secret, slots } = seen;
+  if (seen?.state !== "running" || secret === undefined) return [];
+  const { endpoint, slots } = seen;
   return [{ id: record.id, endpoint, secret, slots, isDraining: record.intent === "drain" }];
 }
 

@@ -39,7 +39,6 @@ function record(state: ObservedInstance["state"] | null, intent: "run" | "drain"
           deploymentId: "d1",
           state,
           endpoint: { kind: "unix" as const, path: "/i.sock" },
-          secret: "s",
           slots: 4,
           contextTokens: 256,
           loadProgress: null,
@@ -93,6 +92,7 @@ describe("routes", () => {
       tokens: [],
       deployments: [{ ...base, ...change }],
       instances,
+      secrets: new Map([["i", "s"]]),
       loadTimesMs: new Map(),
     }).models[0];
 

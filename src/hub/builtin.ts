@@ -40,7 +40,8 @@ export function openBuiltin(repo: string, folder: string): OpenFile {
     const path = join(folder, file.path);
     const found = await stat(path).catch(() => null);
     if (found === null || !found.isFile()) throw fileGone(repo, file.path);
-    return { offset, bytesTotal: found.size, body: createReadStream(path, { start: offset, signal }) };
+    const body = createReadStream(path, { start: offset, signal });
+    return { offset, bytesTotal: found.size, body, close: () => void body.destroy() };
   };
 }
 

@@ -16,6 +16,7 @@ import {
   stat,
   statfs,
   symlink,
+  writeFile,
 } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { repoFolder } from "./names.ts";
@@ -33,83 +34,103 @@ export const realDisk: Disk = {
   },
 };
 
-export type Cache = ReturnType<typeof createCache>;
+/** `repo` is `owner/name`, `blob` a name from `blobName`: whoever calls has checked them. */
+export class Cache {
+  /** Created when something is first written. */
+  readonly root: string;
 
-/** @param root folder of the cache; created when something is first written */
-export function createCache(root: string) {
-  const folderOf = (repo: string) => join(root, repoFolder(repo));
-  const blobPath = (repo: string, blob: string) => join(folderOf(repo), "blobs", blob);
-  /** A name nobody else uses, on the same disk: what is made there is renamed to where it belongs. */
-  const freshPath = (repo: string) => join(folderOf(repo), `.tmp-${randomUUID()}`);
+  constructor(root: string) {
+    this.root = root;
+  }
 
-  return {
-    root,
-    blobPath,
-    /** Where a blob grows until it is whole. */
-    incompletePath: (repo: string, blob: string) => `${blobPath(repo, blob)}.incomplete`,
-    lockPath: (repo: string, blob: string) => join(root, ".locks", repoFolder(repo), `${blob}.lock`),
-    snapshotPath: (repo: string, commit: string) => join(folderOf(repo), "snapshots", commit),
+  blobPath(repo: string, blob: string): string {
+    return join(this.#folderOf(repo), "blobs", blob);
+  }
 
-    /** True when the blob is there with that length: then it was verified before it got its name. */
-    async hasBlob(repo: string, blob: string, bytes: number): Promise<boolean> {
-      return (await sizeOf(blobPath(repo, blob))) === bytes;
-    },
+  lockPath(repo: string, blob: string): string {
+    return join(this.root, ".locks", repoFolder(repo), `${blob}.lock`);
+  }
 
-    /** Bytes of a download that began earlier, 0 when there is none. */
-    async incompleteBytes(repo: string, blob: string): Promise<number> {
-      return (await sizeOf(`${blobPath(repo, blob)}.incomplete`)) ?? 0;
-    },
+  snapshotPath(repo: string, commit: string): string {
+    return join(this.#folderOf(repo), "snapshots", commit);
+  }
 
-    /** Opens the growing file of a blob, keeping what is in it. */
-    async openIncomplete(repo: string, blob: string): Promise<FileHandle> {
-      const path = `${blobPath(repo, blob)}.incomplete`;
+  /** True when the blob is there with that length: then it was verified before it got its name. */
+  async hasBlob(repo: string, blob: string, bytes: number): Promise<boolean> {
+    return (await sizeOf(this.blobPath(repo, blob))) === bytes;
+  }
+
+  /** Bytes of a download that began earlier, 0 when there is none. */
+  async incompleteBytes(repo: string, blob: string): Promise<number> {
+    return (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;
+  }
+
+  /** Opens the growing file of a blob, keeping what is in it. */
+  async openIncomplete(repo: string, blob: string): Promise<FileHandle> {
+    const path = this.#incompletePath(repo, blob);
+    await mkdir(dirname(path), { recursive: true });
+    return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+  }
+
+  async dropIncomplete(repo: string, blob: string): Promise<void> {
+    await rm(this.#incompletePath(repo, blob), { force: true });
+  }
+
+  /** Gives a verified file its name. The caller has synced its bytes. */
+  async promote(repo: string, blob: string): Promise<void> {
+    const path = this.blobPath(repo, blob);
+    await rename(`${path}.incomplete`, path);
+    await syncFolder(dirname(path));
+  }
+
+  /** Makes `path` of the commit point to the blob, replacing whatever else was there. */
+  async link(repo: string, commit: string, path: string, blob: string): Promise<void> {
+    const place = join(this.#folderOf(repo), "snapshots", commit, path);
+    const target = relative(dirname(place), this.blobPath(repo, blob));
+    if ((await readlink(place).catch(() => null)) === target) return;
+    await mkdir(dirname(place), { recursive: true });
+    const fresh = this.#freshPath(repo);
+    await symlink(target, fresh);
+    await rename(fresh, place);
+    await syncFolder(dirname(place));
+  }
+
+  /**
+   * Remembers which commit a branch or tag stands for, as Python's tools look it up when they are offline. Where an
+   * older name is in the way (`a` of `a/b`), it stays: Berth itself never reads this.
+   */
+  async putRef(repo: string, revision: string, commit: string): Promise<void> {
+    const path = join(this.#folderOf(repo), "refs", revision);
+    if ((await readFile(path, "utf8").catch(() => null)) === commit) return;
+    const fresh = this.#freshPath(repo);
+    try {
       await mkdir(dirname(path), { recursive: true });
-      return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
-    },
-
-    async dropIncomplete(repo: string, blob: string): Promise<void> {
-      await rm(`${blobPath(repo, blob)}.incomplete`, { force: true });
-    },
-
-    /** Gives a verified file its name. The caller has synced its bytes. */
-    async promote(repo: string, blob: string): Promise<void> {
-      const path = blobPath(repo, blob);
-      await rename(`${path}.incomplete`, path);
-      await syncFolder(dirname(path));
-    },
-
-    /** Makes `path` of the commit point to the blob, replacing whatever else was there. */
-    async link(repo: string, commit: string, path: string, blob: string): Promise<void> {
-      const place = join(folderOf(repo), "snapshots", commit, path);
-      const target = relative(dirname(place), blobPath(repo, blob));
-      if ((await readlink(place).catch(() => null)) === target) return;
-      await mkdir(dirname(place), { recursive: true });
-      const fresh = freshPath(repo);
-      await symlink(target, fresh);
-      await rename(fresh, place);
-      await syncFolder(dirname(place));
-    },
-
-    /** Remembers which commit a branch or tag stands for, as Python's tools look it up when they are offline. */
-    async putRef(repo: string, revision: string, commit: string): Promise<void> {
-      const path = join(folderOf(repo), "refs", revision);
-      if ((await readFile(path, "utf8").catch(() => null)) === commit) return;
-      await mkdir(dirname(path), { recursive: true });
-      const fresh = freshPath(repo);
-      const file = await open(fresh, "w", 0o644);
-      try {
-        await file.writeFile(commit);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
+      await writeFile(fresh, commit, { flush: true });
       await rename(fresh, path);
-    },
+    } catch (error) {
+      await rm(fresh, { force: true });
+      const code = (error as NodeJS.ErrnoException).code ?? "";
+      if (!["EEXIST", "EISDIR", "ENOTDIR", "ENOTEMPTY"].includes(code)) throw error;
+    }
+  }
 
-    async prepare(): Promise<void> {
-      await mkdir(root, { recursive: true });
-    },
-  };
+  async prepare(): Promise<void> {
+    await mkdir(this.root, { recursive: true });
+  }
+
+  #folderOf(repo: string): string {
+    return join(this.root, repoFolder(repo));
+  }
+
+  /** Where a blob grows until it is whole. */
+  #incompletePath(repo: string, blob: string): string {
+    return `${this.blobPath(repo, blob)}.incomplete`;
+  }
+
+  /** A name nobody else uses, on the same disk: what is made there is renamed to where it belongs. */
+  #freshPath(repo: string): string {
+    return join(this.#folderOf(repo), `.tmp-${randomUUID()}`);
+  }
 }
 
 async function sizeOf(path: string): Promise<number | null> {

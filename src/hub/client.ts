@@ -36,45 +36,52 @@ export type Answer = {
   header(name: string): string | null;
   /** True when another place than the one first asked answered. */
   readonly redirected: boolean;
-  /** The bytes; fails with a Hiccup when the connection does. Must be read to the end or discarded. */
+  /** The bytes; fails with a Hiccup when the connection does. Must be read, discarded or closed. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** Reads a short rest so that the connection can be used again. */
   discard(): Promise<void>;
+  /** Breaks the connection off. */
+  close(): void;
 };
 
 const maxRedirects = 5;
 /** Bytes of a refused answer that are read so that its connection can be used again. */
 const discardLimit = 64 * 1024;
 
-export type HubClient = ReturnType<typeof createClient>;
+/** Has two connection pools: a trusting one for the endpoint, a guarded one for wherever it redirects. */
+export class HubClient {
+  /** `base` is the origin and the path before every other path, without a slash at its end. */
+  readonly endpoint: { readonly host: string; readonly origin: string; readonly base: string };
+  readonly #allowPrivate: boolean;
+  readonly #trusting: Agent;
+  readonly #guarded: Agent;
 
-/** One client has two connection pools: a trusting one for the endpoint, a guarded one for wherever it redirects. */
-export function createClient(options: ClientOptions) {
-  const endpoint = new URL(options.endpoint);
-  const basePath = endpoint.pathname.replace(/\/+$/, "");
-  const timeouts = { headersTimeout: options.headersTimeoutMs, bodyTimeout: options.idleTimeoutMs };
-  const trusting = new Agent({ ...timeouts, connect: { timeout: options.connectTimeoutMs } });
-  const guarded = new Agent({
-    ...timeouts,
-    connect: {
-      timeout: options.connectTimeoutMs,
-      lookup: guardedLookup(options.allowPrivateRedirects),
-    },
-  });
+  constructor(options: ClientOptions) {
+    const { host, origin, pathname } = new URL(options.endpoint);
+    this.endpoint = { host, origin, base: `${origin}${pathname.replace(/\/+$/, "")}` };
+    this.#allowPrivate = options.allowPrivateRedirects;
+    const timeouts = { headersTimeout: options.headersTimeoutMs, bodyTimeout: options.idleTimeoutMs };
+    const timeout = options.connectTimeoutMs;
+    const lookup = guardedLookup(options.allowPrivateRedirects);
+    this.#trusting = new Agent({ ...timeouts, connect: { timeout } });
+    this.#guarded = new Agent({ ...timeouts, connect: { timeout, lookup } });
+  }
 
   /** Throws Hiccup for what may pass, HubError for a refused address or a redirect that leads nowhere. */
-  async function ask(question: Ask, signal: AbortSignal): Promise<Answer> {
+  async ask(question: Ask, signal: AbortSignal): Promise<Answer> {
     let url = question.target.startsWith("/")
-      ? new URL(`${endpoint.origin}${basePath}${question.target}`)
+      ? new URL(`${this.endpoint.base}${question.target}`)
       : new URL(question.target);
     let trusted = true;
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
-      const atEndpoint = url.origin === endpoint.origin;
+      const atEndpoint = url.origin === this.endpoint.origin;
       // Once an answer led elsewhere, the token stays at home even if the way leads back.
       trusted &&= atEndpoint;
-      if (!atEndpoint) refuseUnsafe(url);
-      const response = await dispatch(url, question, trusted, atEndpoint ? trusting : guarded, signal);
+      if (!atEndpoint) this.#refuseUnsafe(url);
+      const pool = atEndpoint ? this.#trusting : this.#guarded;
+      const response = await this.#dispatch(url, question, trusted, pool, signal);
       const next = redirectOf(response, url);
-      if (next === null || (next.origin !== endpoint.origin && !question.leaveEndpoint)) {
+      if (next === null || (next.origin !== this.endpoint.origin && !question.leaveEndpoint)) {
         return answerOf(response, hop > 0, signal);
       }
       await discardBody(response.body, signal);
@@ -83,18 +90,18 @@ export function createClient(options: ClientOptions) {
       }
       url = next;
     }
-    throw unreachable(endpoint.host, "redirects in a loop", 1);
+    throw unreachable(this.endpoint.host, "redirects in a loop", 1);
   }
 
-  function refuseUnsafe(url: URL): void {
+  #refuseUnsafe(url: URL): void {
     try {
-      checkUrl(url, options.allowPrivateRedirects);
+      checkUrl(url, this.#allowPrivate);
     } catch (error) {
       throw error instanceof RefusedAddressError ? addressRefused(url.host, error.why) : error;
     }
   }
 
-  async function dispatch(
+  async #dispatch(
     url: URL,
     question: Ask,
     trusted: boolean,
@@ -113,8 +120,6 @@ export function createClient(options: ClientOptions) {
       throw explain(error, url.host, signal);
     }
   }
-
-  return { ask, endpointHost: endpoint.host, endpointOrigin: endpoint.origin, basePath };
 }
 
 function redirectOf(response: Dispatcher.ResponseData, from: URL): URL | null {
@@ -134,6 +139,8 @@ function answerOf(response: Dispatcher.ResponseData, redirected: boolean, signal
     },
     body: readBody(response.body, signal),
     discard: () => discardBody(response.body, signal),
+    // A body that ends before its time says so with an error, which is what was wanted here.
+    close: () => void response.body.on("error", () => undefined).destroy(),
   };
 }
 

@@ -7,7 +7,16 @@ import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { RepoFile } from "../core/deployment.ts";
 import type { Cache, Disk } from "./cache.ts";
-import { damaged, diskErrorCode, Hiccup, storageError, unreachable } from "./failures.ts";
+import {
+  damaged,
+  diskErrorCode,
+  formatBytes,
+  Hiccup,
+  HubError,
+  ranFull,
+  storageError,
+  unreachable,
+} from "./failures.ts";
 import { withLock } from "./lock.ts";
 import { backoffMs, type RetryRule } from "./retry.ts";
 import type { OpenFile } from "./source.ts";
@@ -24,12 +33,16 @@ export type Download = {
   readonly cache: Cache;
   readonly disk: Disk;
   readonly rule: RetryRule;
+  /** Bytes that must stay free on the disk, also when something else fills it meanwhile. */
+  readonly minFreeBytes: number;
   /** `bytesHere`: of this file on disk, falls only when it is fetched anew; `received`: of them, new just now. */
   readonly onBytes: (bytesHere: number, received: number) => void;
 };
 
 /** Bytes that a try must bring for the count of tries to begin anew: a bad line may be slow, but it must get on. */
 const worthwhileBytes = 1024 * 1024;
+/** How many bytes are written between two looks at the free space. */
+const spaceCheckBytes = 64 * 1024 * 1024;
 const readBackBytes = 1024 * 1024;
 
 /** The growing file, with the hash of what is in it. */
@@ -43,7 +56,7 @@ export async function downloadBlob(job: Download, signal: AbortSignal): Promise<
       // Another process may have brought it while this one waited.
       if (await cache.hasBlob(repo, blob, file.bytes)) return job.onBytes(file.bytes, 0);
       for (let copy = 1; ; copy += 1) {
-        const wrong = await receive(job, signal);
+        const wrong = await receive(job, signal).catch((error: unknown) => giveRoomBack(job, error));
         if (wrong === null) return await cache.promote(repo, blob);
         await cache.dropIncomplete(repo, blob);
         job.onBytes(0, 0);
@@ -53,20 +66,29 @@ export async function downloadBlob(job: Download, signal: AbortSignal): Promise<
   );
 }
 
+/** A part that filled the disk is worth less than the room it takes. */
+async function giveRoomBack(job: Download, error: unknown): Promise<never> {
+  if (error instanceof HubError && error.failure.code === "disk_full") {
+    await job.cache.dropIncomplete(job.repo, job.blob);
+  }
+  throw error;
+}
+
 /** Null when the whole file is on disk, synced and right; else what is wrong with it, completing "it arrived: …". */
 async function receive(job: Download, signal: AbortSignal): Promise<string | null> {
   const handle = await job.cache.openIncomplete(job.repo, job.blob);
   try {
     const part = await readBack(job, handle, signal);
     job.onBytes(part.bytes, 0);
+    let furthest = part.bytes;
     for (let failed = 0; part.bytes < job.file.bytes; ) {
-      const before = part.bytes;
       try {
         const wrong = await receiveOnce(job, part, signal);
         if (wrong !== null) return wrong;
       } catch (error) {
         if (!(error instanceof Hiccup)) throw error;
-        failed = part.bytes - before >= worthwhileBytes ? 1 : failed + 1;
+        failed = part.bytes - furthest >= worthwhileBytes ? 1 : failed + 1;
+        furthest = Math.max(furthest, part.bytes);
         if (failed >= job.rule.attempts) throw unreachable(job.host, error.message, failed);
         await job.rule.clock.sleep(backoffMs(job.rule, failed, error), signal);
       }
@@ -84,12 +106,12 @@ async function receiveOnce(job: Download, part: Part, signal: AbortSignal): Prom
   const { file } = job;
   const opened = await job.open(file, part.bytes, signal);
   if (opened.bytesTotal !== null && opened.bytesTotal !== file.bytes) {
-    await closeUnread(opened.body);
+    opened.close();
     return `it is ${opened.bytesTotal} bytes long instead of ${file.bytes}`;
   }
   if (opened.offset !== part.bytes) {
     if (opened.offset !== 0) {
-      await closeUnread(opened.body);
+      opened.close();
       throw new Hiccup("answered with another range than was asked for");
     }
     await restart(job, part);
@@ -99,7 +121,9 @@ async function receiveOnce(job: Download, part: Part, signal: AbortSignal): Prom
     if (part.bytes + chunk.byteLength > file.bytes) return `it is longer than ${file.bytes} bytes`;
     part.hash.update(chunk);
     await onDisk(job, () => writeAll(part.handle, chunk, part.bytes));
+    const checksPassed = Math.floor(part.bytes / spaceCheckBytes);
     part.bytes += chunk.byteLength;
+    if (Math.floor(part.bytes / spaceCheckBytes) > checksPassed) await requireRoom(job);
     job.onBytes(part.bytes, chunk.byteLength);
   }
   if (part.bytes < file.bytes) throw new Hiccup("ended the transfer early");
@@ -155,8 +179,10 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number)
   }
 }
 
-async function closeUnread(body: AsyncIterable<Uint8Array>): Promise<void> {
-  await body[Symbol.asyncIterator]().return?.();
+/** Other downloads and programs write too: stops before they and this one have filled the disk under the database. */
+async function requireRoom(job: Download): Promise<void> {
+  const free = await job.disk.freeBytes(job.cache.root);
+  if (free < job.minFreeBytes) throw ranFull(describe(job), free);
 }
 
 /** Runs something that touches the disk and turns its errors into sentences. */
@@ -164,8 +190,12 @@ async function onDisk<T>(job: Download, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    const isDiskError = diskErrorCode(error) !== null;
-    const free = isDiskError ? await job.disk.freeBytes(job.cache.root).catch(() => null) : null;
-    throw storageError(error, job.repo, free);
+    if (diskErrorCode(error) === null) throw error;
+    const free = await job.disk.freeBytes(job.cache.root).catch(() => null);
+    throw storageError(error, describe(job), free);
   }
+}
+
+function describe(job: Download): string {
+  return `file ${job.file.path} (${formatBytes(job.file.bytes)}) of "${job.repo}"`;
 }

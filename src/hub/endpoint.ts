@@ -50,14 +50,21 @@ type Subject = {
   readonly token: string | null;
 };
 
-export function createEndpoint(client: HubClient, rule: RetryRule) {
-  const host = client.endpointHost;
+/** One server. Every method throws HubError for what is final; aborting throws the signal's reason. */
+export class Endpoint {
+  /** Host and port, for sentences. */
+  readonly host: string;
+  readonly #client: HubClient;
+  readonly #rule: RetryRule;
 
-  /**
-   * Resolves a revision (null: the default branch) to a commit and lists its files.
-   * Throws HubError; aborting throws the signal's reason.
-   */
-  async function list(
+  constructor(client: HubClient, rule: RetryRule) {
+    this.host = client.endpoint.host;
+    this.#client = client;
+    this.#rule = rule;
+  }
+
+  /** Resolves a revision (null: the default branch) to a commit and lists its files. */
+  async list(
     repo: string,
     revision: string | null,
     token: string | null,
@@ -65,68 +72,68 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
   ): Promise<RepoListing> {
     const subject: Subject = { repo, revision: revision ?? "main", token };
     const suffix = revision === null ? "" : `/revision/${encodeURIComponent(revision)}`;
-    const { json } = await askJson(`/api/models/${repo}${suffix}`, subject, signal);
+    const { json } = await this.#askJson(`/api/models/${repo}${suffix}`, subject, signal);
     const info = infoShape.safeParse(json);
-    if (!info.success) throw badListing(repo, host, "it names no commit");
+    if (!info.success) throw badListing(repo, this.host, "it names no commit");
     const commit = info.data.sha;
-    const files = await listFiles({ ...subject, revision: commit }, signal);
+    const files = await this.#listFiles({ ...subject, revision: commit }, signal);
     const gated = info.data.gated ?? false;
-    if (gated !== false) await checkAccess(subject, commit, files, signal);
+    if (gated !== false) await this.#checkAccess(subject, commit, files, signal);
     return { commit, files };
   }
 
-  async function listFiles(subject: Subject, signal: AbortSignal): Promise<RepoFile[]> {
+  async #listFiles(subject: Subject, signal: AbortSignal): Promise<RepoFile[]> {
     const files: RepoFile[] = [];
     let next: string | null =
       `/api/models/${subject.repo}/tree/${subject.revision}?recursive=true&expand=false`;
     for (let page = 0; next !== null; page += 1) {
-      if (page >= maxPages) throw badListing(subject.repo, host, `it has more than ${maxPages} pages`);
-      const { json, link } = await askJson(next, subject, signal);
+      if (page >= maxPages) throw badListing(subject.repo, this.host, `it has more than ${maxPages} pages`);
+      const { json, link } = await this.#askJson(next, subject, signal);
       const entries = z.array(entryShape).safeParse(json);
-      if (!entries.success) throw badListing(subject.repo, host, "it is not a list of files");
+      if (!entries.success) throw badListing(subject.repo, this.host, "it is not a list of files");
       for (const entry of entries.data) {
-        if (entry.type === "file") files.push(readEntry(entry, subject.repo));
+        if (entry.type === "file") files.push(this.#readEntry(entry, subject.repo));
         if (files.length > maxFiles)
-          throw badListing(subject.repo, host, `it has more than ${maxFiles} files`);
+          throw badListing(subject.repo, this.host, `it has more than ${maxFiles} files`);
       }
-      next = nextPage(link, subject.repo);
+      next = this.#nextPage(link, subject.repo);
     }
     return files;
   }
 
-  function readEntry(entry: Entry, repo: string): RepoFile {
+  #readEntry(entry: Entry, repo: string): RepoFile {
     if (!isFilePath(entry.path)) {
       throw badListing(
         repo,
-        host,
+        this.host,
         `it has a file name that is not allowed, ${JSON.stringify(entry.path.slice(0, 100))}`,
       );
     }
     const bytes = entry.lfs?.size ?? entry.size;
-    if (bytes === undefined) throw badListing(repo, host, `it gives no size for ${entry.path}`);
+    if (bytes === undefined) throw badListing(repo, this.host, `it gives no size for ${entry.path}`);
     const file: RepoFile = {
       path: entry.path,
       bytes,
       sha256: entry.lfs?.oid ?? null,
       gitOid: entry.oid ?? null,
     };
-    if (blobName(file) === null) throw badListing(repo, host, `it gives no hash for ${entry.path}`);
+    if (blobName(file) === null) throw badListing(repo, this.host, `it gives no hash for ${entry.path}`);
     return file;
   }
 
   /** The next page must be at the endpoint too: the token goes along. */
-  function nextPage(link: string | null, repo: string): string | null {
+  #nextPage(link: string | null, repo: string): string | null {
     const found = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(link ?? "")?.[1];
     if (found === undefined) return null;
-    const base = `${client.endpointOrigin}${client.basePath}/`;
-    if (!URL.canParse(found, base) || new URL(found, base).origin !== client.endpointOrigin) {
-      throw badListing(repo, host, "its next page is at another server");
+    const { base, origin } = this.#client.endpoint;
+    if (!URL.canParse(found, base) || new URL(found, base).origin !== origin) {
+      throw badListing(repo, this.host, "its next page is at another server");
     }
     return new URL(found, base).href;
   }
 
   /** The listing of a gated repository is public, its files are not: asks for one, so that a refusal comes early. */
-  async function checkAccess(
+  async #checkAccess(
     subject: Subject,
     commit: string,
     files: readonly RepoFile[],
@@ -134,8 +141,8 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
   ): Promise<void> {
     const largest = files.toSorted((a, b) => b.bytes - a.bytes)[0];
     if (largest === undefined) return;
-    await retrying(rule, host, signal, async () => {
-      const answer = await client.ask(
+    await retrying(this.#rule, this.host, signal, async () => {
+      const answer = await this.#client.ask(
         {
           method: "HEAD",
           target: filePath(subject.repo, commit, largest.path),
@@ -145,48 +152,48 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
         signal,
       );
       await answer.discard();
-      if (answer.status >= 400) throw refusal(answer, subject, largest.path);
+      if (answer.status >= 400) throw this.#refusal(answer, subject, largest.path);
     });
   }
 
-  async function askJson(
+  async #askJson(
     target: string,
     subject: Subject,
     signal: AbortSignal,
   ): Promise<{ json: unknown; link: string | null }> {
-    return await retrying(rule, host, signal, async () => {
-      const answer = await client.ask(
+    return await retrying(this.#rule, this.host, signal, async () => {
+      const answer = await this.#client.ask(
         { method: "GET", target, token: subject.token, leaveEndpoint: true },
         signal,
       );
       if (answer.status !== 200) {
         await answer.discard();
-        throw refusal(answer, subject, null);
+        throw this.#refusal(answer, subject, null);
       }
-      return { json: await readJson(answer, subject.repo), link: answer.header("link") };
+      return { json: await this.#readJson(answer, subject.repo), link: answer.header("link") };
     });
   }
 
-  async function readJson(answer: Answer, repo: string): Promise<unknown> {
+  async #readJson(answer: Answer, repo: string): Promise<unknown> {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     for await (const chunk of answer.body) {
       bytes += chunk.byteLength;
-      if (bytes > maxJsonBytes) throw badListing(repo, host, "it is too long");
+      if (bytes > maxJsonBytes) throw badListing(repo, this.host, "it is too long");
       chunks.push(chunk);
     }
     try {
       return JSON.parse(Buffer.concat(chunks).toString("utf8"));
     } catch {
-      throw badListing(repo, host, "it is not JSON");
+      throw badListing(repo, this.host, "it is not JSON");
     }
   }
 
   /** Opens files of one commit. Throws Hiccup for what may pass, HubError for a refusal. */
-  function opener(repo: string, commit: string, token: string | null): OpenFile {
+  opener(repo: string, commit: string, token: string | null): OpenFile {
     const subject: Subject = { repo, revision: commit, token };
     return async (file, offset, signal) => {
-      const answer = await client.ask(
+      const answer = await this.#client.ask(
         {
           method: "GET",
           target: filePath(repo, commit, file.path),
@@ -196,33 +203,39 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
         },
         signal,
       );
-      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body: answer.body };
+      const { body, close } = answer;
+      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
       if (answer.status === 206) {
         const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
         if (range !== null) {
           const total = range[2] === "*" ? null : Number(range[2]);
-          return { offset: Number(range[1]), bytesTotal: total, body: answer.body };
+          return { offset: Number(range[1]), bytesTotal: total, body, close };
         }
       }
       await answer.discard();
-      throw refusal(answer, subject, file.path);
+      const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
+      if (answer.status === 416 && end !== undefined) {
+        // More is on disk than the server has: its length decides what that means.
+        return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
+      }
+      throw this.#refusal(answer, subject, file.path);
     };
   }
 
   /** @param path the file that was asked for, null for a question about the repository */
-  function refusal(answer: Answer, subject: Subject, path: string | null): HubError | Hiccup {
+  #refusal(answer: Answer, subject: Subject, path: string | null): HubError | Hiccup {
+    const { host } = this;
     const { status } = answer;
     const { repo, token } = subject;
     const code = answer.header("x-error-code");
     const text = answer.header("x-error-message") ?? "";
-    if (code === "GatedRepo")
-      return repoGated(repo, `${client.endpointOrigin}${client.basePath}/${repo}`, token !== null);
+    if (code === "GatedRepo") return repoGated(repo, `${this.#client.endpoint.base}/${repo}`, token !== null);
     if (code === "RevisionNotFound") return revisionNotFound(repo, subject.revision);
     if (code === "EntryNotFound" && path !== null) return fileGone(repo, path);
     if (status === 408 || status === 425 || status === 429 || status >= 500) {
       return new Hiccup(
         `answered ${status}`,
-        parseRetryAfter(answer.header("retry-after"), rule.clock.now()),
+        parseRetryAfter(answer.header("retry-after"), this.#rule.clock.now()),
       );
     }
     // A signed address that has expired; the next try asks the endpoint for a fresh one.
@@ -231,16 +244,16 @@ export function createEndpoint(client: HubClient, rule: RetryRule) {
     if (/invalid credentials/i.test(text) || (status === 401 && token !== null))
       return tokenRefused(repo, host);
     if (status === 401 || status === 403 || status === 404) return repoNotFound(repo, host, token !== null);
-    // Ranges beyond the end and the like: what is on disk does not fit what is served.
-    if (path !== null && status === 416) return new Hiccup("answered 416");
     return unreachable(host, `answered ${status}`, 1);
   }
-
-  return { list, opener, host };
 }
 
 function filePath(repo: string, commit: string, path: string): string {
   return `/${repo}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // No bytes.
 }
 
 function lengthOf(answer: Answer): number | null {

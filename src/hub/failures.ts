@@ -101,12 +101,13 @@ export function unreachable(host: string, hiccup: string, attempts: number): Hub
   );
 }
 
+/** @param why completes "which …" */
 export function addressRefused(host: string, why: string): HubError {
   return new HubError(
     failure(
       "hub_refused",
       `A download was redirected to ${host}, which ${why}.`,
-      "If that server is yours, an administrator can allow private addresses with BERTH_HUB_PRIVATE=on.",
+      "Check HF_ENDPOINT; if that server is yours and has TLS where HF_ENDPOINT has it, BERTH_HUB_PRIVATE=on allows private addresses.",
     ),
   );
 }
@@ -142,25 +143,27 @@ export function diskFull(repo: string, needed: number, free: number): HubError {
   );
 }
 
-/** Turns an error of the file system into a final answer; `free` in bytes, null when it is not known. */
-export function storageError(error: unknown, repo: string, free: number | null): unknown {
+/** `what` was being written when the room ran out; `free` in bytes, null when it is not known. */
+export function ranFull(what: string, free: number | null): HubError {
+  const room = free === null ? "" : ` (${formatBytes(free)} free)`;
+  return new HubError(
+    failure(
+      "disk_full",
+      `The disk that holds the weights ran full${room} while ${what} was being written.`,
+      "Free some space or move BERTH_HOME to a larger disk, then start the deployment again.",
+    ),
+  );
+}
+
+/** Turns an error of the file system into a final answer about `what`; any other is returned as it is. */
+export function storageError(error: unknown, what: string, free: number | null): unknown {
   const code = diskErrorCode(error);
   if (code === null) return error;
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    const room = free === null ? "" : ` (${formatBytes(free)} free)`;
-    return new HubError(
-      failure(
-        "disk_full",
-        `The disk that holds the weights ran full${room} while "${repo}" was being written.`,
-        "Free some space or move BERTH_HOME to a larger disk, then start the deployment again.",
-      ),
-    );
-  }
-  const reason = storageReasons[code] ?? `it answered ${code}`;
+  if (code === "ENOSPC" || code === "EDQUOT") return ranFull(what, free);
   return new HubError(
     failure(
       "storage_failed",
-      `The weights of "${repo}" could not be stored: ${reason}.`,
+      `Storing ${what} failed: ${storageReasons[code] ?? `the disk answered ${code}`}.`,
       "Make the hub folder in BERTH_HOME readable and writable for the user Berth runs as, then start the deployment again.",
     ),
   );

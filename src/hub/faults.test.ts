@@ -47,6 +47,7 @@ const passing: readonly [string, Fault][] = [
   ["503 while resolving", { on: "/resolve/", kind: "status", status: 503, times: 3 }],
   ["429 with Retry-After", { on: "/resolve/", kind: "status", status: 429, retryAfter: "3600", times: 3 }],
   ["502 from storage", { on: "/storage/", kind: "status", status: 502, times: 3 }],
+  ["416 without a reason", { on: "/storage/", kind: "status", status: 416, times: 1 }],
   ["an expired signature", { on: "/storage/", kind: "status", status: 403, times: 1 }],
 ];
 
@@ -129,7 +130,9 @@ test("a redirect elsewhere does not take the token along", async () => {
   await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
   await fixture.setAccess({ tokens: { hf_alice: [] } });
   const elsewhere = await startElsewhere();
-  fixture.hub.setFaults([{ on: "/resolve/", kind: "redirect", to: elsewhere.url }]);
+  // By name, so that the look-up is part of it.
+  const to = elsewhere.url.replace("127.0.0.1", "localhost");
+  fixture.hub.setFaults([{ on: "/resolve/", kind: "redirect", to }]);
   const outcome = await pull(openTestHub(fixture.home, fixture.hub.url), repo, { token: "hf_alice" });
   elsewhere.server.close();
   expect(outcome).toMatchObject({ ok: true });

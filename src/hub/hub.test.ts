@@ -170,6 +170,28 @@ describe("fetching", () => {
     expect(done).toEqual(done.toSorted((a, b) => a - b));
   });
 
+  test("content that two files share comes once and counts for both", async () => {
+    await using fixture = await startFixture({ "acme/tiny": { "a.gguf": weights, "b.gguf": weights } });
+    const pulled = await pull(openTestHub(fixture.home, fixture.hub.url), "acme/tiny");
+    if (!pulled.ok) throw new Error(pulled.failure.message);
+    expect(pulled.value.progress[0]).toMatchObject({ bytesDone: 0, bytesTotal: 600_000 });
+    expect(pulled.value.progress.at(-1)).toMatchObject({ bytesDone: 600_000, currentFiles: [] });
+    expect(fixture.hub.requests.filter(({ url }) => url.startsWith("/storage/"))).toHaveLength(1);
+  });
+
+  test("a branch name in the way of another one does no harm", async () => {
+    await using fixture = await startFixture({
+      "acme/tiny@a": files,
+      "acme/tiny@a%2Fb": files,
+      "acme/tiny": files,
+    });
+    const hub = openTestHub(fixture.home, fixture.hub.url);
+    for (const revision of ["a", "a/b"]) {
+      expect(await hub.list({ repo: "acme/tiny", revision }, null, none)).toMatchObject({ ok: true });
+    }
+    expect(await readdir(join(fixture.home, "hub", "models--acme--tiny", "refs"))).toEqual(["a"]);
+  });
+
   test("asks for nothing that is there already, and mends links", async () => {
     await using fixture = await startFixture({ "acme/tiny": files });
     const hub = openTestHub(fixture.home, fixture.hub.url);
@@ -269,6 +291,19 @@ describe("fetching", () => {
     expect(failure.message).toContain("250.0 kB");
     expect(failure.message).toContain("1.3 MB");
     expect(fixture.hub.requests.some(({ url }) => url.includes("/resolve/"))).toBe(false);
+  });
+
+  test("stops when the disk fills meanwhile, and gives the room back", async () => {
+    await using fixture = await startFixture({ "acme/tiny": { "model.gguf": Buffer.alloc(70_000_000) } });
+    const frees = [1e9];
+    const hub = openTestHub(fixture.home, fixture.hub.url, {
+      disk: { freeBytes: async () => frees.shift() ?? 1000 },
+      limits: { minFreeBytes: 1_000_000 },
+    });
+    const failure = await failureOf(pull(hub, "acme/tiny"));
+    expect(failure.code).toBe("disk_full");
+    expect(failure.message).toContain("1.0 kB free");
+    expect(await readdir(join(fixture.home, "hub", "models--acme--tiny", "blobs"))).toEqual([]);
   });
 
   test("a cache that cannot be written is storage_failed and names no path of the machine", async () => {

@@ -10,10 +10,10 @@ import type { DownloadProgress } from "../core/event.ts";
 import { isCommit, isRevision, repoNameRule } from "../core/repo.ts";
 import type { Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
 import { listBuiltin, openBuiltin } from "./builtin.ts";
-import { createCache, type Disk, realDisk } from "./cache.ts";
-import { type ClientOptions, createClient } from "./client.ts";
+import { Cache, type Disk, realDisk } from "./cache.ts";
+import { HubClient } from "./client.ts";
 import { downloadBlob } from "./download.ts";
-import { createEndpoint } from "./endpoint.ts";
+import { Endpoint } from "./endpoint.ts";
 import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
 import { createFlights } from "./flights.ts";
 import { blobName, findCollision, isFilePath, plainRepo } from "./names.ts";
@@ -72,35 +72,72 @@ const progressEveryMs = 250;
 
 /** Where the files of one commit come from. */
 type Source = { readonly host: string; readonly open: OpenFile };
-/** A file that is still to be brought, and the name of its blob. */
-type Missing = { readonly file: RepoFile; readonly blob: string };
+/** Content that is still to be brought: the name of its blob, a file to ask for, and every path it belongs to. */
+type Missing = { readonly blob: string; readonly file: RepoFile; readonly paths: string[] };
 type BlobEvent = { readonly bytesHere: number; readonly received: number };
 
 export function createHub(options: HubOptions): Hub {
-  const limits: HubLimits = { ...defaultHubLimits, ...options.limits };
-  const disk = options.disk ?? realDisk;
-  const cache = createCache(join(options.home, "hub"));
-  const rule: RetryRule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
-  const clientOptions: ClientOptions = { ...limits, ...options };
-  const endpoint = createEndpoint(createClient(clientOptions), rule);
-  const flights = createFlights<BlobEvent>();
+  return new CachingHub(options);
+}
 
-  async function list(weights: Weights, token: string | null, signal: AbortSignal): Promise<RepoListing> {
+class CachingHub implements Hub {
+  readonly #limits: HubLimits;
+  readonly #builtin: ReadonlyMap<string, string>;
+  readonly #disk: Disk;
+  readonly #cache: Cache;
+  readonly #rule: RetryRule;
+  readonly #endpoint: Endpoint;
+  readonly #flights = createFlights<BlobEvent>();
+
+  constructor(options: HubOptions) {
+    const limits = { ...defaultHubLimits, ...options.limits };
+    this.#limits = limits;
+    this.#builtin = options.builtin;
+    this.#disk = options.disk ?? realDisk;
+    this.#cache = new Cache(join(options.home, "hub"));
+    this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
+    const { endpoint, allowPrivateRedirects } = options;
+    this.#endpoint = new Endpoint(new HubClient({ ...limits, endpoint, allowPrivateRedirects }), this.#rule);
+  }
+
+  list(weights: Weights, token: string | null, signal: AbortSignal): Promise<HubOutcome<RepoListing>> {
+    return asOutcome(signal, () => this.#resolve(weights, token, signal));
+  }
+
+  fetch(
+    repo: string,
+    commit: string,
+    files: readonly RepoFile[],
+    token: string | null,
+    onProgress: (progress: DownloadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<HubOutcome<null>> {
+    return asOutcome(signal, async () => {
+      await this.#store(acceptRepo(repo), acceptCommit(commit), files, token, onProgress, signal);
+      return null;
+    });
+  }
+
+  snapshotPath(repo: string, commit: string): string {
+    return this.#cache.snapshotPath(acceptRepo(repo), acceptCommit(commit));
+  }
+
+  async #resolve(weights: Weights, token: string | null, signal: AbortSignal): Promise<RepoListing> {
     const repo = acceptRepo(weights.repo);
     const { revision } = weights;
     if (revision !== null && !isRevision(revision)) throw revisionNotFound(repo, revision.slice(0, 100));
-    const folder = options.builtin.get(repo);
+    const folder = this.#builtin.get(repo);
     const listing =
       folder === undefined
-        ? await endpoint.list(repo, revision, token, signal)
+        ? await this.#endpoint.list(repo, revision, token, signal)
         : await listBuiltin(repo, folder, revision, signal);
     if (revision === null || !isCommit(revision)) {
-      await onDisk(repo, () => cache.putRef(repo, revision ?? "main", listing.commit));
+      await this.#onDisk(repo, () => this.#cache.putRef(repo, revision ?? "main", listing.commit));
     }
     return listing;
   }
 
-  async function fetch(
+  async #store(
     repo: string,
     commit: string,
     files: readonly RepoFile[],
@@ -108,25 +145,25 @@ export function createHub(options: HubOptions): Hub {
     onProgress: (progress: DownloadProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    acceptFiles(repo, files, endpoint.host);
-    const missing = await onDisk(repo, async () => {
-      await cache.prepare();
-      return await findMissing(repo, files);
+    acceptFiles(repo, files, this.#endpoint.host);
+    const missing = await this.#onDisk(repo, async () => {
+      await this.#cache.prepare();
+      return await this.#findMissing(repo, files);
     });
     const progress = createProgress(files);
-    const absent = new Set(missing.map(({ file }) => file.path));
+    const absent = new Set(missing.flatMap(({ paths }) => paths));
     for (const file of files) if (!absent.has(file.path)) progress.moved(file.path, file.bytes, 0);
-    const endReports = reportProgress(progress, options.clock, onProgress);
+    const endReports = reportProgress(progress, this.#rule.clock, onProgress);
     try {
       if (missing.length > 0) {
-        await onDisk(repo, () => requireSpace(repo, missing));
-        const source = await sourceOf(repo, commit, token, signal);
-        await inParallel(missing, limits.parallelFiles, signal, (one, stop) =>
-          bring(repo, one, source, token, progress, stop),
+        await this.#onDisk(repo, () => this.#requireSpace(repo, missing));
+        const source = await this.#sourceOf(repo, commit, token, signal);
+        await inParallel(missing, this.#limits.parallelFiles, signal, (one, stop) =>
+          this.#bring(repo, one, source, token, progress, stop),
         );
       }
-      await onDisk(repo, async () => {
-        for (const file of files) await cache.link(repo, commit, file.path, requireBlob(file));
+      await this.#onDisk(repo, async () => {
+        for (const file of files) await this.#cache.link(repo, commit, file.path, requireBlob(file));
       });
     } finally {
       endReports();
@@ -134,24 +171,28 @@ export function createHub(options: HubOptions): Hub {
   }
 
   /** Brings one blob, together with whoever else wants it with the same token. */
-  async function bring(
+  async #bring(
     repo: string,
-    { file, blob }: Missing,
+    { file, blob, paths }: Missing,
     source: Source,
     token: string | null,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<void> {
     // Callers with different tokens do not share a refusal: the second one waits for the blob's lock instead.
-    const key = `${cache.blobPath(repo, blob)} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
-    const listener = (event: BlobEvent) => progress.moved(file.path, event.bytesHere, event.received);
+    const key = `${this.#cache.blobPath(repo, blob)} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
+    const listener = ({ bytesHere, received }: BlobEvent) => {
+      for (const path of paths) progress.moved(path, bytesHere, path === file.path ? received : 0);
+    };
     progress.started(file.path);
     try {
-      await flights.join(key, listener, signal, (emit, stop) =>
+      await this.#flights.join(key, listener, signal, (emit, stop) =>
         downloadBlob(
           {
             ...source,
-            ...{ repo, file, blob, cache, disk, rule },
+            ...{ repo, file, blob },
+            ...{ cache: this.#cache, disk: this.#disk, rule: this.#rule },
+            minFreeBytes: this.#limits.minFreeBytes,
             onBytes: (bytesHere, received) => emit({ bytesHere, received }),
           },
           stop,
@@ -162,58 +203,50 @@ export function createHub(options: HubOptions): Hub {
     }
   }
 
-  async function sourceOf(
-    repo: string,
-    commit: string,
-    token: string | null,
-    signal: AbortSignal,
-  ): Promise<Source> {
-    const folder = options.builtin.get(repo);
-    if (folder === undefined) return { host: endpoint.host, open: endpoint.opener(repo, commit, token) };
+  async #sourceOf(repo: string, commit: string, token: string | null, signal: AbortSignal): Promise<Source> {
+    const folder = this.#builtin.get(repo);
+    if (folder === undefined)
+      return { host: this.#endpoint.host, open: this.#endpoint.opener(repo, commit, token) };
     // An update of Berth may ship another commit than the one a deployment is bound to.
     await listBuiltin(repo, folder, commit, signal);
     return { host: "Berth", open: openBuiltin(repo, folder) };
   }
 
-  async function findMissing(repo: string, files: readonly RepoFile[]): Promise<Missing[]> {
+  async #findMissing(repo: string, files: readonly RepoFile[]): Promise<Missing[]> {
     const missing = new Map<string, Missing>();
     for (const file of files) {
       const blob = requireBlob(file);
-      if (!(await cache.hasBlob(repo, blob, file.bytes))) missing.set(blob, { file, blob });
+      const known = missing.get(blob);
+      if (known !== undefined) known.paths.push(file.path);
+      else if (!(await this.#cache.hasBlob(repo, blob, file.bytes))) {
+        missing.set(blob, { blob, file, paths: [file.path] });
+      }
     }
     return [...missing.values()];
   }
 
-  async function requireSpace(repo: string, missing: readonly Missing[]): Promise<void> {
-    let needed = limits.minFreeBytes;
+  async #requireSpace(repo: string, missing: readonly Missing[]): Promise<void> {
+    let needed = this.#limits.minFreeBytes;
     for (const { file, blob } of missing) {
-      needed += Math.max(0, file.bytes - (await cache.incompleteBytes(repo, blob)));
+      needed += Math.max(0, file.bytes - (await this.#cache.incompleteBytes(repo, blob)));
     }
-    const free = await disk.freeBytes(cache.root);
+    const free = await this.#disk.freeBytes(this.#cache.root);
     if (needed > free) throw diskFull(repo, needed, free);
   }
 
-  async function onDisk<T>(repo: string, action: () => Promise<T>): Promise<T> {
+  async #onDisk<T>(repo: string, action: () => Promise<T>): Promise<T> {
     try {
       return await action();
     } catch (error) {
-      throw storageError(error, repo, null);
+      throw storageError(error, `repository "${repo}"`, null);
     }
   }
+}
 
-  return {
-    list: (weights, token, signal) => asOutcome(signal, () => list(weights, token, signal)),
-    fetch: (repo, commit, files, token, onProgress, signal) =>
-      asOutcome(signal, async () => {
-        if (!isCommit(commit)) throw new Error("the commit is not a commit id");
-        await fetch(acceptRepo(repo), commit, files, token, onProgress, signal);
-        return null;
-      }),
-    snapshotPath(repo, commit) {
-      if (!isCommit(commit)) throw new Error("the commit is not a commit id");
-      return cache.snapshotPath(acceptRepo(repo), commit);
-    },
-  };
+/** Commits come from a listing; anything else is a defect of the caller. */
+function acceptCommit(commit: string): string {
+  if (!isCommit(commit)) throw new Error("the commit is not a commit id");
+  return commit;
 }
 
 function acceptRepo(repo: string): string {

@@ -27,6 +27,7 @@ test.each([
   "a\\b",
   "a\0b",
   "a\nb",
+  "a\ud800",
   "x".repeat(256),
   "ü".repeat(128),
   `${"a/".repeat(32)}a`,

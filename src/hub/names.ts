@@ -25,6 +25,7 @@ export function repoFolder(plain: string): string {
 /** True for a path that stays inside a repository and that every file system here can hold. */
 export function isFilePath(path: string): boolean {
   if (path === "" || Buffer.byteLength(path) > maxPathBytes || forbiddenInPath.test(path)) return false;
+  if (!path.isWellFormed()) return false;
   const parts = path.split("/");
   return (
     parts.length <= maxDepth &&

@@ -7,6 +7,8 @@ export type OpenedFile = {
   /** Length of the whole file as the source says it, null when it does not. */
   readonly bytesTotal: number | null;
   readonly body: AsyncIterable<Uint8Array>;
+  /** Lets go of a body that is not going to be read. */
+  close(): void;
 };
 
 /** Opens a file at an offset in bytes. Throws Hiccup for what may pass, HubError for what will not. */

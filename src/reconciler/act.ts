@@ -146,12 +146,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     const endedAtMs = clock.now();
     await record(deployment.id, () => ({ weightsReadyAtMs: endedAtMs, tries: noTries }));
     const seconds = ((endedAtMs - startedAtMs) / 1000).toFixed(1);
-    await tell(
-      deployment.id,
-      "weights_ready",
-      `All ${resolved.files.length} files are here and verified (${seconds} s).`,
-      {},
-    );
+    const files = resolved.files.length === 1 ? "The file is" : `All ${resolved.files.length} files are`;
+    await tell(deployment.id, "weights_ready", `${files} here and verified (${seconds} s).`, {});
   }
 
   async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {

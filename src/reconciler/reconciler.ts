@@ -6,7 +6,12 @@
  */
 import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
-import type { InstanceRecord, NodeCapacity, ObservedInstance } from "../core/instance.ts";
+import type {
+  InstanceRecord,
+  NodeCapacity,
+  ObservedInstance,
+  RecordedObservation,
+} from "../core/instance.ts";
 import { planDeployment, type World } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { type Actor, createActor } from "./act.ts";
@@ -27,6 +32,8 @@ export type Reconciler = {
   progressOf(deploymentId: string): DownloadProgress | null;
   /** Milliseconds from start to ready at the last load, by deployment. */
   readonly loadTimesMs: ReadonlyMap<string, number>;
+  /** Secrets of the instances that were seen, by instance id; kept in memory alone. */
+  readonly secrets: ReadonlyMap<string, string>;
   /** Ends every instance and starts none any more: for `berth down`. */
   endAll(): Promise<void>;
   /** Stops looking. Instances keep running. */
@@ -40,6 +47,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const { store, driver, clock, log } = options;
   const loads = new LoadBoard();
   const loadTimesMs = new Map<string, number>();
+  const secrets = new Map<string, string>();
   const stopping = new AbortController();
   let watchingSinceMs = 0;
   let nodes: readonly NodeCapacity[] = [];
@@ -72,27 +80,33 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     }
     const records: InstanceRecord[] = [];
     for (const record of await store.instances(deploymentId)) {
-      const observed = seen.get(record.id) ?? null;
+      const instance = seen.get(record.id) ?? null;
       seen.delete(record.id);
-      if (observed === null && !actor.isRemoving(record.id)) {
+      if (instance === null && !actor.isRemoving(record.id)) {
         // Decided, but never started, or ended behind our back: the plan starts another one if it is still wanted.
+        secrets.delete(record.id);
         await store.removeInstance(record.id);
         await actor.tell(deploymentId, "instance_vanished", `Instance ${record.id} is gone.`, {});
         continue;
       }
-      const updated = observed === null ? record : { ...record, observed };
-      if (hasChanged(record.observed, observed)) {
-        await store.putInstance(updated);
-        await noteReady(record, observed);
-      }
-      records.push(updated);
+      records.push(instance === null ? record : await remember(record, instance));
     }
     for (const orphan of seen.values()) actor.removeOrphan(orphan);
     return records;
   }
 
-  async function noteReady(record: InstanceRecord, observed: ObservedInstance | null): Promise<void> {
-    if (observed?.state !== "running" || record.observed?.state === "running") return;
+  async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
+    const { secret, ...observed } = instance;
+    secrets.set(record.id, secret);
+    const updated = { ...record, observed };
+    if (!hasChanged(record.observed, observed)) return updated;
+    await store.putInstance(updated);
+    if (observed.state === "running" && record.observed?.state !== "running")
+      await noteReady(record, observed);
+    return updated;
+  }
+
+  async function noteReady(record: InstanceRecord, observed: RecordedObservation): Promise<void> {
     const loadMs = (observed.readyAtMs ?? clock.now()) - observed.startedAtMs;
     loadTimesMs.set(record.deploymentId, loadMs);
     const { slots, contextTokens } = observed;
@@ -125,7 +139,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     for (const deployment of await store.deployments({ includeDeleted: false })) {
       if (deployment.desired === "run" && deployment.failure === null) ids.add(deployment.id);
     }
-    for (const instance of await driver.observe()) {
+    const seen = await driver.observe();
+    const existing = new Set(seen.map((instance) => instance.id));
+    for (const id of secrets.keys()) if (!existing.has(id)) secrets.delete(id);
+    for (const instance of seen) {
       const isKnown = (await store.deployment(instance.deploymentId)) !== null;
       if (isKnown) ids.add(instance.deploymentId);
       else actor.removeOrphan(instance);
@@ -146,6 +163,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   return {
     loadTimesMs,
+    secrets,
     async start() {
       watchingSinceMs = clock.now();
       unwatch = driver.watch(mailboxes.poke);
@@ -181,8 +199,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 }
 
 /** Load progress alone is not worth a durable write. */
-function hasChanged(before: ObservedInstance | null, after: ObservedInstance | null): boolean {
-  const facts = (seen: ObservedInstance | null) =>
-    JSON.stringify(seen === null ? null : { ...seen, loadProgress: null });
-  return after !== null && facts(before) !== facts(after);
+function hasChanged(before: RecordedObservation | null, after: RecordedObservation): boolean {
+  const facts = (seen: RecordedObservation | null) => JSON.stringify(seen && { ...seen, loadProgress: null });
+  return facts(before) !== facts(after);
 }

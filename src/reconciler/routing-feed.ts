@@ -24,6 +24,7 @@ export function createRoutingFeed(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly loadTimesMs: ReadonlyMap<string, number>;
+  readonly secrets: ReadonlyMap<string, string>;
   log(level: "error", message: string, fields: Record<string, unknown>): void;
 }): RoutingFeed {
   const { store, clock } = options;
@@ -41,6 +42,7 @@ export function createRoutingFeed(options: {
       deployments: await store.deployments({ includeDeleted: false }),
       instances: await store.instances(),
       loadTimesMs: options.loadTimesMs,
+      secrets: options.secrets,
     });
     for (const listener of listeners) listener(snapshot);
   }

@@ -26,7 +26,12 @@ export const meOut = z.object({
 export type MeOut = z.output<typeof meOut>;
 
 export const apiTokenIn = z.object({
-  name: z.string().min(1).max(100),
+  /** No control characters, no broken Unicode. */
+  name: z
+    .string()
+    .min(1)
+    .max(100)
+    .regex(/^[^\p{Cc}\p{Cs}]+$/u),
 });
 
 export const apiTokenOut = z.object({

@@ -9,7 +9,7 @@ const endpoint = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("unix"), path: z.string().min(1).max(4096) }),
   z.object({
     kind: z.literal("tcp"),
-    host: z.string().min(1).max(255),
+    host: z.string().regex(/^[A-Za-z0-9._:-]{1,255}$/),
     port: z.number().int().min(1).max(65_535),
   }),
 ]);

@@ -24,34 +24,45 @@ export const sqliteCode = {
 /** How long SQLite waits for another process's lock, in milliseconds. */
 export const busyTimeoutMs = 5000;
 
-/** Looks again this often when another process opened or closed the file meanwhile. */
-const maxLooks = 5;
+/** https://www.sqlite.org/fileformat.html, "Pages". SQLite itself takes some shorter files for empty databases. */
+const smallestPageBytes = 512;
+
+/** Looks at the files this often at most, when other processes change them meanwhile. */
+const maxLooks = 10;
 
 /**
- * @returns "absent" when there is no file, "new" when it holds no state yet, "state" when it is whole and of a version up
- *   to `knownVersion`
+ * @returns "usable" for an empty file and for a whole state of a version up to `knownVersion`
  * @throws StoreError when the file must not be opened for writing
  */
-export function inspectStateFile(file: string, knownVersion: number): "absent" | "new" | "state" {
+export function inspectStateFile(file: string, knownVersion: number): "absent" | "usable" {
   for (let look = 1; ; look += 1) {
     const stat = statSync(file, { throwIfNoEntry: false });
     if (stat === undefined) return "absent";
     if (!stat.isFile())
       throw new StoreError(`${file} is not a file. Move it away, or set another BERTH_HOME.`);
-    if (stat.size === 0) return "new";
-    const hasLog = existsSync(`${file}-wal`);
+    if (stat.size === 0) return "usable";
+    if (stat.size < smallestPageBytes) throw damaged(file, "it is cut short");
+    const before = describeFiles(file);
     try {
-      return readState(file, hasLog, knownVersion);
+      checkContent(file, existsSync(`${file}-wal`), knownVersion);
+      return "usable";
     } catch (error) {
-      if (error instanceof StoreError) throw error;
-      // Another process has just opened or closed the database: what was read may be half of the truth.
-      if (look < maxLooks && existsSync(`${file}-wal`) !== hasLog) continue;
-      throw explainUnreadable(file, error);
+      // Where another process was opening, folding in or closing meanwhile, this saw half of its work: look again.
+      if (look < maxLooks && describeFiles(file) !== before) continue;
+      throw error instanceof StoreError ? error : explainUnreadable(file, error);
     }
   }
 }
 
-function readState(file: string, hasLog: boolean, knownVersion: number): "new" | "state" {
+/** Changes whenever a process writes, makes or removes one of the database's files. */
+function describeFiles(file: string): string {
+  const stats = ["", "-wal", "-shm"].map((ending) =>
+    statSync(file + ending, { throwIfNoEntry: false, bigint: true }),
+  );
+  return stats.map((stat) => `${stat?.ino} ${stat?.size} ${stat?.mtimeNs}`).join(", ");
+}
+
+function checkContent(file: string, hasLog: boolean, knownVersion: number): void {
   const url = pathToFileURL(file);
   // The log's index file is scratch without content of its own; SQLite insists that one exists, so make an empty one.
   if (hasLog) closeSync(openSync(`${file}-shm`, "a", 0o600));
@@ -59,9 +70,15 @@ function readState(file: string, hasLog: boolean, knownVersion: number): "new" |
   const db = new DatabaseSync(url, { readOnly: true, timeout: busyTimeoutMs });
   try {
     const [finding] = db.prepare("pragma quick_check(1)").all();
-    if (finding?.quick_check !== "ok") throw damaged(file, String(finding?.quick_check));
+    if (finding?.quick_check !== "ok")
+      throw damaged(file, String(finding?.quick_check).replaceAll(/\s+/g, " "));
+    // SQLite reads what a cut has taken from the last page as zeros. With a log, the log may still hold that page.
+    const size = db
+      .prepare("select page_count * page_size as bytes from pragma_page_count, pragma_page_size")
+      .get();
+    if (!hasLog && Number(size?.bytes) > statSync(file).size) throw damaged(file, "it is cut short");
     const tables = db.prepare("select name from sqlite_master where type = 'table'").all();
-    if (tables.length === 0) return "new";
+    if (tables.length === 0) return;
     if (!tables.some((table) => table.name === "berth_schema")) {
       throw new StoreError(
         `${file} is the database of another program. Move it away, or set another BERTH_HOME.`,
@@ -70,7 +87,6 @@ function readState(file: string, hasLog: boolean, knownVersion: number): "new" |
     const version = db.prepare("select version from berth_schema").get()?.version;
     if (typeof version !== "number") throw damaged(file, "it holds no version number");
     if (version > knownVersion) throw newerStateError(file, version, knownVersion);
-    return "state";
   } finally {
     db.close();
   }

@@ -20,8 +20,8 @@ export const stateVersion = migrations.length;
  */
 export async function migrate(database: Database): Promise<number> {
   return database.kysely.connection().execute(async (connection) => {
-    for (const statement of database.beginExclusive) await sql.raw(statement).execute(connection);
     try {
+      for (const statement of database.beginExclusive) await sql.raw(statement).execute(connection);
       const found = await readVersion(connection);
       if (found > stateVersion) throw newerStateError(database.where, found, stateVersion);
       const missing = migrations.slice(found);
@@ -42,7 +42,7 @@ function explainStop(where: string, error: unknown): StoreError {
   const reason = error instanceof Error ? error.message : String(error);
   return new StoreError(
     `${where} could not be brought to state version ${stateVersion} (${reason}); nothing was changed. ` +
-      "It must be empty, or Berth's own.",
+      "It must be empty or Berth's own, and its user must be allowed to create tables.",
     { cause: error },
   );
 }

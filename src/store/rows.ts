@@ -15,7 +15,7 @@ import {
 } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import { type Failure, type FailureCode, failureCodes } from "../core/failure.ts";
-import type { InstanceRecord, ObservedInstance } from "../core/instance.ts";
+import type { InstanceRecord, RecordedObservation } from "../core/instance.ts";
 import { StoreError } from "./error.ts";
 import type { Tables } from "./tables.ts";
 
@@ -80,7 +80,7 @@ const tries: z.ZodType<Tries> = z.strictObject({
   lastFailure: failure.nullable(),
 });
 
-const observed: z.ZodType<ObservedInstance> = z.strictObject({
+const observed: z.ZodType<RecordedObservation> = z.strictObject({
   id: z.string(),
   deploymentId: z.string(),
   state: z.enum(["starting", "running", "exited"]),
@@ -88,7 +88,6 @@ const observed: z.ZodType<ObservedInstance> = z.strictObject({
     z.strictObject({ kind: z.literal("unix"), path: z.string() }),
     z.strictObject({ kind: z.literal("tcp"), host: z.string(), port: count }),
   ]),
-  secret: z.string(),
   slots: count,
   contextTokens: count,
   loadProgress: z.number().nullable(),

@@ -13,7 +13,12 @@ let id = "";
 beforeAll(async () => {
   hub = await startTestHub();
   berth = await startBerth({ env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" } });
-  const { body } = await berth.call("POST", "/deploy/llm", { model_name: "m", gpu: "other", max_batch_size: 4, hf: { repo: "acme/tiny" } });
+  const { body } = await berth.call("POST", "/deploy/llm", {
+    model_name: "m",
+    gpu: "other",
+    max_batch_size: 4,
+    hf: { repo: "acme/tiny" },
+  });
   id = body.deploy_id;
   await untilStatus(berth, id, "running");
 });
@@ -25,7 +30,12 @@ afterEach(() => hub.setFaults([]));
 
 const client = () => new OpenAI({ apiKey: token, baseURL: `${berth.url}/v1`, maxRetries: 0 });
 /** Long enough to still run while something is killed: the model may not end its turn. */
-const longStory = { model: "m", messages: [{ role: "user" as const, content: "Tell me a story about a fox." }], max_tokens: 600, ignore_eos: true };
+const longStory = {
+  model: "m",
+  messages: [{ role: "user" as const, content: "Tell me a story about a fox." }],
+  max_tokens: 600,
+  ignore_eos: true,
+};
 
 async function openStream() {
   const stream = await client().chat.completions.create({ ...longStory, stream: true });
@@ -44,7 +54,10 @@ async function openStream() {
 
 async function answers(): Promise<boolean> {
   try {
-    const { status } = await berth.call("POST", "/v1/chat/completions", { model: "m", messages: [{ role: "user", content: "Hi" }] });
+    const { status } = await berth.call("POST", "/v1/chat/completions", {
+      model: "m",
+      messages: [{ role: "user", content: "Hi" }],
+    });
     return status === 200;
   } catch {
     return false; // nobody listens just now
@@ -113,7 +126,12 @@ describe("during a download", () => {
   it.each(["control", "gateway"] as const)("%s dies: the deployment comes up by itself", async (role) => {
     hub.setFaults([slow]);
     const name = `down-${role}`;
-    const { body } = await berth.call("POST", "/deploy/llm", { model_name: name, gpu: "other", max_batch_size: 2, hf: { repo: role === "control" ? "acme/secret" : "acme/licensed", token: "hf_alice" } });
+    const { body } = await berth.call("POST", "/deploy/llm", {
+      model_name: name,
+      gpu: "other",
+      max_batch_size: 2,
+      hf: { repo: role === "control" ? "acme/secret" : "acme/licensed", token: "hf_alice" },
+    });
     await until("some bytes", async () => {
       const { body: now } = await berth.call("GET", `/deploy/${body.deploy_id}/events`);
       return (now.progress?.bytes_done ?? 0) > 0;
@@ -140,7 +158,10 @@ describe("the supervisor", () => {
     await until("control and gateway to end", () => children.every((pid) => !isAlive(pid)));
     expect(berth.pids("engine")).toEqual(engines);
     const old = berth;
-    berth = await startBerth({ home: old.home, env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_PORT: new URL(old.url).port } });
+    berth = await startBerth({
+      home: old.home,
+      env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_PORT: new URL(old.url).port },
+    });
     expect(await answers()).toBe(true);
     expect(berth.pids("engine")).toEqual(engines);
   });

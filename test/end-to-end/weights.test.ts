@@ -1,7 +1,8 @@
 /** Weights from a Hugging Face endpoint: what works, and what fails with a reason a person can act on. */
+
+import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Berth, startBerth, until, untilStatus } from "../harness/berth.ts";
 import { startTestHub, type TestHub } from "../harness/weights.ts";
@@ -20,7 +21,13 @@ afterAll(async () => {
 let count = 0;
 async function deploy(hf: Record<string, string>, more: Record<string, unknown> = {}): Promise<string> {
   count += 1;
-  const { status, body } = await berth.call("POST", "/deploy/llm", { model_name: `w${count}`, gpu: "other", max_batch_size: 2, hf, ...more });
+  const { status, body } = await berth.call("POST", "/deploy/llm", {
+    model_name: `w${count}`,
+    gpu: "other",
+    max_batch_size: 2,
+    hf,
+    ...more,
+  });
   expect(status, JSON.stringify(body)).toBe(200);
   return body.deploy_id;
 }
@@ -41,7 +48,9 @@ describe("what works", () => {
   it("a second deployment of the same commit fetches nothing again", async () => {
     const first = await deploy({ repo: "acme/tiny:F16" });
     await untilStatus(berth, first, "running");
-    const before = hub.requests.filter((request) => request.at === "storage" || request.url.includes("/storage/")).length;
+    const before = hub.requests.filter(
+      (request) => request.at === "storage" || request.url.includes("/storage/"),
+    ).length;
     const second = await deploy({ repo: "acme/tiny" });
     await untilStatus(berth, second, "running");
     expect(hub.requests.filter((request) => request.url.includes("/storage/")).length).toBe(before);
@@ -60,7 +69,12 @@ describe("what fails, with the reason, still listed and deletable, nothing left 
     ["safetensors, which no engine here loads", { repo: "acme/tensors" }, {}, /safetensors/i],
     ["a quantization that is not there", { repo: "acme/tiny:Q2_K" }, {}, /Q2_K/],
     ["a GGUF that is none", { repo: "acme/broken" }, {}, /tries|load|read/i],
-    ["a GPU that is not here", { repo: "acme/tiny" }, { gpu: "H100-80GB", num_gpus: 2 }, /No machine here has 2 x H100-80GB; there is the CPU/],
+    [
+      "a GPU that is not here",
+      { repo: "acme/tiny" },
+      { gpu: "H100-80GB", num_gpus: 2 },
+      /No machine here has 2 x H100-80GB; there is the CPU/,
+    ],
     ["several CPUs", { repo: "acme/tiny" }, { num_gpus: 2 }, /num_gpus 1/],
   ])("%s", async (_, hf, more, reason) => {
     const id = await deploy(hf, more);
@@ -68,11 +82,18 @@ describe("what fails, with the reason, still listed and deletable, nothing left 
     expect(failed.status).toBe("failed");
     expect(failed.fail_reason).toMatch(reason);
     expect(failed.fail_reason).not.toMatch(/hf_alice|hf_bob|\/storage\/|undefined|Error:/);
-    expect((await berth.call("GET", "/deploy/list")).body.map((one: any) => one.deploy_id)).toContain(id);
-    const refused = await berth.call("POST", "/v1/chat/completions", { model: `deploy_id:${id}`, messages: [{ role: "user", content: "Hi" }] });
+    expect(await berth.listIds()).toContain(id);
+    const refused = await berth.call("POST", "/v1/chat/completions", {
+      model: `deploy_id:${id}`,
+      messages: [{ role: "user", content: "Hi" }],
+    });
     expect(refused.status).toBe(503);
     const { body } = await berth.call("GET", `/deploy/${id}/events`);
-    expect(body.events.at(-1)).toMatchObject({ code: expect.any(String), text: expect.any(String), next: expect.stringMatching(/\S/) });
+    expect(body.events.at(-1)).toMatchObject({
+      code: expect.any(String),
+      text: expect.any(String),
+      next: expect.stringMatching(/\S/),
+    });
     expect((await berth.call("DELETE", `/deploy/${id}`)).status).toBe(200);
   });
 

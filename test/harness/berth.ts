@@ -11,7 +11,28 @@ import { join } from "node:path";
 const main = new URL("../../src/main.ts", import.meta.url).pathname;
 export const token = "test-token-0123456789abcdef";
 
-export type Answer = { status: number; headers: Headers; body: any }; // eslint-disable-line
+/** What the tests look at in answers; every field is there only in the answers that have it. */
+export type Body = {
+  readonly deploy_id: string;
+  readonly model_name: string;
+  readonly status: string;
+  readonly fail_reason: string;
+  readonly version: string;
+  readonly token: string;
+  readonly instances: { readonly running: number; readonly pending: number };
+  readonly config: { readonly weights: unknown };
+  readonly events: readonly { readonly code: string; readonly text: string; readonly next: string }[];
+  readonly progress: { readonly bytes_done: number } | null;
+  readonly error: { readonly message: string };
+};
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Body;
+  /** The body as it came, parsed. */
+  readonly raw: unknown;
+};
 
 export type Berth = {
   readonly url: string;
@@ -21,6 +42,8 @@ export type Berth = {
   output(): string;
   /** Calls the API as the first account, or with another token; null sends none. */
   call(method: string, path: string, body?: unknown, as?: string | null): Promise<Answer>;
+  /** The ids that GET /deploy/list shows. */
+  listIds(query?: string, as?: string): Promise<string[]>;
   /** Process ids of a role: "control", "gateway", "engine". */
   pids(role: "control" | "gateway" | "engine"): number[];
   /** Ends everything, engines too, and removes the state. */
@@ -48,18 +71,26 @@ export async function freePort(): Promise<number> {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", () => {
       const address = server.address();
-      server.close(() => (address !== null && typeof address === "object" ? resolve(address.port) : reject(new Error("no port"))));
+      server.close(() =>
+        address !== null && typeof address === "object"
+          ? resolve(address.port)
+          : reject(new Error("no port")),
+      );
     });
   });
 }
 
 /** Everything of the environment a Berth under test must not inherit is left out. */
 function cleanEnvironment(extra: Record<string, string>): Record<string, string> {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(BERTH_|HF_|DATABASE_URL|HUGGING)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(BERTH_|HF_|DATABASE_URL|HUGGING)/.test(name),
+  );
   return { ...(Object.fromEntries(kept) as Record<string, string>), ...extra };
 }
 
-export async function startBerth(options: { env?: Record<string, string>; home?: string } = {}): Promise<Berth> {
+export async function startBerth(
+  options: { env?: Record<string, string>; home?: string } = {},
+): Promise<Berth> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "berth-test-"));
   const port = options.env?.BERTH_PORT ?? String(await freePort());
   const env = cleanEnvironment({
@@ -95,7 +126,11 @@ export async function startBerth(options: { env?: Record<string, string>; home?:
       } catch {
         // not JSON: the text itself is the answer
       }
-      return { status: response.status, headers: response.headers, body: parsed };
+      return { status: response.status, headers: response.headers, body: parsed as Body, raw: parsed };
+    },
+    async listIds(query = "", as = token) {
+      const { raw } = await berth.call("GET", `/deploy/list${query}`, undefined, as);
+      return (raw as Body[]).map((one) => one.deploy_id);
     },
     pids: (role) => findPids(home, child.pid ?? -1, role),
     async end() {
@@ -152,7 +187,7 @@ function findPids(home: string, supervisor: number, role: string): number[] {
 }
 
 /** Waits until the deployment has one of the statuses and returns it. */
-export async function untilStatus(berth: Berth, id: string, ...wanted: string[]): Promise<any> {
+export async function untilStatus(berth: Berth, id: string, ...wanted: string[]): Promise<Body> {
   let last: unknown;
   return await until(`deployment ${id} to be ${wanted.join(" or ")}`, async () => {
     const { body } = await berth.call("GET", `/deploy/${id}`);

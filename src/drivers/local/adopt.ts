@@ -2,39 +2,30 @@
  * Takes over what an earlier control left on this machine: reads every instance's folder, finds its process and asks
  * it how it is. A healthy engine is never touched. Ends what nobody can own: processes whose record is damaged or gone.
  */
-import type { Engine } from "../../ports.ts";
-import { endProcesses } from "./end.ts";
-import { type Instance, makeInstance } from "./instance.ts";
-import type { LogShelf } from "./logs.ts";
+import { realpath } from "node:fs/promises";
+import type { LocalContext } from "./context.ts";
+import { makeInstance } from "./instance.ts";
 import type { MarkedProcess, ProcessIdentity } from "./process.ts";
-import type { SavedInstance } from "./record.ts";
-import { probe, type WatchContext } from "./watch.ts";
-
-export type AdoptContext = WatchContext & {
-  readonly shelf: LogShelf;
-  readonly engines: ReadonlyMap<string, Engine>;
-  /** Folder that all instances' folders are in. */
-  readonly instancesRoot: string;
-  /** Gives an instance that lives or has ended into the driver's care. */
-  keep(instance: Instance): void;
-  isKept(instanceId: string): boolean;
-};
+import { idPattern, type SavedInstance } from "./record.ts";
+import { clearInstance } from "./start.ts";
+import { probe, settleExit } from "./watch.ts";
 
 /** Returns false when a folder could not be read for now, so that adoption has to be repeated. */
-export async function adoptInstances(context: AdoptContext): Promise<boolean> {
+export async function adoptInstances(context: LocalContext): Promise<boolean> {
   const marked = await context.processes.findMarked();
+  const root = await realpath(context.folders.root);
   const ids = (await context.folders.list()).filter((id) => !context.isKept(id));
   const outcomes = await Promise.all([
     ...ids.map((id) => attempt(context, id, () => adoptOne(context, id, marked))),
-    ...orphansOf(context, marked).map((id) =>
-      attempt(context, id, () => endNobodys(context, id, "it has no record")),
-    ),
+    ...orphansOf(root, marked)
+      .filter((id) => !context.isKept(id))
+      .map((id) => attempt(context, id, () => endNobodys(context, id, "its folder is gone"))),
   ]);
   return outcomes.every((isDone) => isDone);
 }
 
 /** One instance that makes trouble must not hide the others. */
-async function attempt(context: AdoptContext, id: string, work: () => Promise<void>): Promise<boolean> {
+async function attempt(context: LocalContext, id: string, work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
     return true;
@@ -44,17 +35,17 @@ async function attempt(context: AdoptContext, id: string, work: () => Promise<vo
   }
 }
 
-async function adoptOne(context: AdoptContext, id: string, marked: readonly MarkedProcess[]): Promise<void> {
+async function adoptOne(context: LocalContext, id: string, marked: readonly MarkedProcess[]): Promise<void> {
   const saved = await context.folders.read(id);
   if (!saved.ok) return await endNobodys(context, id, saved.why);
-  const process = saved.record.process ?? findLeader(id, marked);
+  const process = saved.record.process ?? findEngine(id, marked);
   // Control ended between the record and the process: it never started, and whoever wanted it starts another.
   if (process === null) return await endNobodys(context, id, "its process was never started");
   await adoptRecorded(context, saved, process);
 }
 
 async function adoptRecorded(
-  context: AdoptContext,
+  context: LocalContext,
   saved: SavedInstance & { ok: true },
   process: ProcessIdentity,
 ): Promise<void> {
@@ -66,28 +57,28 @@ async function adoptRecorded(
   );
   const instance = makeInstance(record, engine, output, saved.exit);
   if (saved.record.process === null) await context.folders.saveRecord(record);
+  // Settled before anyone can look: what is reported is true from the first moment.
   if (saved.exit === null && (await context.processes.isAlive(process))) {
     await probe(instance, context);
     context.log("info", "a running engine was taken over", { instanceId: record.id, pid: process.pid });
-  }
+  } else if (saved.exit === null) await settleExit(instance, context);
   context.keep(instance);
 }
 
-function findLeader(id: string, marked: readonly MarkedProcess[]): ProcessIdentity | null {
-  return marked.find((one) => one.instanceId === id && one.isLeader)?.identity ?? null;
+/** The engine itself: children carry its mark too, and may lead groups of their own. */
+function findEngine(id: string, marked: readonly MarkedProcess[]): ProcessIdentity | null {
+  const own = marked.filter((one) => one.instanceId === id);
+  const pids = new Set(own.map((one) => one.identity.pid));
+  return own.find((one) => one.isLeader && !pids.has(one.parent))?.identity ?? null;
 }
 
 /** Instances whose folder is gone, told from another Berth's by the directory that their engine still is in. */
-function orphansOf(context: AdoptContext, marked: readonly MarkedProcess[]): string[] {
-  const lost = marked.filter(
-    ({ directory, instanceId }) => directory === `${context.instancesRoot}/${instanceId} (deleted)`,
-  );
-  return [...new Set(lost.map((one) => one.instanceId))].filter((id) => !context.isKept(id));
+function orphansOf(root: string, marked: readonly MarkedProcess[]): string[] {
+  const lost = marked.filter(({ directory, instanceId }) => directory === `${root}/${instanceId} (deleted)`);
+  return [...new Set(lost.map((one) => one.instanceId))].filter((id) => idPattern.test(id));
 }
 
-async function endNobodys(context: AdoptContext, id: string, why: string): Promise<void> {
+async function endNobodys(context: LocalContext, id: string, why: string): Promise<void> {
   context.log("warn", "an instance is cleaned up", { instanceId: id, why });
-  const { processes, clock, limits } = context;
-  await endProcesses({ instanceId: id, leader: null, graceMs: limits.endGraceMs, processes, clock });
-  await context.folders.remove(id);
+  await clearInstance(id, context.limits.endGraceMs, context);
 }

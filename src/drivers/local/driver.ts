@@ -3,22 +3,19 @@
  * and takes care that nothing happens twice to one instance. Engines outlive this process: a driver is as good as any
  * other on the same home, one at a time.
  */
-import { randomBytes } from "node:crypto";
-import { lstat, mkdir, realpath, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Endpoint } from "../../core/instance.ts";
-import type { Clock, Driver, Engine, InstanceSpec } from "../../ports.ts";
-import { type AdoptContext, adoptInstances } from "./adopt.ts";
+import type { Clock, Driver, Engine } from "../../ports.ts";
+import { adoptInstances } from "./adopt.ts";
 import { createCapacityReader } from "./capacity.ts";
+import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
-import { describeInstance, type Instance, makeInstance, wakeWatch } from "./instance.ts";
-import { type LogLimits, openLogShelf } from "./logs.ts";
+import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
+import { openLogShelf } from "./logs.ts";
 import { processTable } from "./process.ts";
-import { checkId, openInstanceFolders, type SavedRecord } from "./record.ts";
-import { checkLaunch, spawnEngine, writeLaunchFiles } from "./spawn.ts";
-import { type WatchLimits, watchInstance } from "./watch.ts";
-
-export type LocalLimits = Omit<WatchLimits, "readyTimeoutMs"> & LogLimits;
+import { openInstanceFolders } from "./record.ts";
+import { clearInstance, startInstance } from "./start.ts";
+import { watchInstance } from "./watch.ts";
 
 /** How this machine's instances are treated where nothing else is said. */
 export const localLimits: LocalLimits = {
@@ -53,9 +50,6 @@ export type LocalDriver = Driver & {
   close(): Promise<void>;
 };
 
-/** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last of them zero. */
-const maxSocketPathBytes = process.platform === "linux" ? 107 : 103;
-
 export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   const { clock, engines, log } = options;
   const limits = { ...localLimits, ...options.limits, readyTimeoutMs: options.readyTimeoutMs };
@@ -80,7 +74,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed(instance);
   }
 
-  const context: AdoptContext = {
+  const context: LocalContext = {
     limits,
     clock,
     processes,
@@ -89,9 +83,9 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed,
     shelf,
     engines,
-    instancesRoot,
+    environment: options.environment,
+    socketDirectory: options.socketDirectory,
     keep,
-    // What is being started or removed just now is in good hands too.
     isKept: (id) => instances.has(id) || turns.has(id),
   };
 
@@ -99,9 +93,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   async function adopted(): Promise<void> {
     adoption ??= (async () => {
       await mkdir(instancesRoot, { recursive: true, mode: 0o700 });
-      const root = await realpath(instancesRoot);
-      const isComplete = await adoptInstances({ ...context, instancesRoot: root });
-      if (!isComplete) adoption = null;
+      if (!(await adoptInstances(context))) adoption = null;
     })().catch((error: unknown) => {
       adoption = null;
       throw error;
@@ -121,87 +113,28 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     }
   }
 
-  async function start(spec: InstanceSpec): Promise<void> {
-    if (instances.has(spec.id)) return;
-    const engine = engines.get(spec.engine);
-    if (engine === undefined) throw new Error(`The engine "${spec.engine}" is not installed here.`);
-    const endpoint = await prepareSocket(options.socketDirectory, checkId(spec.id));
-    const record: SavedRecord = {
-      version: 1,
-      id: spec.id,
-      deploymentId: checkId(spec.deploymentId),
-      engine: spec.engine,
-      placement: { node: spec.placement.node, gpus: [...spec.placement.gpus] },
-      endpoint,
-      secret: randomBytes(32).toString("hex"),
-      startedAtMs: clock.now(),
-      process: null,
-      ready: null,
-    };
-    try {
-      await launchInstance(spec, engine, record);
-    } catch (error) {
-      await endProcesses({ instanceId: spec.id, leader: null, graceMs: 0, processes, clock });
-      await folders.remove(spec.id);
-      throw error;
-    }
-  }
-
-  /** The record comes before the process: a crash in between is found by the mark that the process carries. */
-  async function launchInstance(spec: InstanceSpec, engine: Engine, record: SavedRecord): Promise<void> {
-    const { id, deploymentId, secret, endpoint } = record;
-    const launch = engine.launch({
-      ...spec.launch,
-      instanceId: id,
-      endpoint,
-      secret,
-      placement: spec.placement,
-    });
-    checkLaunch(launch, secret);
-    const output = await shelf.open({ deploymentId, instanceId: id }, secret);
-    await folders.create(id);
-    await writeLaunchFiles(launch, folders.path(id));
-    await folders.saveRecord(record);
-    const { environment } = options;
-    const folder = folders.path(id);
-    const spawned = await spawnEngine({
-      instanceId: id,
-      launch,
-      folder,
-      logPath: output.path,
-      processes,
-      environment,
-    });
-    const started = { ...record, process: spawned.identity };
-    await folders.saveRecord(started);
-    const instance = makeInstance(started, engine, output, null);
-    instance.isOwnChild = true;
-    void spawned.exited.then((exit) => {
-      instance.exit = exit;
-      wakeWatch(instance);
-    });
-    keep(instance);
-  }
-
   async function remove(instanceId: string, graceMs: number): Promise<void> {
     const instance = instances.get(instanceId);
-    if (instance === undefined) return await removeUnread(instanceId);
+    if (instance === undefined) {
+      // There is none of that id, or its record could not be read so far.
+      if ((await folders.list()).includes(instanceId)) await clearInstance(instanceId, graceMs, context);
+      return;
+    }
     const { record, output } = instance;
     await release(instance);
     await endProcesses({ instanceId, leader: record.process, graceMs, processes, clock });
-    await output.finish();
     await rm(record.endpoint.path, { force: true });
+    // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
+    await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
     instances.delete(instanceId);
     changed(instance);
-    await shelf.prune(new Set(instances.keys()));
+    const others = [...instances.keys(), ...turns.keys()].filter((id) => id !== instanceId);
+    await shelf.prune(new Set(others)).catch((error: unknown) => logTrouble(instanceId, error));
   }
 
-  /** An instance whose record could not be read so far; usually there is none of that id. */
-  async function removeUnread(instanceId: string): Promise<void> {
-    if (!(await folders.list()).includes(instanceId)) return;
-    await endProcesses({ instanceId, leader: null, graceMs: limits.endGraceMs, processes, clock });
-    await folders.remove(instanceId);
+  function logTrouble(instanceId: string, error: unknown): void {
+    log("warn", "the log of a removed instance could not be put away", { instanceId, error: String(error) });
   }
 
   return {
@@ -212,7 +145,9 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     },
     async start(spec) {
       await adopted();
-      await inTurn(spec.id, () => start(spec));
+      await inTurn(spec.id, async () => {
+        if (!instances.has(spec.id)) await startInstance(spec, context);
+      });
     },
     async remove(instanceId, graceMs) {
       await adopted();
@@ -244,23 +179,4 @@ async function release(instance: Instance): Promise<void> {
   instance.isReleased = true;
   wakeWatch(instance);
   await instance.watching;
-}
-
-async function prepareSocket(directory: string, id: string): Promise<Endpoint & { kind: "unix" }> {
-  const path = join(directory, `${id}.sock`);
-  if (Buffer.byteLength(path) > maxSocketPathBytes) {
-    throw new Error(
-      `The socket path ${path} is longer than the ${maxSocketPathBytes} bytes the system allows; choose a shorter BERTH_HOME.`,
-    );
-  }
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  // The directory may be in a public place such as /tmp: somebody else's would let them listen in.
-  const info = await lstat(directory);
-  if (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o077) !== 0) {
-    throw new Error(
-      `${directory} must be a folder that only this user can enter; remove it or correct its owner and mode (700).`,
-    );
-  }
-  await rm(path, { force: true });
-  return { kind: "unix", path };
 }

@@ -20,6 +20,8 @@ export type Instance = {
   isOwnChild: boolean;
   /** How the own child ended; stays null for an adopted process. */
   exit: Exit | null;
+  /** True while its log cannot be written beside. */
+  isOutputLost: boolean;
   /** How it ended and why, once that is settled. */
   ended: SavedExit | null;
   /** Why the driver itself ended it, null while it has not. */
@@ -44,6 +46,7 @@ export function makeInstance(
     output,
     loadProgress: null,
     silentProbes: 0,
+    isOutputLost: false,
     isOwnChild: false,
     exit: null,
     ended,

@@ -73,7 +73,7 @@ export function formatPast(lines: readonly LogLine[]): string {
 
 export function parsePast(text: string): LogLine[] {
   return text.split("\n").flatMap((line) => {
-    const match = /^(\d{1,15}) (.+)$/.exec(line);
+    const match = /^(\d{1,15}) (.+)$/s.exec(line);
     return match === null ? [] : [{ atMs: Number(match[1]), text: match[2] ?? "" }];
   });
 }

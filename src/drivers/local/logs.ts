@@ -2,7 +2,7 @@
  * Engine output on disk, under `$BERTH_HOME/logs/<deployment>/`. An engine writes `<instance>.log` by itself, so that
  * nothing stands between it and the disk when control is away. Beside it: `.times` (when which part was written) and
  * `.past` (older lines, masked, with their times). Keeps all of it bounded: a log that grows too long is cut from the
- * front, logs of past instances are given up oldest first. Lines written in the instant of a cut can be lost.
+ * front, logs of past instances are given up oldest first. Lines written in the instant of a cut can be lost; nothing is cut while no control runs.
  */
 import {
   appendFile,

@@ -9,23 +9,27 @@ import type { MarkedProcess, ProcessIdentity, ProcessTable } from "./process.ts"
 const run = promisify(execFile);
 /** `ps` answers in milliseconds; a whole listing with environments is well below 64 MB. */
 const bounds = { timeout: 10_000, maxBuffer: 64 * 2 ** 20, env: { PATH: "/bin:/usr/bin", LC_ALL: "C" } };
-const columns = "pid=,pgid=,stat=,lstart=";
+const columns = "pid=,ppid=,pgid=,stat=,lstart=";
 
 type PsLine = {
   readonly identity: ProcessIdentity;
+  readonly parent: number;
   readonly group: number;
   readonly isZombie: boolean;
   /** What follows the columns: the command, with the environment where it was asked for. */
   readonly rest: string;
 };
 
-/** A line of `ps -o pid=,pgid=,stat=,lstart=`, for example `  501   501 Ss   Mon Nov 23 18:55:34 2026 node …`. */
+/** A line of `ps -o pid=,ppid=,pgid=,stat=,lstart=`, for example `  501     1   501 Ss   Mon Nov 23 18:55:34 2026 node …`. */
 export function parsePsLine(line: string): PsLine | null {
-  const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+\d\d:\d\d:\d\d\s+\d{4})\s*(.*)$/.exec(line);
+  const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+\d\d:\d\d:\d\d\s+\d{4})\s*(.*)$/.exec(
+    line,
+  );
   if (match === null) return null;
-  const [, pid, group, state = "", startedAt = "", rest = ""] = match;
+  const [, pid, parent, group, state = "", startedAt = "", rest = ""] = match;
   return {
     identity: { pid: Number(pid), startedAt: startedAt.replace(/\s+/g, " ") },
+    parent: Number(parent),
     group: Number(group),
     isZombie: state.startsWith("Z"),
     rest,
@@ -68,9 +72,8 @@ export const psTable: ProcessTable = {
       const instanceId = / BERTH_INSTANCE_ID=([A-Za-z0-9_-]+)(?= |$)/.exec(line?.rest ?? "")?.[1];
       if (line === null || line.isZombie || instanceId === undefined) return [];
       if (line.identity.pid === process.pid) return [];
-      return [
-        { instanceId, identity: line.identity, isLeader: line.group === line.identity.pid, directory: null },
-      ];
+      const { identity, parent, group } = line;
+      return [{ instanceId, identity, parent, isLeader: group === identity.pid, directory: null }];
     });
   },
 };

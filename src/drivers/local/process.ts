@@ -20,7 +20,8 @@ export type ProcessIdentity = {
 export type MarkedProcess = {
   readonly instanceId: string;
   readonly identity: ProcessIdentity;
-  /** Leads its own process group, as every engine does; its children do not. */
+  readonly parent: number;
+  /** Leads its own process group, as every engine does; children usually do not. */
   readonly isLeader: boolean;
   /** Working directory, null where the system does not tell. */
   readonly directory: string | null;
@@ -39,15 +40,20 @@ export function processTable(platform: NodeJS.Platform): ProcessTable {
   return platform === "linux" ? linuxTable : psTable;
 }
 
-type Stat = { readonly state: string; readonly group: number; readonly startTicks: string };
+type Stat = {
+  readonly state: string;
+  readonly parent: number;
+  readonly group: number;
+  readonly startTicks: string;
+};
 
 /** `/proc/<pid>/stat`, see proc_pid_stat(5): the name in parentheses may hold anything, so fields count after it. */
 export function parseStat(text: string): Stat | null {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state, , group] = fields;
+  const [state, parent, group] = fields;
   const startTicks = fields[19];
   if (state === undefined || group === undefined || startTicks === undefined) return null;
-  return { state, group: Number(group), startTicks };
+  return { state, parent: Number(parent), group: Number(group), startTicks };
 }
 
 /** These reads do not touch a disk, so they are done at once: no other process can slip in between. */
@@ -100,6 +106,7 @@ async function readMarked(pid: number): Promise<MarkedProcess | null> {
     return {
       instanceId: entry.slice(instanceMark.length + 1),
       identity: identityOf(pid, stat),
+      parent: stat.parent,
       isLeader: stat.group === pid,
       directory: await readlink(`/proc/${pid}/cwd`),
     };

@@ -55,6 +55,8 @@ export type SavedInstance =
   | { readonly ok: false; readonly why: string };
 
 export type InstanceFolders = {
+  /** Folder that all of them are in. */
+  readonly root: string;
   path(id: string): string;
   /** Names of all folders that could be an instance's. */
   list(): Promise<string[]>;
@@ -69,6 +71,7 @@ export type InstanceFolders = {
 export function openInstanceFolders(root: string): InstanceFolders {
   const path = (id: string) => join(root, checkId(id));
   return {
+    root,
     path,
     async list() {
       try {

@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Launch } from "../../ports.ts";
@@ -58,13 +59,14 @@ export async function writeLaunchFiles(launch: Launch, folder: string): Promise<
 export async function spawnEngine(options: SpawnOptions): Promise<SpawnedEngine> {
   const { launch, folder } = options;
   const log = await open(options.logPath, "a", 0o600);
+  const nothing = await open("/dev/null", "r+");
   try {
     const args = launch.args.map((arg) => arg.replaceAll("{dir}", folder));
     const child = spawn(launch.command, args, {
       cwd: folder,
       detached: true,
       shell: false,
-      stdio: ["ignore", log.fd, log.fd],
+      stdio: standardStreams(log.fd, nothing.fd),
       env: engineEnvironment(options),
     });
     // Control may end while the engine goes on.
@@ -79,6 +81,44 @@ export async function spawnEngine(options: SpawnOptions): Promise<SpawnedEngine>
     return { identity, exited };
   } finally {
     await log.close();
+    await nothing.close();
+  }
+}
+
+/** Input from nowhere, output into the log, and nothing in the places of descriptors that would leak. */
+function standardStreams(log: number, nothing: number): ("ignore" | number)[] {
+  const leaks = process.platform === "linux" ? leakingDescriptors() : [];
+  const streams: ("ignore" | number)[] = Array.from(
+    { length: Math.max(3, ...leaks.map((fd) => fd + 1)) },
+    () => "ignore",
+  );
+  for (const fd of leaks) streams[fd] = nothing;
+  streams[1] = log;
+  streams[2] = log;
+  return streams;
+}
+
+/** O_CLOEXEC in the octal flags of proc_pid_fdinfo(5). */
+const closeOnExec = 0o2000000;
+/** Whoever hands down higher ones than this is not guarded against. */
+const highestDescriptor = 1023;
+
+/**
+ * Descriptors that whoever started this process left open and that a child would get too, for example the pipe of a
+ * build job, which then never ends while an engine runs. Node closes only its own. (On macOS it closes all.)
+ */
+function leakingDescriptors(): number[] {
+  const inheritable = readdirSync("/proc/self/fd").map(Number).filter(isInheritable);
+  return inheritable.filter((fd) => fd > 2 && fd <= highestDescriptor);
+}
+
+function isInheritable(fd: number): boolean {
+  try {
+    const flags = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & closeOnExec) === 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false; // Closed meanwhile.
+    throw error;
   }
 }
 

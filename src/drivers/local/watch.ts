@@ -5,35 +5,17 @@
  */
 import { failure } from "../../core/failure.ts";
 import type { Clock, EngineHealth } from "../../ports.ts";
+import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
-import { type HealthLimits, judgeHealth } from "./health.ts";
+import { judgeHealth } from "./health.ts";
 import type { Instance } from "./instance.ts";
-import type { ProcessTable } from "./process.ts";
-import type { InstanceFolders, SavedExit } from "./record.ts";
-
-export type WatchLimits = HealthLimits & {
-  readonly probeTimeoutMs: number;
-  /** How often output and an adopted process are looked at. */
-  readonly lookIntervalMs: number;
-  /** How long an engine that the driver gives up may take to end politely. */
-  readonly endGraceMs: number;
-};
-
-export type WatchContext = {
-  readonly limits: WatchLimits;
-  readonly clock: Clock;
-  readonly processes: ProcessTable;
-  readonly folders: InstanceFolders;
-  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
-  /** Something an observer can see has changed. */
-  changed(instance: Instance): void;
-};
+import type { SavedExit } from "./record.ts";
 
 /** Lines of output that an engine's last words are looked for in. */
 const lastWordsLines = 100;
 
 /** Runs until the instance has ended or was released. Never rejects: a look that fails is logged and repeated. */
-export async function watchInstance(instance: Instance, context: WatchContext): Promise<void> {
+export async function watchInstance(instance: Instance, context: LocalContext): Promise<void> {
   const { clock, limits, log } = context;
   let probeAtMs = clock.now();
   while (!instance.isReleased && instance.ended === null) {
@@ -45,7 +27,7 @@ export async function watchInstance(instance: Instance, context: WatchContext): 
         await settleExit(instance, context);
         return;
       }
-      await instance.output.sample();
+      await sampleOutput(instance, context);
       if (clock.now() >= probeAtMs) probeAtMs = clock.now() + (await probe(instance, context));
       pauseMs = Math.min(pauseMs, Math.max(0, probeAtMs - clock.now()));
     } catch (error) {
@@ -59,7 +41,7 @@ export async function watchInstance(instance: Instance, context: WatchContext): 
 }
 
 /** Asks once and acts on the answer. Returns the milliseconds until the next probe. */
-export async function probe(instance: Instance, context: WatchContext): Promise<number> {
+export async function probe(instance: Instance, context: LocalContext): Promise<number> {
   const { clock, limits, log } = context;
   const health = await askEngine(instance, limits.probeTimeoutMs);
   if (health === null || instance.isReleased) return limits.probeIntervalMs;
@@ -123,7 +105,7 @@ type Ready = { readonly slots: number; readonly contextTokens: number; readonly 
 async function noteReady(
   instance: Instance,
   { slots, contextTokens, note }: Ready,
-  context: WatchContext,
+  context: LocalContext,
 ): Promise<void> {
   const before = instance.record.ready;
   const isSame = before?.slots === slots && before.contextTokens === contextTokens && before.note === note;
@@ -135,29 +117,45 @@ async function noteReady(
   await context.folders.saveRecord(instance.record);
 }
 
+/** A full disk must keep neither a probe nor the end of an engine from being seen; it is said once. */
+async function sampleOutput(instance: Instance, { log }: LocalContext): Promise<void> {
+  try {
+    await instance.output.sample();
+    instance.isOutputLost = false;
+  } catch (error) {
+    if (!instance.isOutputLost) {
+      log("warn", "an engine's log cannot be kept in order", {
+        instanceId: instance.record.id,
+        error: String(error),
+      });
+    }
+    instance.isOutputLost = true;
+  }
+}
+
 /** An own child's exit arrives with its code; only an adopted process has to be looked for. */
-async function hasEnded(instance: Instance, { processes }: WatchContext): Promise<boolean> {
+async function hasEnded(instance: Instance, { processes }: LocalContext): Promise<boolean> {
   const { record } = instance;
   if (instance.isOwnChild) return instance.exit !== null;
   return record.process === null || !(await processes.isAlive(record.process));
 }
 
 /** The engine is gone: ends what it left behind, finds out why, and keeps that for every later control. */
-export async function settleExit(instance: Instance, context: WatchContext): Promise<void> {
+export async function settleExit(instance: Instance, context: LocalContext): Promise<void> {
   const { clock, folders, log, processes } = context;
   const { record, output } = instance;
   await endProcesses({ instanceId: record.id, leader: record.process, graceMs: 0, processes, clock });
   if (instance.isReleased) return;
-  await output.sample();
+  await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };
   const lines = await output.lastLines(lastWordsLines);
   const cause = instance.endedBecause ?? instance.engine?.explainExit(exit, lines) ?? unexplained;
   const ended: SavedExit = { atMs: clock.now(), ...exit, failure: cause };
-  instance.ended = ended;
-  context.changed(instance);
   await folders.saveExit(record.id, ended).catch((error: unknown) => {
     log("warn", "the exit of an instance could not be kept", { instanceId: record.id, error: String(error) });
   });
+  instance.ended = ended;
+  context.changed(instance);
 }
 
 const unexplained = failure(

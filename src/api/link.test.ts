@@ -1,0 +1,176 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { type ClientRequest, type IncomingMessage, request, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import { createLink } from "./link.ts";
+
+let folder: string;
+let socketPath: string;
+let server: Server;
+let snapshot: RoutingSnapshot;
+let listeners: Set<() => void>;
+let loads: LoadReport[];
+let gone: string[];
+/** What waits for `check` to become true after anything happened. */
+let waiting: { check: () => boolean; resolve: () => void }[];
+let open: ClientRequest[];
+
+function happened(): void {
+  for (const each of waiting.filter(({ check }) => check())) each.resolve();
+}
+function until(check: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    waiting.push({ check, resolve });
+    happened();
+  });
+}
+function publish(padding = ""): void {
+  const tokens = padding === "" ? [] : [{ hash: padding, tokenId: "t", account: "a" }];
+  snapshot = { ...snapshot, version: snapshot.version + 1, tokens };
+  for (const listener of listeners) listener();
+}
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "berth-link-"));
+  socketPath = join(folder, "link.sock");
+  snapshot = { version: 1, atMs: 0, tokens: [], models: [] };
+  listeners = new Set();
+  loads = [];
+  gone = [];
+  waiting = [];
+  open = [];
+  server = createLink({
+    snapshot: () => snapshot,
+    onSnapshot: (listener) => {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+        happened();
+      };
+    },
+    onLoad: (report) => loads.push(report),
+    onGatewayGone: (id) => {
+      gone.push(id);
+      happened();
+    },
+    log: () => undefined,
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+});
+
+afterEach(async () => {
+  for (const each of open) each.destroy();
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  await rm(folder, { recursive: true, force: true });
+});
+
+type Reader = {
+  /** Versions in the order of their lines; null for a heartbeat. */
+  readonly versions: (number | null)[];
+  readonly response: IncomingMessage;
+  /** Begins to read, where it does not from the start. */
+  read(): void;
+};
+
+async function readRoutes(gateway: string, isReading = true): Promise<Reader> {
+  const versions: (number | null)[] = [];
+  let rest: string[] = [];
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const asked = request({ socketPath, path: `/routes?gateway=${gateway}`, agent: false }, resolve);
+    asked.on("error", reject);
+    open.push(asked);
+    asked.end();
+  });
+  response.on("error", () => undefined); // tests leave while the stream is open
+  response.setEncoding("utf8");
+  const read = () => {
+    response.on("data", (text: string) => {
+      const [end = "", ...starts] = text.split("\n");
+      rest.push(end);
+      for (const start of starts) {
+        const line = rest.join("");
+        versions.push(line === "" ? null : (JSON.parse(line) as RoutingSnapshot).version);
+        rest = [start];
+      }
+      happened();
+    });
+  };
+  if (isReading) read();
+  return { versions, response, read };
+}
+
+async function post(path: string, body: string): Promise<number | undefined> {
+  return await new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, method: "POST", agent: false }, (response) => {
+      response.resume();
+      response.on("end", () => resolve(response.statusCode));
+    });
+    asked.on("error", reject);
+    asked.end(body);
+  });
+}
+
+const snapshotsOf = (reader: Reader) => reader.versions.filter((version) => version !== null);
+
+test("the first snapshot comes at once, then each change, many of them as one, and a heartbeat", async () => {
+  const reader = await readRoutes("g1");
+  await until(() => reader.versions.length === 1);
+  publish();
+  publish();
+  publish();
+  await until(() => reader.versions.includes(4));
+  expect(snapshotsOf(reader)).toEqual([1, 4]);
+  await until(() => reader.versions.includes(null));
+});
+
+test("a slow reader gets the newest snapshot and nothing piles up", async () => {
+  const padding = "x".repeat(4 * 2 ** 20);
+  publish(padding);
+  const slow = await readRoutes("g1", false);
+  const quick = await readRoutes("g2");
+  await until(() => quick.versions.includes(2));
+  for (let count = 0; count < 5; count += 1) {
+    publish(padding);
+    await until(() => quick.versions.includes(snapshot.version));
+  }
+  slow.read();
+  await until(() => slow.versions.includes(7));
+  expect(snapshotsOf(slow)).toEqual([2, 7]);
+});
+
+test("a gateway is gone with its last stream", async () => {
+  const first = await readRoutes("g1");
+  const second = await readRoutes("g1");
+  await until(() => first.versions.length === 1 && second.versions.length === 1);
+  first.response.destroy();
+  await until(() => listeners.size === 1);
+  expect(gone).toEqual([]);
+  second.response.destroy();
+  await until(() => gone.length === 1);
+  expect(gone).toEqual(["g1"]);
+  expect(listeners.size).toBe(0);
+});
+
+test("load reports of gateways that are there are taken, others not", async () => {
+  const report = {
+    gatewayId: "g1",
+    models: { d: { queued: 1, running: 0, lastRequestAtMs: 5, inFlight: { i: 0 } } },
+  };
+  expect(await post("/load", JSON.stringify(report))).toBe(409);
+  await readRoutes("g1");
+  expect(await post("/load", JSON.stringify(report))).toBe(204);
+  expect(loads).toEqual([report]);
+  for (const bad of ["", "{", "[]", JSON.stringify({ ...report, gatewayId: 5 })]) {
+    expect(await post("/load", bad)).toBe(400);
+  }
+  expect(loads).toHaveLength(1);
+});
+
+test("nothing else is there", async () => {
+  expect(await post("/routes", "")).toBe(404);
+  expect(await post("/deploy/llm", "{}")).toBe(404);
+  expect((await readRoutes("")).response.statusCode).toBe(400);
+});

@@ -1,0 +1,74 @@
+/**
+ * Starting one instance: its socket, record, files and process, in an order that a crash at any point leaves findable.
+ * Either the instance is in the driver's care afterwards, or nothing of it is left.
+ */
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import type { Engine, InstanceSpec } from "../../ports.ts";
+import type { LocalContext } from "./context.ts";
+import { endProcesses } from "./end.ts";
+import { makeInstance, wakeWatch } from "./instance.ts";
+import { checkId, type SavedRecord } from "./record.ts";
+import { prepareSocket, socketPath } from "./socket.ts";
+import { checkLaunch, spawnEngine, writeLaunchFiles } from "./spawn.ts";
+
+/** Throws when it cannot be started; the system's code (ENOSPC, ENOENT …) is kept on the error. */
+export async function startInstance(spec: InstanceSpec, context: LocalContext): Promise<void> {
+  const engine = context.engines.get(spec.engine);
+  if (engine === undefined) throw new Error(`The engine "${spec.engine}" is not installed here.`);
+  const record: SavedRecord = {
+    version: 1,
+    id: checkId(spec.id),
+    deploymentId: checkId(spec.deploymentId),
+    engine: spec.engine,
+    placement: { node: spec.placement.node, gpus: [...spec.placement.gpus] },
+    endpoint: { kind: "unix", path: await prepareSocket(context.socketDirectory, spec.id) },
+    secret: randomBytes(32).toString("hex"),
+    startedAtMs: context.clock.now(),
+    process: null,
+    ready: null,
+  };
+  try {
+    await launchInstance(spec, engine, record, context);
+  } catch (error) {
+    await clearInstance(spec.id, 0, context);
+    throw error;
+  }
+}
+
+/** The record comes before the process: a crash in between is found by the mark that the process carries. */
+async function launchInstance(
+  spec: InstanceSpec,
+  engine: Engine,
+  record: SavedRecord,
+  context: LocalContext,
+): Promise<void> {
+  const { folders, processes, environment } = context;
+  const { id, deploymentId, secret, endpoint, placement } = record;
+  const launch = engine.launch({ ...spec.launch, instanceId: id, endpoint, secret, placement });
+  checkLaunch(launch, secret);
+  const output = await context.shelf.open({ deploymentId, instanceId: id }, secret);
+  await folders.create(id);
+  const folder = folders.path(id);
+  await writeLaunchFiles(launch, folder);
+  await folders.saveRecord(record);
+  const logPath = output.path;
+  const spawned = await spawnEngine({ instanceId: id, launch, folder, logPath, processes, environment });
+  const started = { ...record, process: spawned.identity };
+  await folders.saveRecord(started);
+  const instance = makeInstance(started, engine, output, null);
+  instance.isOwnChild = true;
+  void spawned.exited.then((exit) => {
+    instance.exit = exit;
+    wakeWatch(instance);
+  });
+  context.keep(instance);
+}
+
+/** Ends what runs under an id without a record that could be believed, and forgets it. */
+export async function clearInstance(id: string, graceMs: number, context: LocalContext): Promise<void> {
+  const { processes, clock, folders } = context;
+  await endProcesses({ instanceId: id, leader: null, graceMs, processes, clock });
+  await rm(socketPath(context.socketDirectory, id), { force: true });
+  await folders.remove(id);
+}

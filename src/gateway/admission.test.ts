@@ -1,0 +1,147 @@
+import { describe, expect, test, vi } from "vitest";
+import type { RouteModel } from "../core/routing.ts";
+import { modelOf, startRig } from "./test-rig.ts";
+
+const lastLoad = (rig: Awaited<ReturnType<typeof startRig>>) => rig.control.loads.at(-1)?.models.d1;
+
+describe("waiting", () => {
+  test("requests for a model at zero wake it, wait, and are all served in the end", async () => {
+    const rig = await startRig();
+    await rig.publish(modelOf([], { state: "asleep" }));
+    const asked = Array.from({ length: 10 }, () => rig.chat());
+    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 10, running: 0 }));
+    expect(lastLoad(rig)?.lastRequestAtMs).toBeGreaterThan(0);
+    await rig.publish(modelOf([], { state: "starting" }));
+    const { engine, instance } = await rig.engine({ slots: 2, delayMs: 1 });
+    await rig.publish(modelOf([instance]));
+    const responses = await Promise.all(asked);
+    expect(responses.map(({ status }) => status)).toEqual(Array(10).fill(200));
+    expect(engine.maxBusy).toBe(2);
+    await rig.idle();
+    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 0, running: 0, inFlight: {} }));
+  });
+
+  test("never more than the slots at an instance, the rest spread and wait in order", async () => {
+    const rig = await startRig();
+    const one = await rig.engine({ slots: 2, delayMs: 2 });
+    const two = await rig.engine({ slots: 3, delayMs: 2 });
+    await rig.publish(modelOf([one.instance, two.instance]));
+    const responses = await Promise.all(Array.from({ length: 40 }, () => rig.chat({ stream: true })));
+    await Promise.all(responses.map((response) => response.text()));
+    expect(responses.every(({ status }) => status === 200)).toBe(true);
+    expect([one.engine.maxBusy, two.engine.maxBusy]).toEqual([2, 3]);
+    await rig.idle();
+  });
+
+  test("a wait that is too long ends in 503 with an estimate", async () => {
+    const rig = await startRig({ limits: { waitMs: 30 } });
+    await rig.publish(
+      modelOf([], { state: "starting", reason: "ann/chat is starting.", loadTimeMs: 12_500 }),
+    );
+    const response = await rig.chat();
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("13");
+    expect(await response.json()).toMatchObject({ error: { code: "model_not_ready" } });
+    expect(rig.gateway.load()).toEqual({ running: 0, queued: 0 });
+  });
+
+  test("a model that is off, that turns off, or is deleted while requests wait: they hear why at once", async () => {
+    const rig = await startRig();
+    const off: Partial<RouteModel> = { state: "off", reason: "ann/chat is stopped. Start it." };
+    await rig.publish(modelOf([], off));
+    const refused = await rig.chat();
+    expect(refused.status).toBe(503);
+    expect(await refused.json()).toMatchObject({ error: { code: "model_not_ready", message: off.reason } });
+
+    await rig.publish(modelOf([], { state: "starting" }));
+    const turnedOff = rig.chat();
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await rig.publish(modelOf([], off));
+    expect((await turnedOff).status).toBe(503);
+
+    await rig.publish(modelOf([], { state: "starting" }));
+    const deleted = rig.chat();
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await rig.publish();
+    expect((await deleted).status).toBe(404);
+  });
+
+  test("a full queue is 429; who leaves makes room", async () => {
+    const rig = await startRig({ limits: { queueMax: 1 } });
+    await rig.publish(modelOf([], { state: "starting" }));
+    const leaving = new AbortController();
+    const first = rig.chat({}, { signal: leaving.signal });
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    const full = await rig.chat();
+    expect(full.status).toBe(429);
+    expect(full.headers.get("retry-after")).toBe("2");
+    expect(await full.json()).toMatchObject({ error: { code: "queue_full" } });
+    leaving.abort();
+    await expect(first).rejects.toThrow();
+    await rig.idle();
+    await vi.waitFor(() =>
+      expect(rig.records.find((record) => record.status === 499)).toMatchObject({ isClientGone: true }),
+    );
+    const second = rig.chat();
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance]));
+    expect((await second).status).toBe(200);
+  });
+});
+
+describe("leaving and draining", () => {
+  test("a client that leaves a stream frees its slot, and the engine hears of it", async () => {
+    const rig = await startRig();
+    const { engine, instance } = await rig.engine({ slots: 1, tokens: 3 });
+    engine.fault = { kind: "hang-after", tokens: 1 };
+    await rig.publish(modelOf([instance]));
+    for (let round = 1; round <= 5; round += 1) {
+      const leaving = new AbortController();
+      const response = await rig.chat({ stream: true }, { signal: leaving.signal });
+      expect(response.status).toBe(200);
+      leaving.abort();
+      await rig.idle();
+      await vi.waitFor(() => expect(engine.cancelled).toBe(round));
+    }
+    engine.fault = null;
+    expect((await rig.chat()).status).toBe(200);
+  });
+
+  test("a slot that the engine has not freed yet is waited for", async () => {
+    const rig = await startRig();
+    const { engine, instance } = await rig.engine();
+    engine.fault = { kind: "busy" };
+    await rig.publish(modelOf([instance]));
+    const asked = rig.chat();
+    await vi.waitFor(() => expect(engine.seen).toHaveLength(1));
+    engine.fault = null;
+    expect((await asked).status).toBe(200);
+    expect(engine.seen.length).toBeGreaterThan(1);
+  });
+
+  test("a draining instance takes nothing new, finishes what it has, and is reported with its count", async () => {
+    const rig = await startRig();
+    const old = await rig.engine({ tokens: 2 });
+    const next = await rig.engine();
+    old.engine.fault = { kind: "hang-after", tokens: 1 };
+    await rig.publish(modelOf([old.instance]));
+    const stream = await rig.chat({ stream: true });
+    await rig.publish(modelOf([{ ...old.instance, isDraining: true }, next.instance]));
+    await vi.waitFor(() => expect(lastLoad(rig)?.inFlight).toMatchObject({ [old.instance.id]: 1 }));
+    expect((await rig.chat()).status).toBe(200);
+    expect(next.engine.seen).toHaveLength(1);
+    await stream.body?.cancel();
+    await vi.waitFor(() => expect(lastLoad(rig)?.inFlight).toEqual({ [old.instance.id]: 0 }));
+  });
+
+  test("an instance that vanishes from the routes finishes its streams", async () => {
+    const rig = await startRig();
+    const { instance } = await rig.engine({ tokens: 40, delayMs: 5 });
+    await rig.publish(modelOf([instance]));
+    const stream = await rig.chat({ stream: true });
+    await rig.publish();
+    expect((await stream.text()).endsWith("data: [DONE]\n\n")).toBe(true);
+    await rig.idle();
+  });
+});

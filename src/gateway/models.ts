@@ -1,0 +1,87 @@
+/**
+ * The newest routing snapshot as the gateway asks it: which account a token stands for, which model a selector names
+ * for that account, which models it may list. Pure. Owns visibility: what an account may not see is the same to it as
+ * what does not exist.
+ */
+import type { RouteModel, RouteToken, RoutingSnapshot } from "../core/routing.ts";
+
+export type Directory = {
+  readonly models: readonly RouteModel[];
+  readonly tokensByHash: ReadonlyMap<string, RouteToken>;
+  readonly byId: ReadonlyMap<string, RouteModel>;
+  readonly byName: ReadonlyMap<string, RouteModel>;
+  readonly byLowerName: ReadonlyMap<string, RouteModel>;
+};
+
+export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
+  const { models, tokens } = snapshot;
+  return {
+    models,
+    tokensByHash: new Map(tokens.map((token) => [token.hash, token])),
+    byId: new Map(models.map((model) => [model.deploymentId, model])),
+    byName: new Map(models.map((model) => [model.name, model])),
+    byLowerName: new Map(models.map((model) => [model.name.toLowerCase(), model])),
+  };
+}
+
+const idPrefix = "deploy_id:";
+
+/**
+ * The model a selector names: `account/name`, `name` (of the caller's account) or `deploy_id:<id>`. Names are compared
+ * exactly first, then ignoring case.
+ * @param account the caller's, null without a token
+ * @returns null when there is none that the caller may use
+ */
+export function findModel(directory: Directory, selector: string, account: string | null): RouteModel | null {
+  const found = selector.startsWith(idPrefix)
+    ? directory.byId.get(selector.slice(idPrefix.length))
+    : findByName(directory, selector, account);
+  return found !== undefined && isVisible(found, account) ? found : null;
+}
+
+function findByName(directory: Directory, selector: string, account: string | null): RouteModel | undefined {
+  if (!selector.includes("/") && account === null) return undefined;
+  const name = selector.includes("/") ? selector : `${account}/${selector}`;
+  return directory.byName.get(name) ?? directory.byLowerName.get(name.toLowerCase());
+}
+
+/** Models the caller may use: its own first, each group by name. */
+export function visibleModels(directory: Directory, account: string | null): RouteModel[] {
+  return directory.models
+    .filter((model) => isVisible(model, account))
+    .sort(
+      (a, b) => Number(b.account === account) - Number(a.account === account) || (a.name < b.name ? -1 : 1),
+    );
+}
+
+function isVisible(model: RouteModel, account: string | null): boolean {
+  return model.isPublic || model.account === account;
+}
+
+/** True when the engine answers to this selector itself, so that the body can go on as it came. */
+export function isServedName(model: RouteModel, selector: string): boolean {
+  return (
+    selector === model.name ||
+    selector === model.name.slice(model.account.length + 1) ||
+    selector === `${idPrefix}${model.deploymentId}`
+  );
+}
+
+/** One entry of the OpenAI model list. Prices are US dollars per million tokens; Berth's default is none. */
+export function describeModel(model: RouteModel): Record<string, unknown> {
+  return {
+    id: model.name,
+    object: "model",
+    created: Math.floor(model.createdAtMs / 1000),
+    owned_by: model.account,
+    root: model.name,
+    parent: null,
+    metadata: {
+      description: "",
+      context_length: model.contextTokens > 0 ? model.contextTokens : null,
+      max_tokens: model.contextTokens > 0 ? model.contextTokens : null,
+      pricing: { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0 },
+      tags: model.task === "embeddings" ? ["embeddings"] : ["chat"],
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/** What the gateway is given: addresses, limits, and the outside (time, log) it must not reach for itself. */
+import type { RequestRecord } from "./record.ts";
+
+export type Clock = {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason when aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+};
+
+export type Log = (
+  level: "debug" | "info" | "warn" | "error",
+  message: string,
+  fields: Record<string, unknown>,
+) => void;
+
+/** All times in milliseconds. */
+export type GatewayLimits = {
+  /** Longest wait for a model that is starting or at zero. */
+  readonly waitMs: number;
+  /** Requests that may wait for one deployment. */
+  readonly queueMax: number;
+  /** Largest inference request body, as sent and as inflated. */
+  readonly bodyBytes: number;
+  /** How long requests under way may go on after `stop`. */
+  readonly drainMs: number;
+  /** How long the last routes count while control is away; an hour is a good value. */
+  readonly snapshotMaxAgeMs: number;
+  /** Until a connection to an engine stands. */
+  readonly connectMs: number;
+  /** From then to the first byte of the answer; also the longest wait for a slot of a busy model. */
+  readonly firstTokenMs: number;
+  /** Between bytes of an answer, and for a client that has fallen behind to take some. */
+  readonly silenceMs: number;
+};
+
+export type GatewayOptions = {
+  /** Names this gateway in its reports to control. */
+  readonly gatewayId: string;
+  /** Unix socket of control's internal protocol. */
+  readonly linkSocket: string;
+  /** Unix socket of control's public API, which all that is not inference goes to. */
+  readonly apiSocket: string;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** PEM text; null for plain HTTP. */
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */
+  readonly trustedProxies: readonly string[];
+  readonly limits: GatewayLimits;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Hears of each request once, when it is over. */
+  onRecord?(record: RequestRecord): void;
+};

@@ -1,0 +1,55 @@
+/**
+ * What is known of one request, filled in as it goes and handed over once when it is over: the access log today. Never
+ * holds bodies, tokens or queries.
+ */
+
+export type RequestRecord = {
+  readonly requestId: string;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly clientAddress: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
+  durationMs: number;
+  /** What the client was sent, or 499 when it left before that. */
+  status: number;
+  /** Null where no valid token was needed or sent. */
+  account: string | null;
+  tokenId: string | null;
+  /** Full name and id of the model; null before it is found. */
+  model: string | null;
+  deploymentId: string | null;
+  /** The instance that served, or failed, last. */
+  instanceId: string | null;
+  /** Milliseconds spent waiting for a slot. */
+  waitedMs: number;
+  /** Milliseconds from the start to the first byte of the engine's answer; null when none came. */
+  firstByteMs: number | null;
+  /** Code of the error that ended it, null when none did. */
+  error: string | null;
+  /** The client closed the connection before the exchange was over. */
+  isClientGone: boolean;
+};
+
+/** Status of a request whose client left before the answer began; only logs ever see it. */
+export const clientLeftStatus = 499;
+
+export function openRecord(
+  known: Pick<RequestRecord, "requestId" | "method" | "path" | "clientAddress" | "startedAtMs">,
+): RequestRecord {
+  return {
+    ...known,
+    durationMs: 0,
+    status: 0,
+    account: null,
+    tokenId: null,
+    model: null,
+    deploymentId: null,
+    instanceId: null,
+    waitedMs: 0,
+    firstByteMs: null,
+    error: null,
+    isClientGone: false,
+  };
+}

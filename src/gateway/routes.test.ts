@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { findRoute, pathOf } from "./routes.ts";
+
+test.each([
+  ["/v1/chat/completions", { kind: "inference", enginePath: "/v1/chat/completions" }],
+  ["/v1/openai/completions/?a=b", { kind: "inference", enginePath: "/v1/completions" }],
+  ["http://host:1/v1/embeddings#x", { kind: "inference", enginePath: "/v1/embeddings" }],
+  ["/v1/models/", { kind: "models" }],
+  ["/v1/openai/models?sort_by=x", { kind: "models" }],
+  ["/v1/models/ann%2Fchat", { kind: "model", name: "ann/chat" }],
+  ["/v1/openai/models/ann/chat/", { kind: "model", name: "ann/chat" }],
+  ["/v1/models/%zz", { kind: "control", target: "/v1/models/%zz" }],
+  ["/healthz", { kind: "healthz" }],
+  ["/readyz/", { kind: "readyz" }],
+  ["/", { kind: "control", target: "/" }],
+  ["*", { kind: "control", target: "/*" }],
+  ["//v1/models", { kind: "control", target: "//v1/models" }],
+  ["/v1/me?x=/v1/models", { kind: "control", target: "/v1/me?x=/v1/models" }],
+  ["/v1/openai/responses", { kind: "control", target: "/v1/openai/responses" }],
+  ["HTTPS://host", { kind: "control", target: "/" }],
+])("%s", (target, route) => {
+  expect(findRoute(target)).toEqual(route);
+});
+
+test("what is logged of a target has no query and an end", () => {
+  expect(pathOf("/a/b?token=secret\n#x")).toBe("/a/b");
+  expect(pathOf("/".repeat(10_000))).toHaveLength(512);
+});

@@ -1,0 +1,257 @@
+/**
+ * The gateway: the public port and everything behind it, put together. Owns listening, sending each request to the
+ * right neighbour, and stopping; must not decide what a neighbour decides.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { HttpError } from "../schema/errors.ts";
+import { createAdmission } from "./admission.ts";
+import { sendError, sendJson } from "./answer.ts";
+import { callerOf } from "./auth.ts";
+import { trustList } from "./client-address.ts";
+import { proxyToControl } from "./control-proxy.ts";
+import { serveInference } from "./inference.ts";
+import { createLink } from "./link.ts";
+import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
+import type { GatewayOptions } from "./options.ts";
+import type { RequestRecord } from "./record.ts";
+import { findRoute, type Route } from "./routes.ts";
+import { EnginePool } from "./upstream.ts";
+import { ClientLeft, openVisit, type Visit } from "./visit.ts";
+
+export type Gateway = {
+  /** Resolves when the port is open; routes may come later, until then inference answers 503. */
+  start(): Promise<{ host: string; port: number }>;
+  /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
+  stop(): Promise<void>;
+  /** Requests at engines and requests waiting, for tests and metrics. */
+  load(): { running: number; queued: number };
+};
+
+/** Times in milliseconds. None covers the answer: streams may take as long as they want. */
+const serverLimits = {
+  /** A request must have come whole by then, head and body. */
+  requestTimeout: 300_000,
+  headersTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+  keepAliveTimeout: 65_000,
+  maxHeaderSize: 16_384,
+};
+const maxConnections = 20_000;
+/** Given to cut requests to hear why, before their connections are closed. */
+const farewellMs = 500;
+const retryAfterS = 2;
+/** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
+const linkSilenceMs = 6000;
+
+export function createGateway(options: GatewayOptions): Gateway {
+  const { limits, clock, log } = options;
+  const now = () => clock.now();
+  const trusted = trustList(options.trustedProxies);
+  const visits = new Set<Visit>();
+  let latest: Directory | null = null;
+  let isStopping = false;
+  let stopped: Promise<void> | null = null;
+  let onQuiet: (() => void) | null = null;
+
+  const pool = new EnginePool(limits);
+  const admission = createAdmission({
+    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    now,
+    onLoad: (isUrgent) => link.loadChanged(isUrgent),
+  });
+  const link = createLink({
+    ...options,
+    snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
+    silenceMs: linkSilenceMs,
+    load: () => admission.load(),
+    onSnapshot(snapshot) {
+      latest = indexSnapshot(snapshot);
+      admission.setModels(snapshot.models);
+    },
+  });
+  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
+
+  function directory(): Directory {
+    if (latest !== null && link.isFresh) return latest;
+    throw new HttpError(
+      "control_away",
+      "The gateway has no current routes: the control process has not answered for too long. Try again in a moment.",
+      { retryAfterS },
+    );
+  }
+
+  async function serve(visit: Visit, route: Route): Promise<void> {
+    const { request, response } = visit;
+    switch (route.kind) {
+      case "healthz":
+        return sendJson(response, 200, { status: "ok" });
+      case "readyz": {
+        const isReady = latest !== null && link.isFresh && !isStopping;
+        return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
+      }
+      case "inference":
+        if (!allows(visit, ["POST"])) return;
+        return serveInference(inference, visit, route.enginePath);
+      case "models":
+      case "model":
+        if (!allows(visit, ["GET", "HEAD"])) return;
+        return sendModels(response, request, directory(), route);
+      case "control":
+        return proxyToControl(visit, route.target, {
+          apiSocket: options.apiSocket,
+          silenceMs: limits.firstTokenMs,
+        });
+    }
+  }
+
+  /** Serves and, whatever goes wrong, answers. Never rejects. */
+  async function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean,
+  ): Promise<void> {
+    const visit = openVisit(request, response, {
+      expectsContinue,
+      isTls: options.tls !== null,
+      trusted,
+      silenceMs: limits.silenceMs,
+      now,
+      onEnd(ended) {
+        visits.delete(ended);
+        if (visits.size === 0) onQuiet?.();
+        logRecord(ended.record);
+        options.onRecord?.(ended.record);
+      },
+    });
+    visits.add(visit);
+    if (isStopping) response.shouldKeepAlive = false;
+    const route = findRoute(request.url ?? "/");
+    try {
+      await serve(visit, route);
+    } catch (error) {
+      if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
+      answerError(visit, route, error);
+    }
+  }
+
+  function answerError(visit: Visit, route: Route, error: unknown): void {
+    const { requestId, record, response } = visit;
+    if (!(error instanceof HttpError)) {
+      log("error", "a request failed on a defect", {
+        requestId,
+        error: String((error as Error)?.stack ?? error),
+      });
+    }
+    const known =
+      error instanceof HttpError
+        ? error
+        : new HttpError(
+            "internal",
+            `Something went wrong inside Berth. Its log has the details under ${requestId}.`,
+          );
+    record.error = known.code;
+    if (response.headersSent) response.destroy();
+    else sendError(response, known, route.kind === "control" ? "deep" : "openai");
+  }
+
+  function logRecord(record: RequestRecord): void {
+    const { method, path, status, durationMs, ...rest } = record;
+    const isProbe = path === "/healthz" || path === "/readyz";
+    log(isProbe ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
+  }
+
+  const server = listenable(options.tls);
+  server.maxConnections = maxConnections;
+  // Node drops headers above this number without a word; maxHeaderSize bounds them already.
+  server.maxHeadersCount = 0;
+  server.on("request", (request, response) => void handle(request, response, false));
+  server.on("checkContinue", (request, response) => void handle(request, response, true));
+
+  /** Waits until nothing is under way, at most `ms`. */
+  async function quiet(ms: number): Promise<void> {
+    if (visits.size === 0) return;
+    const waiting = new AbortController();
+    onQuiet = () => waiting.abort();
+    await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
+  }
+
+  async function stop(): Promise<void> {
+    isStopping = true;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await quiet(limits.drainMs);
+    for (const visit of visits) {
+      visit.cut(
+        new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
+      );
+    }
+    await quiet(farewellMs);
+    server.closeAllConnections();
+    await closed;
+    pool.destroy();
+    await link.stop();
+  }
+
+  return {
+    async start() {
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(options.port, options.host, () => {
+          server.off("error", reject);
+          resolve();
+        });
+      });
+      link.start();
+      const { address, port } = server.address() as AddressInfo;
+      return { host: address, port };
+    },
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+    load() {
+      const loads = Object.values(admission.load());
+      return {
+        running: loads.reduce((sum, load) => sum + load.running, 0),
+        queued: loads.reduce((sum, load) => sum + load.queued, 0),
+      };
+    },
+  };
+}
+
+function listenable(tls: GatewayOptions["tls"]): Server {
+  return tls === null
+    ? createServer(serverLimits)
+    : createTlsServer({ ...serverLimits, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 10_000 });
+}
+
+/** True when the method is one of these; else answers 405, or what is allowed when that was the question. */
+function allows({ request, response }: Visit, methods: readonly string[]): boolean {
+  if (methods.includes(request.method ?? "")) return true;
+  response.setHeader("allow", [...methods, "OPTIONS"].join(", "));
+  if (request.method === "OPTIONS") response.writeHead(204).end();
+  else {
+    const text = `This path takes ${methods.join(" and ")} only.`;
+    sendError(response, new HttpError("method_not_allowed", text), "openai");
+  }
+  return false;
+}
+
+function sendModels(
+  response: ServerResponse,
+  request: IncomingMessage,
+  directory: Directory,
+  route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
+): void {
+  const account = callerOf(request.headers, directory)?.account ?? null;
+  if (route.kind === "models") {
+    sendJson(response, 200, { object: "list", data: visibleModels(directory, account).map(describeModel) });
+    return;
+  }
+  const model = findModel(directory, route.name, account);
+  if (model === null) {
+    throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
+  }
+  sendJson(response, 200, describeModel(model));
+}

@@ -1,0 +1,303 @@
+/**
+ * The HTTP/1.1 client towards engines, on plain sockets: several times cheaper per request and per chunk than the
+ * general clients, and it says exactly how far a request had come when something broke. Owns the connections and their
+ * time limits. Must not know models, accounts or what a body says.
+ */
+import { connect, type Socket } from "node:net";
+import type { Endpoint } from "../core/instance.ts";
+import { type BodyReader, createBodyReader } from "./response-body.ts";
+import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
+
+export type CallLimits = {
+  /** Milliseconds until a connection stands. */
+  readonly connectMs: number;
+  /** Milliseconds from then until the first byte of the body. */
+  readonly firstTokenMs: number;
+  /** Milliseconds between bytes of the body, and for a client to take some when it has fallen behind. */
+  readonly silenceMs: number;
+};
+
+/**
+ * Why a call ended early. refused: no connection, the engine has seen nothing; dropped: it hung up before it answered a
+ * byte; broken: it hung up within its answer; silent: a time limit passed; nonsense: not HTTP; stalled: the receiver of
+ * the answer did not take it in time.
+ */
+export type CallFailure = {
+  readonly kind: "refused" | "dropped" | "broken" | "silent" | "nonsense" | "stalled";
+  readonly detail: string;
+};
+
+/** What hears of a call. Exactly one of onEnd and onFailure is called, last, unless the call was aborted. */
+export type CallEvents = {
+  onHead(head: ResponseHead): void;
+  /** A piece of the body; false asks for a pause until `resume`. */
+  onBody(piece: Buffer): boolean;
+  onEnd(): void;
+  onFailure(failure: CallFailure): void;
+};
+
+export type CallRequest = {
+  readonly endpoint: Endpoint;
+  /** Request line and headers with the empty line, one character a byte. */
+  readonly head: string;
+  readonly body: Buffer;
+};
+
+/** Engines close idle connections after 5 s (Node's and uvicorn's default): Berth is faster, so that it seldom races. */
+const idleMs = 4000;
+const maxIdlePerEndpoint = 256;
+
+export class EnginePool {
+  readonly #limits: CallLimits;
+  readonly #idle = new Map<string, Connection[]>();
+  readonly #open = new Set<Connection>();
+
+  constructor(limits: CallLimits) {
+    this.#limits = limits;
+  }
+
+  /** Connections that stand or are being made, idle ones among them. */
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  /** Sends the request; answers come through `events`, never before this returns. */
+  call(request: CallRequest, events: CallEvents): EngineCall {
+    return new EngineCall(this, this.#limits, request, events);
+  }
+
+  /** An idle connection to the endpoint, else a new one. */
+  checkOut(endpoint: Endpoint, isFreshNeeded: boolean): Connection {
+    const key = keyOf(endpoint);
+    if (!isFreshNeeded) {
+      const idle = this.#idle.get(key)?.pop();
+      if (idle !== undefined) return idle;
+    }
+    const connection = new Connection(endpoint, () => this.#forget(key, connection));
+    this.#open.add(connection);
+    return connection;
+  }
+
+  /** Takes a connection back after a whole answer. */
+  checkIn(endpoint: Endpoint, connection: Connection): void {
+    const key = keyOf(endpoint);
+    const idle = this.#idle.get(key) ?? [];
+    this.#idle.set(key, idle);
+    if (idle.length >= maxIdlePerEndpoint) {
+      connection.socket.destroy();
+      return;
+    }
+    connection.rest();
+    idle.push(connection);
+  }
+
+  /** Cuts every connection, also those in use. */
+  destroy(): void {
+    for (const connection of this.#open) connection.socket.destroy();
+  }
+
+  #forget(key: string, connection: Connection): void {
+    this.#open.delete(connection);
+    const idle = this.#idle.get(key);
+    if (idle === undefined) return;
+    const at = idle.indexOf(connection);
+    if (at !== -1) idle.splice(at, 1);
+    if (idle.length === 0) this.#idle.delete(key);
+  }
+}
+
+function keyOf(endpoint: Endpoint): string {
+  return endpoint.kind === "unix" ? endpoint.path : `${endpoint.host}:${endpoint.port}`;
+}
+
+/** A socket that serves one call after another. Its listeners are set once; they speak to the call of the moment. */
+class Connection {
+  readonly socket: Socket;
+  call: EngineCall | null = null;
+  isConnected = false;
+  /** It has carried a whole answer before. */
+  isUsed = false;
+  #lastError = "";
+
+  constructor(endpoint: Endpoint, onGone: () => void) {
+    this.socket =
+      endpoint.kind === "unix"
+        ? connect({ path: endpoint.path })
+        : connect({ host: endpoint.host, port: endpoint.port, noDelay: true, keepAlive: true });
+    this.socket.on("connect", () => {
+      this.isConnected = true;
+      this.call?.takeConnect();
+    });
+    // Bytes or an end that nobody asked for: the connection is of no use any more.
+    this.socket.on("data", (bytes: Buffer) =>
+      this.call === null ? this.socket.destroy() : this.call.takeBytes(bytes),
+    );
+    this.socket.on("timeout", () => (this.call === null ? this.socket.destroy() : this.call.takeTimeout()));
+    this.socket.on("error", (error) => {
+      this.#lastError = error.message;
+    });
+    this.socket.on("close", () => {
+      onGone();
+      this.call?.takeClose(this.#lastError);
+    });
+  }
+
+  rest(): void {
+    this.call = null;
+    this.isUsed = true;
+    this.socket.setTimeout(idleMs);
+  }
+}
+
+/** One request and its answer. */
+export class EngineCall {
+  readonly #pool: EnginePool;
+  readonly #limits: CallLimits;
+  readonly #request: CallRequest;
+  readonly #events: CallEvents;
+  #connection: Connection;
+  /** The head as far as it has come. */
+  #headBytes: Buffer = Buffer.alloc(0);
+  #head: ResponseHead | null = null;
+  #body: BodyReader | null = null;
+  #hasByte = false;
+  #hasBodyByte = false;
+  #isPaused = false;
+  #isResent = false;
+  #isOver = false;
+
+  constructor(pool: EnginePool, limits: CallLimits, request: CallRequest, events: CallEvents) {
+    this.#pool = pool;
+    this.#limits = limits;
+    this.#request = request;
+    this.#events = events;
+    this.#connection = this.#send(false);
+  }
+
+  /** Ends the call: the connection is cut, which tells the engine to cancel. No event comes any more. */
+  abort(): void {
+    this.#isOver = true;
+    this.#connection.socket.destroy();
+  }
+
+  /** The receiver can take more. */
+  resume(): void {
+    if (!this.#isPaused || this.#isOver) return;
+    this.#isPaused = false;
+    this.#connection.socket.resume();
+  }
+
+  #send(isFreshNeeded: boolean): Connection {
+    const connection = this.#pool.checkOut(this.#request.endpoint, isFreshNeeded);
+    const { socket } = connection;
+    connection.call = this;
+    this.#connection = connection;
+    socket.setTimeout(connection.isConnected ? this.#limits.firstTokenMs : this.#limits.connectMs);
+    socket.cork();
+    socket.write(this.#request.head, "latin1");
+    socket.write(this.#request.body);
+    socket.uncork();
+    return connection;
+  }
+
+  takeConnect(): void {
+    this.#connection.socket.setTimeout(this.#limits.firstTokenMs);
+  }
+
+  takeBytes(bytes: Buffer): void {
+    if (this.#isOver) return;
+    this.#hasByte = true;
+    try {
+      const rest = this.#head === null ? this.#readHead(bytes) : bytes;
+      if (rest !== null) this.#readBody(rest);
+    } catch (error) {
+      if (!(error instanceof MalformedResponse)) throw error;
+      this.#fail({ kind: "nonsense", detail: error.message });
+    }
+  }
+
+  takeTimeout(): void {
+    if (!this.#connection.isConnected) {
+      this.#fail({ kind: "refused", detail: `no connection within ${this.#limits.connectMs} ms` });
+    } else if (this.#isPaused) {
+      this.#fail({ kind: "stalled", detail: `nothing was taken for ${this.#limits.silenceMs} ms` });
+    } else if (this.#hasBodyByte) {
+      this.#fail({ kind: "silent", detail: `nothing came for ${this.#limits.silenceMs} ms` });
+    } else {
+      this.#fail({ kind: "silent", detail: `no answer came within ${this.#limits.firstTokenMs} ms` });
+    }
+  }
+
+  takeClose(lastError: string): void {
+    if (this.#isOver) return;
+    if (this.#body?.endsAtClose() === true && lastError === "") {
+      this.#isOver = true;
+      this.#events.onEnd();
+    } else if (!this.#connection.isConnected) {
+      this.#fail({ kind: this.#isResent ? "dropped" : "refused", detail: lastError });
+    } else if (!this.#hasByte && this.#connection.isUsed) {
+      // The engine closed an idle connection while the request was on its way and has not looked at it, or it died
+      // with the request. Once more, on a new connection, which tells the two apart.
+      this.#isResent = true;
+      this.#send(true);
+    } else {
+      const detail = lastError === "" ? "it closed the connection" : lastError;
+      this.#fail({ kind: this.#hasByte ? "broken" : "dropped", detail });
+    }
+  }
+
+  /** Answers the bytes after the head, or null while it is incomplete. Interim (1xx) heads are skipped. */
+  #readHead(bytes: Buffer): Buffer | null {
+    this.#headBytes = this.#headBytes.length === 0 ? bytes : Buffer.concat([this.#headBytes, bytes]);
+    for (;;) {
+      const end = this.#headBytes.indexOf("\r\n\r\n");
+      if (end > maxHeadBytes || (end === -1 && this.#headBytes.length > maxHeadBytes))
+        throw new MalformedResponse(`the head is larger than ${maxHeadBytes} bytes`);
+      if (end === -1) return null;
+      const head = parseHead(this.#headBytes.toString("latin1", 0, end));
+      this.#headBytes = this.#headBytes.subarray(end + 4);
+      if (head.status === 101) throw new MalformedResponse("it changed the protocol unasked");
+      if (head.status < 200) continue;
+      this.#head = head;
+      this.#body = createBodyReader(head.framing);
+      this.#events.onHead(head);
+      return this.#isOver ? null : this.#headBytes;
+    }
+  }
+
+  #readBody(bytes: Buffer): void {
+    const body = this.#body;
+    if (body === null) return;
+    body.push(bytes, (piece) => {
+      if (!this.#hasBodyByte) {
+        this.#hasBodyByte = true;
+        this.#connection.socket.setTimeout(this.#limits.silenceMs);
+      }
+      if (!this.#isOver && !this.#events.onBody(piece)) this.#pause();
+    });
+    if (body.isDone && !this.#isOver) this.#finish();
+  }
+
+  #pause(): void {
+    if (this.#isPaused || this.#isOver) return;
+    this.#isPaused = true;
+    this.#connection.socket.pause();
+  }
+
+  #finish(): void {
+    this.#isOver = true;
+    const { socket } = this.#connection;
+    // An answer that came before the whole request was taken leaves bytes that would spoil the next request.
+    if (this.#head?.isReusable === true && socket.writableLength === 0) {
+      if (this.#isPaused) socket.resume();
+      this.#pool.checkIn(this.#request.endpoint, this.#connection);
+    } else socket.destroy();
+    this.#events.onEnd();
+  }
+
+  #fail(failure: CallFailure): void {
+    if (this.#isOver) return;
+    this.abort();
+    this.#events.onFailure(failure);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * One request on the public port from its first line to its end: its id, where it came from, its record, and the signal
+ * that ends everything done for it. Owns noticing that a client has left; must not answer.
+ */
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { BlockList } from "node:net";
+import { type ClientOrigin, originOf } from "./client-address.ts";
+import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
+import { pathOf } from "./routes.ts";
+
+export type Visit = {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly requestId: string;
+  readonly origin: ClientOrigin;
+  readonly record: RequestRecord;
+  /** Aborted when the client has left (with ClientLeft) or the gateway cuts it (with an HttpError). */
+  readonly signal: AbortSignal;
+  /** The client waits for `100 Continue` before it sends the body. */
+  readonly expectsContinue: boolean;
+  cut(reason: Error): void;
+};
+
+/** Reason of an abort: there is nobody to answer any more. */
+export class ClientLeft extends Error {}
+
+const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+
+export function openVisit(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: {
+    readonly expectsContinue: boolean;
+    readonly isTls: boolean;
+    readonly trusted: BlockList;
+    /** Milliseconds in which a client must take something of a complete answer. */
+    readonly silenceMs: number;
+    now(): number;
+    onEnd(visit: Visit): void;
+  },
+): Visit {
+  const { headers, socket } = request;
+  const given = headers["x-request-id"];
+  const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
+  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.trusted);
+  const abort = new AbortController();
+  const record = openRecord({
+    requestId,
+    method: request.method ?? "",
+    path: pathOf(request.url ?? ""),
+    clientAddress: origin.address,
+    startedAtMs: options.now(),
+  });
+  const visit: Visit = {
+    request,
+    response,
+    requestId,
+    origin,
+    record,
+    signal: abort.signal,
+    expectsContinue: options.expectsContinue,
+    cut: (reason) => abort.abort(reason),
+  };
+  let isOver = false;
+  const end = () => {
+    if (isOver) return;
+    isOver = true;
+    socket.off("close", end);
+    record.durationMs = options.now() - record.startedAtMs;
+    record.isClientGone = !response.writableFinished;
+    record.status = response.headersSent ? response.statusCode : clientLeftStatus;
+    if (record.isClientGone) abort.abort(new ClientLeft("the client has left"));
+    options.onEnd(visit);
+  };
+  response.setHeader("x-request-id", requestId);
+  // A pipelined response that has not had its turn is not told of its connection's end: the socket is.
+  socket.setMaxListeners(0).once("close", end);
+  response.once("close", end);
+  // Nothing waits for a complete answer but its client: one that never reads it must not keep it in memory for ever.
+  response.once("prefinish", () => response.setTimeout(options.silenceMs));
+  // Writing to a client that has just left; `close` follows and is what counts.
+  response.on("error", () => undefined);
+  return visit;
+}

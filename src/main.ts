@@ -1,0 +1,443 @@
+/**
+ * The wiring of each role, flat: `serve` (the supervisor), `control` and `gateway` (its children), `down`, and the
+ * command line for everything else. Decides nothing; nothing imports it.
+ */
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createApi } from "./api/app.ts";
+import { prepareInstallation } from "./api/first-start.ts";
+import { createLink } from "./api/link.ts";
+import { banner } from "./cli/banner.ts";
+import { createCli } from "./cli/program.ts";
+import { createLocalDriver } from "./drivers/local/driver.ts";
+import { createEmbeddedEngine } from "./engines/embedded.ts";
+import { createGateway } from "./gateway/server.ts";
+import { createHub } from "./hub/hub.ts";
+import type { Engine } from "./ports.ts";
+import { createReconciler } from "./reconciler/reconciler.ts";
+import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
+import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { StoreError } from "./store/error.ts";
+import { openStore } from "./store/store.ts";
+import { openVault } from "./store/vault.ts";
+import { configurationExitCode, onSupervisorGone, tellSupervisor } from "./supervisor/child.ts";
+import { type HeldLock, holdLock } from "./supervisor/lock.ts";
+import { runDirectory } from "./supervisor/run-directory.ts";
+import { supervise } from "./supervisor/supervise.ts";
+import { systemClock } from "./telemetry/clock.ts";
+import { createLog, type Log } from "./telemetry/log.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+
+/** How long an engine may take to end before it is killed. */
+const engineGraceMs = 5_000;
+
+const idAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const newId = (length: number) =>
+  Array.from({ length }, () => idAlphabet[randomInt(idAlphabet.length)]).join("");
+const newSecret = () => `berth_${randomBytes(24).toString("base64url")}`;
+
+function loadSettings(extra: Readonly<Record<string, string>> = {}): Settings {
+  const env = { ...process.env, ...extra };
+  const home = readSettings({ BERTH_HOME: env.BERTH_HOME }, null).BERTH_HOME;
+  const file = join(home, "berth.yaml");
+  return readSettings(env, existsSync(file) ? readFileSync(file, "utf8") : null);
+}
+
+function openLog(role: string, settings: Settings): Log {
+  return createLog({
+    role,
+    level: settings.BERTH_LOG_LEVEL,
+    isTerminal: process.stderr.isTTY === true,
+    write: (line) => process.stderr.write(line),
+  });
+}
+
+function sockets(settings: Settings): { directory: string; api: string; link: string } {
+  const directory = runDirectory(settings.BERTH_HOME);
+  return { directory, api: join(directory, "api.sock"), link: join(directory, "link.sock") };
+}
+
+function openEngines(settings: Settings): ReadonlyMap<string, Engine> {
+  const embedded = createEmbeddedEngine({
+    nodePath: process.execPath,
+    serverPath: join(root, "src/engines/embedded/server.ts"),
+    contextMemoryBytes: settings.BERTH_CPU_CONTEXT_MB * 2 ** 20,
+    threads: settings.BERTH_CPU_THREADS,
+  });
+  return new Map([[embedded.name, embedded]]);
+}
+
+function openDriver(settings: Settings, log: Log) {
+  return createLocalDriver({
+    home: settings.BERTH_HOME,
+    socketDirectory: sockets(settings).directory,
+    engines: openEngines(settings),
+    clock: systemClock,
+    readyTimeoutMs: settings.BERTH_LOAD_S * 1000,
+    environment: process.env,
+    log,
+  });
+}
+
+/** The process that owns the store: deploy API, reconciler, hub. */
+async function runControl(): Promise<void> {
+  const settings = loadSettings();
+  const log = openLog("control", settings);
+  const home = settings.BERTH_HOME;
+  // A predecessor that was cut off from its supervisor may need a moment to notice.
+  await takeLock(
+    join(home, "control.lock"),
+    10_000,
+    `Another Berth works on ${home}. Stop it, or set another BERTH_HOME.`,
+  );
+
+  const vault = openVault({ home, secretKeyHex: settings.BERTH_SECRET_KEY ?? null });
+  const rawStore = await openStore({ home, databaseUrl: settings.DATABASE_URL ?? null });
+  let feed: RoutingFeed | null = null;
+  const store = notifyingStore(rawStore, () => feed?.changed());
+  const account = settings.BERTH_ACCOUNT ?? defaultAccountName();
+  const firstStart = await prepareInstallation({
+    ...{ store, vault, clock: systemClock, home, account },
+    fixedToken: settings.BERTH_API_TOKEN ?? null,
+    withStarter: settings.BERTH_STARTER,
+    newId: () => newId(16),
+  });
+
+  const hub = createHub({
+    home,
+    endpoint: settings.HF_ENDPOINT,
+    allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
+    builtin: new Map([["berth/starter", join(root, "starter/model")]]),
+    clock: systemClock,
+  });
+  const driver = openDriver(settings, log);
+  const reconciler = createReconciler({
+    ...{ store, hub, driver, clock: systemClock, log },
+    engines: openEngines(settings),
+    limits: {
+      loadTries: settings.BERTH_LOAD_TRIES,
+      drainMs: settings.BERTH_DRAIN_S * 1000,
+      inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
+      stopGraceMs: engineGraceMs,
+      sweepMs: 60_000,
+    },
+    newInstanceId: () => newId(12),
+    hfToken: async (deployment) => {
+      const sealed = await store.sealedHfToken(deployment.id);
+      if (sealed !== null) return vault.open(sealed, `hf-token:${deployment.id}`);
+      return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
+    },
+  });
+  feed = createRoutingFeed({
+    store,
+    clock: systemClock,
+    loadTimesMs: reconciler.loadTimesMs,
+    secrets: reconciler.secrets,
+    log,
+  });
+
+  let isGoingDown = false;
+  const { app } = createApi({
+    ...{ store, vault, clock: systemClock, version, newSecret, log },
+    limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
+    newId: () => newId(16),
+    capacity: () => driver.capacity(),
+    poke: reconciler.poke,
+    progressOf: reconciler.progressOf,
+    readLogs: (deploymentId) => driver.readLogs(deploymentId),
+    down: () => {
+      isGoingDown = true;
+      tellSupervisor({ type: "down" });
+    },
+  });
+  const link = createLink({
+    snapshot: feed.current,
+    onSnapshot: feed.onSnapshot,
+    onLoad: reconciler.takeLoad,
+    onGatewayGone: reconciler.dropGateway,
+    log,
+  });
+
+  await reconciler.start();
+  await feed.start();
+  const { api: apiSocket, link: linkSocket } = sockets(settings);
+  for (const path of [apiSocket, linkSocket]) rmSync(path, { force: true });
+  await app.listen({ path: apiSocket });
+  await once(link.listen(linkSocket), "listening");
+  for (const path of [apiSocket, linkSocket]) chmodSync(path, 0o600);
+  const { newToken, tokenFile } = firstStart;
+  tellSupervisor({
+    type: "ready",
+    details: { account, newToken: newToken ?? "", tokenFile: tokenFile ?? "" },
+  });
+
+  endOnSignal(async () => {
+    link.closeAllConnections();
+    link.close();
+    await app.close();
+    if (isGoingDown) await reconciler.endAll();
+    else await reconciler.stop();
+    await feed?.stop();
+    await driver.close();
+    await store.close();
+  });
+}
+
+/** The process that owns the public port. */
+async function runGateway(): Promise<void> {
+  const settings = loadSettings();
+  const log = openLog("gateway", settings);
+  const { api, link } = sockets(settings);
+  const gateway = createGateway({
+    gatewayId: randomUUID(),
+    linkSocket: link,
+    apiSocket: api,
+    host: settings.BERTH_HOST,
+    port: settings.BERTH_PORT,
+    tls: readTls(settings),
+    trustedProxies: settings.BERTH_TRUSTED_PROXIES.split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== ""),
+    limits: {
+      waitMs: settings.BERTH_WAIT_S * 1000,
+      queueMax: settings.BERTH_QUEUE,
+      bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
+      drainMs: settings.BERTH_DRAIN_S * 1000,
+      snapshotMaxAgeMs: 3_600_000,
+      connectMs: 5_000,
+      firstTokenMs: 600_000,
+      silenceMs: 300_000,
+    },
+    clock: systemClock,
+    log,
+  });
+  const { host, port } = await gateway.start();
+  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+  endOnSignal(() => gateway.stop());
+}
+
+function readTls(settings: Settings): { cert: string; key: string } | null {
+  const { BERTH_TLS_CERT: cert, BERTH_TLS_KEY: key } = settings;
+  if (cert === undefined || key === undefined) return null;
+  return { cert: readPem("BERTH_TLS_CERT", cert), key: readPem("BERTH_TLS_KEY", key) };
+}
+
+function readPem(name: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new SettingsError(
+      `${name} is ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code}).`,
+    );
+  }
+}
+
+/** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
+async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
+  const settings = loadSettings(extra);
+  const log = openLog("serve", settings);
+  const home = settings.BERTH_HOME;
+  makeHome(home);
+  const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
+  const lock = await takeLock(join(home, "serve.lock"), 0, busy);
+  // Chosen once, here, so that a gateway that is started again comes back on the same port.
+  const port = settings.BERTH_PORT === 0 ? await freePort(settings.BERTH_HOST) : settings.BERTH_PORT;
+  const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
+  const scheme = settings.BERTH_TLS_CERT === undefined ? "http" : "https";
+  const url = `${scheme}://${reachableHost(settings.BERTH_HOST)}:${port}`;
+  if (scheme === "http" && !isLoopback(settings.BERTH_HOST)) {
+    log(
+      "warn",
+      "The port is open to the network in plain text, so tokens can be read on the way. Set BERTH_TLS_CERT and BERTH_TLS_KEY, or put a proxy that speaks TLS before it.",
+    );
+  }
+  const ready = new Map<string, Readonly<Record<string, string>>>();
+  const roles = (["control", "gateway"] as const).map((name) => ({
+    name,
+    command: process.execPath,
+    args: [join(root, "src/main.ts"), name],
+    env,
+  }));
+  const supervisor = supervise({
+    roles,
+    clock: systemClock,
+    stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
+    log,
+    onReady(role, details) {
+      const isFirst = ready.size < roles.length;
+      ready.set(role, details);
+      const first = ready.get("control");
+      if (!isFirst || ready.size < roles.length || first === undefined) return;
+      // For commands on this machine, which then need no address.
+      writeFileSync(join(home, "address"), `${url}\n`);
+      const { account = "", newToken = "", tokenFile = "" } = first;
+      process.stdout.write(
+        banner({
+          ...{ version, url, account },
+          newToken: newToken === "" ? null : newToken,
+          tokenFile: tokenFile === "" ? null : tokenFile,
+          hasStarter: settings.BERTH_STARTER,
+        }),
+      );
+    },
+  });
+  const exitCode = await supervisor.done;
+  lock.release();
+  return exitCode;
+}
+
+/** Ends the engines of a Berth that does not run any more. */
+async function down(extra: Readonly<Record<string, string>>, wantsJson: boolean): Promise<number> {
+  const settings = loadSettings(extra);
+  const log = openLog("down", { ...settings, BERTH_LOG_LEVEL: "warn" });
+  const home = settings.BERTH_HOME;
+  const ended = existsSync(home) ? await endEngines(settings, log) : 0;
+  const engines = ended === 1 ? "1 engine" : `${ended} engines`;
+  process.stdout.write(
+    wantsJson
+      ? `${JSON.stringify({ status: "stopped", engines: ended })}\n`
+      : `Berth was not running; ${engines} ended.\n`,
+  );
+  return 0;
+}
+
+/** Ends every engine that is left on this home and returns how many there were. */
+async function endEngines(settings: Settings, log: Log): Promise<number> {
+  const home = settings.BERTH_HOME;
+  const lock = await takeLock(
+    join(home, "control.lock"),
+    10_000,
+    `Berth runs on ${home} but does not answer; see its log.`,
+  );
+  const driver = openDriver(settings, log);
+  const instances = await driver.observe();
+  await Promise.all(instances.map((instance) => driver.remove(instance.id, engineGraceMs)));
+  await driver.close();
+  lock.release();
+  return instances.length;
+}
+
+function makeHome(home: string): void {
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    accessSync(home, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SettingsError(
+      `BERTH_HOME is ${home}, which cannot be made or written (${code}). Set one that this user may write.`,
+    );
+  }
+}
+
+/** @throws SettingsError with `message` when another process still holds the lock after `waitMs` */
+async function takeLock(path: string, waitMs: number, message: string): Promise<HeldLock> {
+  const endsAtMs = systemClock.now() + waitMs;
+  for (;;) {
+    const lock = holdLock(path);
+    if (lock !== null) return lock;
+    if (systemClock.now() >= endsAtMs) throw new SettingsError(message);
+    await systemClock.sleep(50);
+  }
+}
+
+/** Ends this role once, when it is told to or its supervisor is gone. */
+function endOnSignal(end: () => Promise<void>): void {
+  let isEnding = false;
+  const endOnce = () => {
+    if (isEnding) return;
+    isEnding = true;
+    end().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`${String(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", endOnce);
+  onSupervisorGone(endOnce);
+}
+
+async function freePort(host: string): Promise<number> {
+  const server = createServer();
+  server.listen(0, host);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("the system gave no port");
+  return address.port;
+}
+
+/** Where this machine reaches what listens on `host`. */
+function reachableHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
+
+async function runCli(argv: readonly string[]): Promise<number> {
+  const cli = createCli({
+    env: process.env,
+    ...{ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
+    ...{ fetch, clock: systemClock, version },
+    onInterrupt(listener) {
+      process.on("SIGINT", listener);
+      return () => process.off("SIGINT", listener);
+    },
+    serve: ({ settings }) => serve(settings),
+    down: ({ settings, json }) => down(settings, json),
+  });
+  return await cli.run(argv);
+}
+
+/** Expected refusals are one line; the rest is a defect and shows where. */
+function explainEnd(error: unknown): number {
+  const isExpected = error instanceof SettingsError || error instanceof StoreError || isListenError(error);
+  process.stderr.write(
+    `berth: ${isExpected ? describeListenError(error) : ((error as Error).stack ?? String(error))}\n`,
+  );
+  return isExpected ? configurationExitCode : 1;
+}
+
+function isListenError(error: unknown): boolean {
+  return ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+function describeListenError(error: unknown): string {
+  const { code, message, port, address } = error as NodeJS.ErrnoException & {
+    port?: number;
+    address?: string;
+  };
+  if (port === undefined) return message;
+  const advice =
+    { EADDRINUSE: "another program uses it", EACCES: "this user may not use it" }[code ?? ""] ??
+    "this machine does not have that address";
+  return `BERTH_PORT ${port} on ${address ?? "this address"} cannot be listened on: ${advice}. Set another BERTH_PORT or BERTH_HOST.`;
+}
+
+const [role = "", ...rest] = process.argv.slice(2);
+try {
+  if (role === "control" && rest.length === 0) await runControl();
+  else if (role === "gateway" && rest.length === 0) await runGateway();
+  else process.exitCode = await runCli(process.argv.slice(2));
+} catch (error) {
+  process.exit(explainEnd(error));
+}

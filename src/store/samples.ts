@@ -1,0 +1,153 @@
+/** Values for the store's tests: one plain sample of each kind, and generators of every value that may be stored. */
+import fc from "fast-check";
+import type { ApiToken } from "../core/account.ts";
+import { type Deployment, gpuTypes, noTries } from "../core/deployment.ts";
+import type { DeploymentEvent } from "../core/event.ts";
+import { type FailureCode, failureCodes } from "../core/failure.ts";
+import type { InstanceRecord } from "../core/instance.ts";
+
+export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
+  const id = more.id ?? "t1";
+  return { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde", createdAtMs: 10, ...more };
+}
+
+export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {
+  const id = more.id ?? "d1";
+  return {
+    id,
+    account: "ann",
+    name: `ann/${id}`,
+    isPublic: false,
+    config: {
+      gpu: "other",
+      numGpus: 1,
+      maxBatchSize: 4,
+      weights: { repo: "owner/model:Q4_K_M", revision: null },
+      baseModel: null,
+      extraArgs: [],
+    },
+    settings: { minInstances: 0, maxInstances: 1, inactiveShutdownS: null },
+    desired: "run",
+    createdAtMs: 10,
+    updatedAtMs: 10,
+    resolved: null,
+    weightsReadyAtMs: null,
+    failure: null,
+    hasRun: false,
+    tries: noTries,
+    ...more,
+  };
+}
+
+export function sampleInstance(more: Partial<InstanceRecord> = {}): InstanceRecord {
+  const base = { id: "i1", deploymentId: "d1", intent: "run" as const, createdAtMs: 10 };
+  return { ...base, drainSinceMs: null, observed: null, ...more };
+}
+
+export function sampleEvent(more: Partial<DeploymentEvent> = {}): DeploymentEvent {
+  const text = "The engine was started, because a request came.";
+  return { deploymentId: "d1", atMs: 10, code: "instance_started", text, next: "", inputs: {}, ...more };
+}
+
+/** Any JavaScript string: NUL, quotes and halves of surrogate pairs among it. */
+export const anyText = fc
+  .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 20 })
+  .map((units) => String.fromCharCode(...units));
+
+const word = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,20}$/);
+const timeMs = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const count = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const orNull = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: null });
+/** JSON knows no minus zero. */
+const fraction = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+
+const anyFailure = fc.record({
+  code: fc.constantFrom(...(Object.keys(failureCodes) as FailureCode[])),
+  message: anyText,
+  next: anyText,
+});
+
+const anyResolved = fc.record({
+  commit: fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 40, maxLength: 40 }),
+  files: fc.array(
+    fc.record({ path: anyText, bytes: count, sha256: orNull(anyText), gitOid: orNull(anyText) }),
+    { maxLength: 3 },
+  ),
+  engine: word,
+  entryFile: anyText,
+  task: anyText,
+});
+
+/** A deployment of the account `ann` with the given id. */
+export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
+  return fc.record({
+    id: fc.constant(id),
+    account: fc.constant("ann"),
+    name: word.map((name) => `ann/${name}`),
+    isPublic: fc.boolean(),
+    config: fc.record({
+      gpu: fc.constantFrom(...gpuTypes),
+      numGpus: fc.integer({ min: 1, max: 8 }),
+      maxBatchSize: fc.integer({ min: 1, max: 256 }),
+      weights: fc.record({ repo: anyText, revision: orNull(anyText) }),
+      baseModel: orNull(anyText),
+      extraArgs: fc.array(anyText, { maxLength: 3 }),
+    }),
+    settings: fc.record({ minInstances: count, maxInstances: count, inactiveShutdownS: orNull(count) }),
+    desired: fc.constantFrom("run", "stop"),
+    createdAtMs: timeMs,
+    updatedAtMs: timeMs,
+    resolved: orNull(anyResolved),
+    weightsReadyAtMs: orNull(timeMs),
+    failure: orNull(anyFailure),
+    hasRun: fc.boolean(),
+    tries: fc.record({ count, lastAtMs: orNull(timeMs), lastFailure: orNull(anyFailure) }),
+  });
+}
+
+const anyEndpoint = fc.oneof(
+  fc.record({ kind: fc.constant("unix" as const), path: anyText }),
+  fc.record({
+    kind: fc.constant("tcp" as const),
+    host: anyText,
+    port: fc.integer({ min: 1, max: 65_535 }),
+  }),
+);
+
+/** An instance of the deployment `d1`. */
+export const anyInstance: fc.Arbitrary<InstanceRecord> = fc.record({
+  id: word,
+  deploymentId: fc.constant("d1"),
+  intent: fc.constantFrom("run", "drain"),
+  createdAtMs: timeMs,
+  drainSinceMs: orNull(timeMs),
+  observed: orNull(
+    fc.record({
+      id: word,
+      deploymentId: fc.constant("d1"),
+      state: fc.constantFrom("starting", "running", "exited"),
+      endpoint: anyEndpoint,
+      slots: count,
+      contextTokens: count,
+      loadProgress: orNull(fraction),
+      note: orNull(anyText),
+      placement: fc.record({ node: anyText, gpus: fc.array(anyText, { maxLength: 3 }) }),
+      startedAtMs: timeMs,
+      readyAtMs: orNull(timeMs),
+      failure: orNull(anyFailure),
+    }),
+  ),
+});
+
+/** An event of the deployment `d1`. */
+export const anyEvent: fc.Arbitrary<DeploymentEvent> = fc.record({
+  deploymentId: fc.constant("d1"),
+  atMs: timeMs,
+  code: word,
+  text: anyText,
+  next: anyText,
+  inputs: fc.dictionary(word, fc.oneof(anyText, fraction, fc.boolean(), fc.constant(null)), {
+    maxKeys: 4,
+    noNullPrototype: true,
+  }),
+});

@@ -1,0 +1,156 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { restartDelayMs, type Supervisor, supervise } from "./supervise.ts";
+
+const script = join(import.meta.dirname, "stand-in-role.ts");
+const clock = {
+  now: Date.now,
+  sleep: (ms: number, signal?: AbortSignal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+};
+
+let folder: string;
+let file: string;
+let supervisor: Supervisor | null;
+let outer: ChildProcess | null;
+/** Every report of a role, as [name, pid]. */
+let ready: [string, number][];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "berth-supervise-"));
+  file = join(folder, "ends");
+  writeFileSync(file, "");
+  supervisor = null;
+  outer = null;
+  ready = [];
+});
+
+afterEach(async () => {
+  outer?.kill("SIGKILL");
+  for (const [, pid] of ready) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  supervisor?.stop();
+  await supervisor?.done;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function start(behaviours: Record<string, string>, now: () => number = Date.now): Supervisor {
+  supervisor = supervise({
+    roles: Object.entries(behaviours).map(([name, behaviour]) => ({
+      name,
+      command: process.execPath,
+      args: [script, name, file, behaviour],
+      env: process.env,
+    })),
+    clock: { ...clock, now },
+    stopGraceMs: 20_000,
+    onReady: (role, { pid }) => ready.push([role, Number(pid)]),
+    log: () => undefined,
+  });
+  return supervisor;
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const endsAt = Date.now() + 20_000;
+  while (!condition()) {
+    if (Date.now() > endsAt) throw new Error(`waited 20 s for: ${what}`);
+    await sleep(10);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const pidsOf = (role: string) => ready.filter(([name]) => name === role).map(([, pid]) => pid);
+const ends = () => readFileSync(file, "utf8").trim().split("\n");
+
+describe("supervise", () => {
+  it("starts a role that dies again and leaves the other alone", async () => {
+    start({ control: "", gateway: "" });
+    await until("both", () => ready.length === 2);
+    const [gateway = 0] = pidsOf("gateway");
+    process.kill(gateway, "SIGKILL");
+    await until("a new gateway", () => pidsOf("gateway").length === 2);
+    expect(pidsOf("control")).toHaveLength(1);
+    expect(pidsOf("gateway")[1]).not.toBe(gateway);
+  });
+
+  it("stops the roles one after the other, the last one first", async () => {
+    const { stop, done } = start({ control: "", gateway: "" });
+    await until("both", () => ready.length === 2);
+    stop();
+    stop(); // The same Ctrl-C, passed on by npm.
+    expect(await done).toBe(0);
+    expect(ends()).toEqual(["gateway stopped", "control stopped"]);
+  });
+
+  it("stops by force when it is asked again later", async () => {
+    let shiftMs = 0;
+    const { stop, done } = start({ control: "stubborn", gateway: "stubborn" }, () => Date.now() + shiftMs);
+    await until("both", () => ready.length === 2);
+    stop();
+    shiftMs = 5_000;
+    stop();
+    expect(await done).toBe(0);
+    for (const [, pid] of ready) expect(isAlive(pid)).toBe(false);
+  });
+
+  it("stops with the same code when a role cannot run with its settings", async () => {
+    const { done } = start({ control: "misconfigured", gateway: "" });
+    expect(await done).toBe(78);
+  });
+
+  it("stops everything when a role asks for it", async () => {
+    const { done } = start({ control: "", gateway: "" });
+    await until("both", () => ready.length === 2);
+    process.kill(pidsOf("control")[0] ?? 0, "SIGUSR2");
+    expect(await done).toBe(0);
+    expect(ends()).toEqual(["gateway stopped", "control stopped"]);
+  });
+
+  it("is noticed to be gone by its roles when it is killed", async () => {
+    outer = await startOuter();
+    outer.kill("SIGKILL");
+    await until("the ends of both", () => ends().length === 2);
+    expect(ends().sort()).toEqual(["control left alone", "gateway left alone"]);
+  });
+
+  it("passes a signal on in order, also one that a terminal sends to the whole group", async () => {
+    outer = await startOuter();
+    process.kill(-(outer.pid ?? 0), "SIGINT");
+    const [code] = (await once(outer, "exit")) as [number];
+    expect(code).toBe(0);
+    expect(ends()).toEqual(["gateway stopped", "control stopped"]);
+  });
+});
+
+/** A supervisor as a process of its own, the leader of a group. */
+async function startOuter(): Promise<ChildProcess> {
+  const path = join(import.meta.dirname, "stand-in-supervisor.ts");
+  const child = spawn(process.execPath, [path, file], {
+    stdio: ["ignore", "pipe", "inherit"],
+    detached: true,
+  });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+    ready = [...output.matchAll(/^(\w+) (\d+)$/gm)].map((match) => [match[1] ?? "", Number(match[2])]);
+  });
+  await until("both roles", () => ready.length === 2);
+  return child;
+}
+
+describe("the pause before a restart", () => {
+  it("is 100 ms first, doubles, and ends at 10 s", () => {
+    expect([1, 2, 3, 8, 100].map(restartDelayMs)).toEqual([100, 200, 400, 10_000, 10_000]);
+  });
+});

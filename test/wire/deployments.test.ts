@@ -1,0 +1,292 @@
+/** The life of a deployment over the API: what is written, what is refused, what wakes the reconciler. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { failure } from "../../src/core/failure.ts";
+import { type RealApi, startRealApi } from "./real-api.ts";
+
+let api: RealApi;
+beforeEach(async () => {
+  api = await startRealApi();
+});
+afterEach(async () => await api.close());
+
+const body = { model_name: "m", gpu: "other", hf: { repo: "org/model" } };
+
+async function create(extra: object = {}): Promise<string> {
+  const answer = await api.call("POST", "/deploy/llm", { body: { ...body, ...extra } });
+  expect(answer.status, answer.text).toBe(200);
+  return (answer.json as { deploy_id: string }).deploy_id;
+}
+
+describe("POST /deploy/llm", () => {
+  test("writes what was asked, wakes the reconciler and says why", async () => {
+    const id = await create({
+      num_gpus: "2",
+      max_batch_size: 8,
+      hf: { repo: "org/model:Q4_K_M", revision: "main", token: "hf_topsecret" },
+      settings: { min_instances: 0, max_instances: 3, inactive_shutdown: 90 },
+      extra_args: ["--seed", "1"],
+      unknown_field: true,
+    });
+    const { json, text } = await api.call("GET", `/deploy/${id}`);
+    expect(json).toEqual({
+      deploy_id: id,
+      model_name: "ann/m",
+      version: "",
+      task: "text-generation",
+      status: "initializing",
+      fail_reason: "",
+      created_at: "2026-11-23T12:00:00.000+00:00",
+      updated_at: "2026-11-23T12:00:00.000+00:00",
+      type: "llm",
+      instances: { running: 0, pending: 0, warming: 0 },
+      config: {
+        gpu: "other",
+        num_gpus: 2,
+        max_batch_size: 8,
+        weights: { repo: "org/model:Q4_K_M", revision: "main", token: null },
+        base_model: null,
+      },
+      settings: { min_instances: 0, max_instances: 3, inactive_shutdown: 90 },
+      standard_args: null,
+      extra_args: ["--seed", "1"],
+    });
+    expect(text).not.toContain("topsecret");
+    expect(api.poked).toEqual([id]);
+    const sealed = (await api.store.sealedHfToken(id)) ?? "";
+    expect(sealed).not.toContain("topsecret");
+    expect(api.vault.open(sealed, `hf-token:${id}`)).toBe("hf_topsecret");
+    const events = await api.call("GET", `/deploy/${id}/events`);
+    expect(events.json).toMatchObject({ events: [{ code: "accepted" }], progress: null });
+    expect(events.text + api.logged.join()).not.toContain("topsecret");
+  });
+
+  test("the smallest body, and a catalogued model", async () => {
+    await create();
+    const id = await create({ model_name: "ann/s", hf: null, base_model: "berth/starter" });
+    const { json } = await api.call("GET", `/deploy/${id}`);
+    expect(json).toMatchObject({
+      model_name: "ann/s",
+      config: {
+        num_gpus: 1,
+        max_batch_size: 96,
+        weights: { repo: "berth/starter" },
+        base_model: "berth/starter",
+      },
+      settings: { min_instances: 1, max_instances: 1, inactive_shutdown: null },
+    });
+  });
+
+  test("a name in use is 409 in any case, and free again after deletion", async () => {
+    const id = await create();
+    for (const model_name of ["m", "M", "ann/m"]) {
+      const again = await api.call("POST", "/deploy/llm", { body: { ...body, model_name } });
+      expect(again.status).toBe(409);
+      expect(again.json).toEqual({ error: expect.stringContaining("already") });
+    }
+    expect((await api.call("POST", "/deploy/llm", { body, token: api.tokens.bob })).status).toBe(200);
+    await api.call("DELETE", `/deploy/${id}`);
+    await create();
+  });
+
+  const refusals: [string, object, string, RegExp][] = [
+    ["hf and base_model", { base_model: "berth/starter" }, "body", /not both/],
+    ["neither", { hf: null }, "body", /is required/],
+    ["an unknown base_model", { hf: null, base_model: "constructor" }, "body.base_model", /berth\/starter/],
+    ["another account's prefix", { model_name: "bob/m" }, "body.model_name", /"ann\/"/],
+    ["a name with a slash", { model_name: "ann/a/b" }, "body.model_name", /letters/],
+    ["an empty name", { model_name: "" }, "body.model_name", /letters/],
+    ["a name that climbs", { model_name: "../../etc" }, "body.model_name", /bare name/],
+    ["a long name", { model_name: "x".repeat(97) }, "body.model_name", /96/],
+    ["a malformed repository", { hf: { repo: "nope" } }, "body.hf.repo", /owner\/name/],
+    ["a repository that climbs", { hf: { repo: "../.." } }, "body.hf.repo", /owner\/name/],
+    ["a URL as repository", { hf: { repo: "http://x/y" } }, "body.hf.repo", /owner\/name/],
+    ["a malformed revision", { hf: { repo: "a/b", revision: "../x" } }, "body.hf.revision", /branch/],
+    ["a token with a line break", { hf: { repo: "a/b", token: "hf_x\r\nEvil: 1" } }, "body.hf.token", /512/],
+    ["min over max", { settings: { min_instances: 2 } }, "body.settings.min_instances", /larger/],
+    [
+      "over the quota",
+      { num_gpus: 8, settings: { max_instances: 9 } },
+      "body.settings.max_instances",
+      /72 GPUs/,
+    ],
+    ["an unsafe argument", { extra_args: ["--host=0.0.0.0"] }, "body.extra_args", /--host/],
+    ["standard_args", { standard_args: {} }, "body.standard_args", /not supported/],
+    ["preset_id", { preset_id: "x" }, "body.preset_id", /not supported/],
+    ["container_image", { container_image: "x" }, "body.container_image", /not supported/],
+    ["an unknown gpu", { gpu: "H100" }, "body.gpu", /'L4-24GB', .* or 'other'/],
+    ["too many GPUs", { num_gpus: 9 }, "body.num_gpus", /less than or equal to 8/],
+    ["no slots", { max_batch_size: 0 }, "body.max_batch_size", /greater than or equal to 1/],
+    ["negative instances", { settings: { min_instances: -1 } }, "body.settings.min_instances", /equal to 0/],
+    ["arguments that are no list", { extra_args: "--seed" }, "body.extra_args", /valid list/],
+  ];
+  test.each(refusals)("%s is refused and changes nothing", async (_what, extra, loc, sentence) => {
+    const { status, json } = await api.call("POST", "/deploy/llm", { body: { ...body, ...extra } });
+    expect(status).toBe(422);
+    const { detail, error } = json as { detail: { loc: string[] }[]; error: string };
+    expect(detail.map((issue) => issue.loc.join("."))).toEqual([loc]);
+    expect(error).toMatch(sentence);
+    expect(await api.store.deployments({ account: "ann", includeDeleted: true })).toEqual([]);
+    expect(api.poked).toEqual([]);
+  });
+
+  test("both at zero, inactive_shutdown 0, and several GPUs of type other are legal", async () => {
+    const id = await create({
+      num_gpus: 4,
+      settings: { min_instances: 0, max_instances: 0, inactive_shutdown: 0 },
+    });
+    const { json } = await api.call("GET", `/deploy/${id}`);
+    expect(json).toMatchObject({ settings: { min_instances: 0, max_instances: 0, inactive_shutdown: null } });
+  });
+});
+
+describe("PUT /deploy/{deploy_id}", () => {
+  test("a half that is absent stays", async () => {
+    const id = await create({ settings: { min_instances: 1, max_instances: 2, inactive_shutdown: 60 } });
+    const put = (settings: object) => api.call("PUT", `/deploy/${id}`, { body: { settings } });
+    const read = async () => ((await api.call("GET", `/deploy/${id}`)).json as { settings: object }).settings;
+    expect((await put({ min_instances: 0 })).json).toEqual({ deploy_id: id });
+    expect(await read()).toEqual({ min_instances: 0, max_instances: 2, inactive_shutdown: 60 });
+    await put({ max_instances: "4", inactive_shutdown: null });
+    expect(await read()).toEqual({ min_instances: 0, max_instances: 4, inactive_shutdown: null });
+    expect(api.poked).toEqual([id, id, id]);
+  });
+
+  test("the newer form with nulls", async () => {
+    const id = await create();
+    const settings = { min_instances: 0, max_instances: 1 };
+    const put = await api.call("PUT", `/deploy/${id}`, {
+      body: { settings, standard_args: null, extra_args: null },
+    });
+    expect(put.status).toBe(200);
+  });
+
+  test.each([
+    [{ settings: { min_instances: 3 } }, 422],
+    [{ settings: { max_instances: 65 } }, 422],
+    [{ settings: { min_instances: "x" } }, 422],
+    [{ settings: null }, 422],
+    [{}, 422],
+    [[], 422],
+    ["{", 422],
+    [undefined, 422],
+    [{ settings: {}, extra_args: [] }, 400],
+    [{ settings: {}, standard_args: {} }, 400],
+  ])("%j is refused and changes nothing", async (update, status) => {
+    const id = await create();
+    const before = await api.store.deployment(id);
+    api.now += 1000;
+    expect((await api.call("PUT", `/deploy/${id}`, { body: update })).status).toBe(status);
+    expect(await api.store.deployment(id)).toEqual(before);
+    expect(api.poked).toEqual([id]);
+  });
+});
+
+describe("stop, start, delete", () => {
+  test("stop and start, each once", async () => {
+    const id = await create();
+    const post = async (what: string) => (await api.call("POST", `/deploy/${id}/${what}`)).status;
+    expect(await post("start")).toBe(400);
+    expect(await post("stop")).toBe(200);
+    expect(await post("stop")).toBe(400);
+    expect(await post("start")).toBe(200);
+    expect(await post("start")).toBe(400);
+    const codes = (await api.store.events(id, 10)).map((event) => event.code);
+    expect(codes).toEqual(["accepted", "stopped", "started"]);
+  });
+
+  test("start forgets a failure and everything that led to it", async () => {
+    const id = await create();
+    const gone = failure("engine_crashed", "It crashed.", "Look.");
+    await api.store.changeDeployment(id, (now) => ({
+      ...now,
+      failure: gone,
+      hasRun: true,
+      weightsReadyAtMs: 5,
+      tries: { count: 3, lastAtMs: 4, lastFailure: gone },
+    }));
+    const failed = await api.call("GET", `/deploy/${id}`);
+    expect(failed.json).toMatchObject({ status: "failed", fail_reason: "It crashed. Look." });
+    expect((await api.call("POST", `/deploy/${id}/start`)).status).toBe(200);
+    expect(await api.store.deployment(id)).toMatchObject({
+      desired: "run",
+      failure: null,
+      hasRun: false,
+      weightsReadyAtMs: null,
+      tries: { count: 0, lastAtMs: null, lastFailure: null },
+    });
+  });
+
+  test("a failed deployment can be stopped", async () => {
+    const id = await create();
+    await api.store.changeDeployment(id, (now) => ({ ...now, failure: failure("disk_full", "A.", "B.") }));
+    expect((await api.call("POST", `/deploy/${id}/stop`)).status).toBe(200);
+    expect((await api.call("GET", `/deploy/${id}`)).json).toMatchObject({
+      status: "stopped",
+      fail_reason: "",
+    });
+  });
+
+  test("delete is final, wipes the token and keeps the record", async () => {
+    const id = await create({ hf: { repo: "a/b", token: "hf_x" } });
+    expect((await api.call("DELETE", `/deploy/${id}`)).json).toEqual({ deploy_id: id });
+    expect(await api.store.sealedHfToken(id)).toBeNull();
+    expect((await api.call("GET", `/deploy/${id}`)).json).toMatchObject({ status: "deleted" });
+    expect((await api.call("GET", "/deploy/list")).json).toEqual([]);
+    const listed = await api.call("GET", "/deploy/list?status=deleted");
+    expect(listed.json).toMatchObject([{ deploy_id: id }]);
+    for (const [method, url, payload] of [
+      ["DELETE", `/deploy/${id}`, undefined],
+      ["POST", `/deploy/${id}/stop`, undefined],
+      ["POST", `/deploy/${id}/start`, undefined],
+      ["PUT", `/deploy/${id}`, { settings: {} }],
+    ] as const) {
+      expect((await api.call(method, url, { body: payload })).status).toBe(404);
+    }
+  });
+});
+
+test("lists are narrowed by status and by account", async () => {
+  const id = await create();
+  const names = async (url: string, token?: string) => {
+    const { status, json } = await api.call("GET", url, token === undefined ? {} : { token });
+    return status === 200 ? (json as { model_name: string }[]).map((each) => each.model_name) : status;
+  };
+  await api.call("POST", `/deploy/${id}/stop`);
+  await create({ model_name: "n" });
+  expect(await names("/deploy/list?status=stopped")).toEqual(["ann/m"]);
+  expect(await names("/deploy/list?status=stopped,initializing")).toHaveLength(2);
+  expect(await names("/deploy/list?status=")).toHaveLength(2);
+  expect(await names("/deploy/list?status=gone")).toBe(400);
+  expect(await names("/deploy/list?account=ann")).toHaveLength(2);
+  expect(await names("/deploy/list?account=all")).toBe(403);
+  expect(await names("/deploy/list?account=bob")).toBe(403);
+  expect(await names("/deploy/list", api.tokens.bob)).toEqual([]);
+  expect(await names("/deploy/list", api.tokens.root)).toEqual(["berth/starter"]);
+  expect(await names("/deploy/list?account=all", api.tokens.root)).toHaveLength(3);
+  expect(await names("/deploy/list?account=ann", api.tokens.root)).toHaveLength(2);
+});
+
+test("the starter is there for everyone to see, for administrators to change", async () => {
+  const [starter] = await api.store.deployments({ account: "berth", includeDeleted: false });
+  const id = starter?.id ?? "";
+  expect((await api.call("GET", `/deploy/${id}`)).json).toMatchObject({ model_name: "berth/starter" });
+  expect((await api.call("GET", `/deploy/${id}/events`)).status).toBe(200);
+  for (const [method, url] of [
+    ["DELETE", `/deploy/${id}`],
+    ["POST", `/deploy/${id}/stop`],
+    ["GET", `/v1/logs/query?deploy_id=${id}`],
+  ] as const) {
+    expect((await api.call(method, url)).status).toBe(403);
+  }
+  expect((await api.call("POST", `/deploy/${id}/stop`, { token: api.tokens.root })).status).toBe(200);
+});
+
+test("the progress of a download", async () => {
+  const id = await create();
+  api.progress = { bytesDone: 25, bytesTotal: 100, bytesPerS: 5, currentFiles: ["a.gguf"] };
+  expect((await api.call("GET", `/deploy/${id}/events`)).json).toMatchObject({
+    progress: { bytes_done: 25, bytes_total: 100, bytes_per_s: 5, eta_s: 15, files: ["a.gguf"] },
+  });
+  api.progress = { ...api.progress, bytesPerS: 0 };
+  expect((await api.call("GET", `/deploy/${id}/events`)).json).toMatchObject({ progress: { eta_s: null } });
+});

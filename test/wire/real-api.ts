@@ -1,0 +1,149 @@
+/**
+ * The API as it really is, over a real store in a temporary folder, for tests: what stands behind it (reconciler, driver,
+ * process) is recorded instead of run. Two accounts and an administrator are there.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { FastifyInstance } from "fastify";
+import { createApi } from "../../src/api/app.ts";
+import { hashToken } from "../../src/api/auth.ts";
+import { prepareInstallation } from "../../src/api/first-start.ts";
+import type { Operation } from "../../src/api/operation.ts";
+import type { DownloadProgress } from "../../src/core/event.ts";
+import type { NodeCapacity } from "../../src/core/instance.ts";
+import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
+import { openStore } from "../../src/store/store.ts";
+import { openVault } from "../../src/store/vault.ts";
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  /** Parsed, or undefined when the body is no JSON. */
+  readonly json: unknown;
+};
+
+export type RealApi = {
+  readonly app: FastifyInstance;
+  readonly operations: readonly Operation[];
+  readonly store: Store;
+  readonly vault: Vault;
+  /** Tokens by account: `root` is the administrator. */
+  readonly tokens: { readonly root: string; readonly ann: string; readonly bob: string };
+  readonly poked: string[];
+  readonly logged: string[];
+  /** How often `down` was called. */
+  downs(): number;
+  /** Milliseconds; tests move it. */
+  now: number;
+  nodes: readonly NodeCapacity[];
+  logs: readonly InstanceLog[];
+  progress: DownloadProgress | null;
+  /** A JSON body unless `body` is text or bytes; as `ann` unless said otherwise. */
+  call(
+    method: string,
+    url: string,
+    options?: { body?: unknown; token?: string | null; headers?: Record<string, string> },
+  ): Promise<Answer>;
+  close(): Promise<void>;
+};
+
+export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
+
+export async function startRealApi(): Promise<RealApi> {
+  const home = await mkdtemp(join(tmpdir(), "berth-api-"));
+  const store = await openStore({ home, databaseUrl: null });
+  const vault = openVault({ home, secretKeyHex: null });
+  const tokens = {
+    root: "root-token-0123456789",
+    ann: "ann-token-0123456789",
+    bob: "bob-token-0123456789",
+  };
+  const poked: string[] = [];
+  const logged: string[] = [];
+  let ids = 0;
+  let downs = 0;
+  const clock = { now: () => api.now, sleep: async () => undefined };
+  const newId = () => {
+    ids += 1;
+    return `id${String(ids).padStart(14, "0")}`;
+  };
+  const { app, operations } = createApi({
+    store,
+    vault,
+    clock,
+    version: "0.0.0-test",
+    limits: { quotaGpus: 64, bodyBytes: 1_000_000 },
+    newId,
+    newSecret: () => `berth_secret_${newId()}`,
+    capacity: async () => api.nodes,
+    poke: (id) => poked.push(id),
+    progressOf: () => api.progress,
+    readLogs: async () => api.logs,
+    down: () => {
+      downs += 1;
+    },
+    log: (level, message, fields) => logged.push(JSON.stringify({ level, message, ...fields })),
+  });
+  const api: RealApi = {
+    app,
+    operations,
+    store,
+    vault,
+    tokens,
+    poked,
+    logged,
+    downs: () => downs,
+    now: Date.UTC(2026, 10, 23, 12),
+    nodes: [cpuNode],
+    logs: [],
+    progress: null,
+    call: async (method, url, { body, token = tokens.ann, headers = {} } = {}) => {
+      const isRaw = typeof body === "string" || body instanceof Buffer;
+      const response = await app.inject({
+        method: method as "GET",
+        url,
+        headers: { ...(token === null ? {} : { authorization: `Bearer ${token}` }), ...headers },
+        ...(body === undefined ? {} : { payload: isRaw ? body : JSON.stringify(body) }),
+      });
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        text: response.body,
+        json: readJson(response.body),
+      };
+    },
+    close: async () => {
+      await app.close();
+      await store.close();
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+  await prepareInstallation({
+    store,
+    vault,
+    clock,
+    home,
+    account: "root",
+    fixedToken: tokens.root,
+    withStarter: true,
+    newId,
+  });
+  for (const name of ["ann", "bob"] as const) {
+    await store.addAccount({ name, isAdmin: false, createdAtMs: api.now });
+    const id = newId();
+    const hash = hashToken(tokens[name]);
+    const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
+    await store.addToken(token, vault.seal(tokens[name], `api-token:${id}`));
+  }
+  return api;
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
