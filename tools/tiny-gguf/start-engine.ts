@@ -70,6 +70,10 @@ export async function startEngine(start: EngineStart): Promise<RunningEngine> {
   const child = spawn(process.execPath, ["--expose-gc", program, launchPath], {
     stdio: ["ignore", "ignore", "pipe"],
   });
+  // A test that fails half-way must not leave it behind.
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
   const lines: string[] = [];
   if (child.stderr !== null) createInterface({ input: child.stderr }).on("line", (line) => lines.push(line));
   const exited = once(child, "close").then(([code, signal]) => ({

@@ -9,6 +9,7 @@ import { type Body, parseBody } from "./parameters.ts";
 import type { Caller, EventSink } from "./service.ts";
 
 const largestBody = 32 * 1024 * 1024;
+const largestDroppedBody = 4 * largestBody;
 const longestScope = 256;
 /** A client has this long to send its request. */
 const requestTimeoutMs = 60_000;
@@ -75,17 +76,19 @@ async function answer(
   else sendJson(response, 200, result);
 }
 
+/** A body that is too large is read to its end and dropped, within bounds: who is still sending does not read an answer. */
 async function readBody(request: IncomingMessage): Promise<string> {
-  const tooLarge = () =>
-    new RequestError("body_too_large", `The request body is larger than ${largestBody} bytes.`);
-  if (Number(request.headers["content-length"] ?? 0) > largestBody) throw tooLarge();
-  const chunks: Buffer[] = [];
+  let chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request) {
     const bytes = chunk as Buffer;
     length += bytes.length;
-    if (length > largestBody) throw tooLarge();
-    chunks.push(bytes);
+    if (length > largestDroppedBody) break;
+    if (length > largestBody) chunks = [];
+    else chunks.push(bytes);
+  }
+  if (length > largestBody) {
+    throw new RequestError("body_too_large", `The request body is larger than ${largestBody} bytes.`);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
