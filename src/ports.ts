@@ -72,6 +72,8 @@ export interface Store {
 }
 
 export type RepoListing = {
+  /** `owner/name`, for sentences. */
+  readonly repo: string;
   readonly commit: string;
   readonly files: readonly RepoFile[];
 };

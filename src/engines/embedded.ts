@@ -35,7 +35,7 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
     name: "embedded",
     runsOn: "cpu",
     chooseFiles(listing, quantization) {
-      const choice = chooseGgufFiles(listing.files, quantization);
+      const choice = chooseGgufFiles(listing, quantization);
       return choice.ok ? { ok: true, value: { ...choice.value, task: "text-generation" } } : choice;
     },
     refuseArgs(extraArgs) {

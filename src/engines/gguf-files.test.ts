@@ -5,7 +5,7 @@ import { chooseGgufFiles } from "./gguf-files.ts";
 const file = (path: string, bytes = 1000): RepoFile => ({ path, bytes, sha256: null, gitOid: null });
 const files = (...paths: string[]) => paths.map((path) => file(path));
 const chosen = (list: readonly RepoFile[], quantization: string | null = null) => {
-  const choice = chooseGgufFiles(list, quantization);
+  const choice = chooseGgufFiles({ repo: "acme/m", files: list }, quantization);
   return choice.ok ? choice.value.files.map(({ path }) => path) : choice.failure;
 };
 
@@ -56,7 +56,9 @@ describe("shards", () => {
   it("takes all of them in order, and points at the first", () => {
     const list = files(shard(3), shard(1), shard(2), "m-Q4_0.gguf");
     expect(chosen(list, "Q8_0")).toEqual([shard(1), shard(2), shard(3)]);
-    expect(chooseGgufFiles(list, "Q8_0")).toMatchObject({ value: { entryFile: shard(1) } });
+    expect(chooseGgufFiles({ repo: "acme/m", files: list }, "Q8_0")).toMatchObject({
+      value: { entryFile: shard(1) },
+    });
   });
 
   it("fails when one is missing", () => {

@@ -4,6 +4,7 @@
  */
 import type { RepoFile } from "../core/deployment.ts";
 import { type Failure, failure } from "../core/failure.ts";
+import type { RepoListing } from "../ports.ts";
 
 type Choice =
   | { ok: true; value: { files: readonly RepoFile[]; entryFile: string } }
@@ -41,9 +42,12 @@ type Model = {
 };
 
 /** @param quantization as in `owner/name:Q4_K_M`, any case, `-` and `.` like `_`; null takes the default order */
-export function chooseGgufFiles(files: readonly RepoFile[], quantization: string | null): Choice {
+export function chooseGgufFiles(
+  { repo, files }: Pick<RepoListing, "repo" | "files">,
+  quantization: string | null,
+): Choice {
   const models = groupModels(files.filter((file) => isModelFile(file.path)));
-  if (models.length === 0) return { ok: false, failure: describeNothing(files) };
+  if (models.length === 0) return { ok: false, failure: describeNothing(repo, files) };
   const model =
     quantization === null
       ? byPreference(models)
@@ -53,7 +57,7 @@ export function chooseGgufFiles(files: readonly RepoFile[], quantization: string
       ok: false,
       failure: failure(
         "no_loadable_weights",
-        `The repository has no GGUF file of quantization ${quantization?.slice(0, 40)}.`,
+        `${repo} has no GGUF file of quantization ${quantization?.slice(0, 40)}.`,
         `It has ${listModels(models)}; name one of these after the repository.`,
       ),
     };
@@ -64,7 +68,7 @@ export function chooseGgufFiles(files: readonly RepoFile[], quantization: string
       ok: false,
       failure: failure(
         "no_loadable_weights",
-        `The repository has ${model.files.length} of the ${model.shards} parts of ${model.name}.`,
+        `${repo} has ${model.files.length} of the ${model.shards} parts of ${model.name}.`,
         "Ask its owner for the missing parts, or choose another repository or quantization.",
       ),
     };
@@ -128,7 +132,7 @@ function quantizationOf(model: Model): string | null {
   );
 }
 
-function describeNothing(files: readonly RepoFile[]): Failure {
+function describeNothing(repo: string, files: readonly RepoFile[]): Failure {
   const has = (pattern: RegExp) => files.some((file) => pattern.test(file.path));
   const next = "Choose a repository with GGUF files; for many models one exists whose name ends in -GGUF.";
   const found = has(/(^|\/)adapter_model\.(safetensors|bin)$|(^|\/)adapter_config\.json$/)
@@ -142,9 +146,5 @@ function describeNothing(files: readonly RepoFile[]): Failure {
           : has(/\.gguf$/i)
             ? "GGUF files, but none of them is a model by itself"
             : "no weights";
-  return failure(
-    "no_loadable_weights",
-    `The embedded engine loads GGUF files; this repository has ${found}.`,
-    next,
-  );
+  return failure("no_loadable_weights", `The embedded engine loads GGUF files; ${repo} has ${found}.`, next);
 }

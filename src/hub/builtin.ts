@@ -30,7 +30,7 @@ export async function listBuiltin(
   const manifest = files.map((file) => `${file.path}\0${file.sha256 ?? file.gitOid}\n`).join("");
   const commit = createHash("sha256").update(manifest).digest("hex").slice(0, 40);
   if (revision !== null && revision !== "main" && revision !== commit) throw revisionNotFound(repo, revision);
-  return { commit, files };
+  return { repo, commit, files };
 }
 
 /** Opens files of a shipped folder; one that is gone means that this version of Berth ships another commit. */

@@ -79,7 +79,7 @@ export class Endpoint {
     const files = await this.#listFiles({ ...subject, revision: commit }, signal);
     const gated = info.data.gated ?? false;
     if (gated !== false) await this.#checkAccess(subject, commit, files, signal);
-    return { commit, files };
+    return { repo, commit, files };
   }
 
   async #listFiles(subject: Subject, signal: AbortSignal): Promise<RepoFile[]> {

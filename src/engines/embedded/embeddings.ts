@@ -1,5 +1,6 @@
 /**
- * Embeddings in OpenAI's shape, for GGUF models made for them. Inputs are computed one after the other; the context they
+ * Embeddings in OpenAI's shape. A model made for them gives what its file says (pooling); one that writes text gives the
+ * state behind its last token. Inputs are computed one after the other; the context they
  * need is made at the first request.
  */
 import { invalid, RequestError, unsupported } from "./errors.ts";
@@ -25,9 +26,6 @@ export class Embeddings {
   async answer(body: Body, caller: Caller): Promise<unknown> {
     refuseParameters(body);
     const model = readModelName(this.#service, body);
-    if (!this.#service.model.canEmbed) {
-      throw new RequestError("bad_request", "This model writes text; it makes no embeddings.", "model");
-    }
     const format = body.encoding_format ?? "float";
     if (format !== "float" && format !== "base64") {
       throw unsupported("encoding_format", "can be float or base64.");

@@ -79,8 +79,6 @@ export type Model = {
   readonly eosText: string;
   /** Put in front of a prompt that does not start with it; null when the model wants none. */
   readonly bosToken: number | null;
-  /** Answers embeddings; `canGenerate` false for those that do nothing else. */
-  readonly canEmbed: boolean;
   readonly canGenerate: boolean;
   readonly embeddingSize: number;
   isEnd(token: number): boolean;
@@ -111,12 +109,11 @@ export async function loadModel(
   const model = await llama.loadModel({ modelPath: path, onLoadProgress: onProgress });
   checkBinding(model);
   const { metadata } = model.fileInfo;
-  const architecture = (
-    metadata as unknown as Record<string, ArchitectureMetadata & { pooling_type?: number }>
-  )[metadata.general.architecture];
+  const architecture = (metadata as unknown as Record<string, ArchitectureMetadata>)[
+    metadata.general.architecture
+  ];
   const { ggml, chat_template: chatTemplate } = metadata.tokenizer;
   const isEncoder = model.fileInsights.hasEncoder && !model.fileInsights.hasDecoder;
-  const isPooled = (architecture?.pooling_type ?? 0) > 0;
   return {
     vocabulary: createVocabulary(ggml.model, [...ggml.tokens], [...(ggml.token_type ?? [])], (token) =>
       model.isEogToken(token as never),
@@ -128,7 +125,6 @@ export async function loadModel(
     bosText: model.tokens.bosString ?? "",
     eosText: model.tokens.eosString ?? "",
     bosToken: model.tokens.shouldPrependBosToken ? model.tokens.bos : null,
-    canEmbed: isPooled || isEncoder,
     canGenerate: !isEncoder && !/bert/.test(metadata.general.architecture),
     embeddingSize: model.embeddingVectorSize,
     isEnd: (token) => model.isEogToken(token as never),

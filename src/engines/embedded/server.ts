@@ -87,7 +87,11 @@ async function load(
     return { service, post };
   } catch (error) {
     // Messages of the library name the file by its path, which is this machine's own matter.
-    const text = describe(error).replaceAll(launch.modelPath, basename(launch.modelPath));
+    // A header that makes no sense trips the library itself; its own words would tell nobody anything.
+    const text =
+      error instanceof TypeError
+        ? `${basename(launch.modelPath)} has a header that makes no sense`
+        : describe(error).replaceAll(launch.modelPath, basename(launch.modelPath));
     throw new LaunchError(/memory/i.test(text) ? "out_of_memory" : "engine_refused_model", text);
   }
 }
