@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
 import { accountOperations } from "./accounts.ts";
 import { authenticate, type Caller } from "./auth.ts";
@@ -88,7 +89,7 @@ export function createApi(deps: ApiDeps): Api {
   });
   app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
-  for (const each of operations) mount(app, each);
+  for (const each of operations) mount(deps, app, each);
   refuseOtherMethods(app, operations);
   return { app, operations };
 }
@@ -96,7 +97,7 @@ export function createApi(deps: ApiDeps): Api {
 const nothingHere =
   "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
 
-function mount(app: FastifyInstance, mounted: Operation): void {
+function mount(deps: ApiDeps, app: FastifyInstance, mounted: Operation): void {
   app.route({
     method: mounted.method,
     url: mounted.path,
@@ -105,6 +106,7 @@ function mount(app: FastifyInstance, mounted: Operation): void {
       const { caller, body, query, params } = request;
       if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
+      if (mounted.method !== "GET") reply.header(routesVersionHeader, deps.routesVersion());
       return reply.code(mounted.status).send(answer);
     },
   });

@@ -44,6 +44,12 @@ export type RouteToken = {
   readonly account: string;
 };
 
+/**
+ * Header of control's answer to a write: the version of the snapshot that holds what was written. The gateway holds the
+ * answer back until it goes by that snapshot, so that a client's next request finds what its last one has changed.
+ */
+export const routesVersionHeader = "x-berth-routes-version";
+
 export type RoutingSnapshot = {
   readonly version: number;
   readonly atMs: number;

@@ -3,6 +3,7 @@
  * the client; must not authenticate (control does) nor read bodies.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { routesVersionHeader } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
 import { endToEndHeaders } from "./headers.ts";
 import type { Visit } from "./visit.ts";
@@ -20,6 +21,8 @@ export type ControlTarget = {
   readonly apiSocket: string;
   /** Milliseconds without a byte in either direction after which the exchange is cut. */
   readonly silenceMs: number;
+  /** Resolves, soon in any case, when the gateway goes by this version of the routes or a newer one. */
+  routesReached(version: number): Promise<void>;
 };
 
 /** Resolves when control's answer has been passed on. Rejects while nothing was sent: with the HttpError to send. */
@@ -62,7 +65,7 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       if (signal.aborted) settle(() => reject(signal.reason));
       else if (!response.headersSent) settle(() => reject(controlAway(isConnected && !isRead)));
     });
-    upstream.on("response", (answer) => passOn(answer, visit, settle, resolve));
+    upstream.on("response", (answer) => passOn(answer, visit, target, settle, resolve));
     request.on("data", count).pipe(upstream);
   });
 }
@@ -70,14 +73,20 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
 function passOn(
   answer: IncomingMessage,
   { response }: Visit,
+  target: ControlTarget,
   settle: (act: () => void) => void,
   resolve: () => void,
 ): void {
-  const headers = endToEndHeaders(answer.rawHeaders, (name) => name === "x-request-id");
-  response.writeHead(answer.statusCode ?? 502, headers);
+  const own = new Set(["x-request-id", routesVersionHeader]);
+  const headers = endToEndHeaders(answer.rawHeaders, (name) => own.has(name));
   answer.on("error", () => settle(() => response.destroy()));
   answer.on("close", () => settle(resolve));
-  answer.pipe(response);
+  // What the answer says was written must be true of the client's next request, which this gateway decides on.
+  void target.routesReached(Number(answer.headers[routesVersionHeader] ?? 0)).then(() => {
+    if (response.destroyed) return;
+    response.writeHead(answer.statusCode ?? 502, headers);
+    answer.pipe(response);
+  });
 }
 
 /** The client's headers, with what it claims about its own origin replaced by what is known. */

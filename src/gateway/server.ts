@@ -102,6 +102,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
           silenceMs: limits.firstTokenMs,
+          routesReached: (version) => link.reached(version),
         });
     }
   }

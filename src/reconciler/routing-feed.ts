@@ -11,6 +11,8 @@ export type RoutingFeed = {
   changed(): void;
   /** The newest snapshot; throws before `start` has resolved. */
   current(): RoutingSnapshot;
+  /** Version of the snapshot that will hold everything written until now; the newest one when nothing is on its way. */
+  upcomingVersion(): number;
   /** Calls back with each new snapshot. Returns the function that ends it. */
   onSnapshot(listener: (snapshot: RoutingSnapshot) => void): () => void;
   start(): Promise<void>;
@@ -71,6 +73,10 @@ export function createRoutingFeed(options: {
     current() {
       if (snapshot === null) throw new Error("the routing feed has not started");
       return snapshot;
+    },
+    upcomingVersion() {
+      // What is being rebuilt may have been read before the newest write: then the one after it counts.
+      return (snapshot?.version ?? 0) + (isDirty ? 2 : rebuilding === null ? 0 : 1);
     },
     onSnapshot(listener) {
       listeners.add(listener);
