@@ -157,6 +157,7 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     poke: reconciler.poke,
+    routesVersion: feed.settled,
     progressOf: reconciler.progressOf,
     readLogs: (deploymentId) => driver.readLogs(deploymentId),
     down: () => {

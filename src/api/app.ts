@@ -88,7 +88,7 @@ export function createApi(deps: ApiDeps): Api {
   });
   app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
-  for (const each of operations) mount(app, each);
+  for (const each of operations) mount(app, each, deps);
   refuseOtherMethods(app, operations);
   return { app, operations };
 }
@@ -96,7 +96,7 @@ export function createApi(deps: ApiDeps): Api {
 const nothingHere =
   "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
 
-function mount(app: FastifyInstance, mounted: Operation): void {
+function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
   app.route({
     method: mounted.method,
     url: mounted.path,
@@ -105,6 +105,8 @@ function mount(app: FastifyInstance, mounted: Operation): void {
       const { caller, body, query, params } = request;
       if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
+      // The gateway passes the answer to a change on once it goes by these routes.
+      if (mounted.method !== "GET") reply.header("x-berth-routes", await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
     },
   });

@@ -29,6 +29,8 @@ export type ApiDeps = {
   capacity(): Promise<readonly NodeCapacity[]>;
   /** Wakes the reconciler for a deployment whose desired state was written. */
   poke(deploymentId: string): void;
+  /** Resolves with a version of the routes that knows of every write so far. */
+  routesVersion(): Promise<number>;
   progressOf(deploymentId: string): DownloadProgress | null;
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
   /** Stops Berth and every engine; called after the answer was sent. */

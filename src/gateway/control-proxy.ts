@@ -20,7 +20,12 @@ export type ControlTarget = {
   readonly apiSocket: string;
   /** Milliseconds without a byte in either direction after which the exchange is cut. */
   readonly silenceMs: number;
+  /** Resolves when this gateway goes by routes of at least this version. */
+  routesReached(version: number): Promise<void>;
 };
+
+/** Control's answer to a change says by which version of the routes it is in force. */
+const routesHeader = "x-berth-routes";
 
 /** Resolves when control's answer has been passed on. Rejects while nothing was sent: with the HttpError to send. */
 export function proxyToControl(visit: Visit, path: string, target: ControlTarget): Promise<void> {
@@ -62,21 +67,22 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       if (signal.aborted) settle(() => reject(signal.reason));
       else if (!response.headersSent) settle(() => reject(controlAway(isConnected && !isRead)));
     });
-    upstream.on("response", (answer) => passOn(answer, visit, settle, resolve));
+    upstream.on("response", (answer) => {
+      answer.on("error", () => settle(() => response.destroy()));
+      answer.on("close", () => settle(resolve));
+      void target.routesReached(Number(answer.headers[routesHeader] ?? 0)).then(() => passOn(answer, visit));
+    });
     request.on("data", count).pipe(upstream);
   });
 }
 
-function passOn(
-  answer: IncomingMessage,
-  { response }: Visit,
-  settle: (act: () => void) => void,
-  resolve: () => void,
-): void {
-  const headers = endToEndHeaders(answer.rawHeaders, (name) => name === "x-request-id");
+function passOn(answer: IncomingMessage, { response, signal }: Visit): void {
+  if (signal.aborted || answer.destroyed) return; // the one has left, or the other has broken off meanwhile
+  const headers = endToEndHeaders(
+    answer.rawHeaders,
+    (name) => name === "x-request-id" || name === routesHeader,
+  );
   response.writeHead(answer.statusCode ?? 502, headers);
-  answer.on("error", () => settle(() => response.destroy()));
-  answer.on("close", () => settle(resolve));
   answer.pipe(response);
 }
 

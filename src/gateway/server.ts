@@ -18,6 +18,7 @@ import type { GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { EnginePool } from "./upstream.ts";
+import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 
 export type Gateway = {
@@ -42,6 +43,8 @@ const maxConnections = 20_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
+/** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
+const routesWaitMs = 1000;
 /** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
 const linkSilenceMs = 6000;
 
@@ -56,6 +59,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
     limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
     now,
@@ -69,6 +73,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models);
+      gate.reach(snapshot.version);
     },
   });
   const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
@@ -102,6 +107,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
           silenceMs: limits.firstTokenMs,
+          routesReached: gate.reached,
         });
     }
   }

@@ -79,6 +79,7 @@ export async function startRealApi(): Promise<RealApi> {
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
     poke: (id) => poked.push(id),
+    routesVersion: async () => 1,
     progressOf: () => api.progress,
     readLogs: async () => api.logs,
     down: () => {
