@@ -24,6 +24,8 @@ import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
+  /** Resolves when the first routes have come. */
+  readonly routed: Promise<void>;
   /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
   stop(): Promise<void>;
   /** Requests at engines and requests waiting, for tests and metrics. */
@@ -54,6 +56,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const trusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
+  const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
@@ -74,6 +77,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models);
       gate.reach(snapshot.version);
+      haveRoutes();
     },
   });
   const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
@@ -82,7 +86,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (latest !== null && link.isFresh) return latest;
     throw new HttpError(
       "control_away",
-      "The gateway has no current routes: the control process has not answered for too long. Try again in a moment.",
+      latest === null
+        ? "Berth is starting and has no routes yet. Try again in a moment."
+        : "The gateway has no current routes: the control process has not answered for too long. Try again in a moment.",
       { retryAfterS },
     );
   }
@@ -200,6 +206,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   return {
+    routed,
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
