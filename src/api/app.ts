@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
 import { accountOperations } from "./accounts.ts";
 import { authenticate, type Caller } from "./auth.ts";
@@ -106,7 +107,7 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
       if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
       // The gateway passes the answer to a change on once it goes by these routes.
-      if (mounted.method !== "GET") reply.header("x-berth-routes", await deps.routesVersion());
+      if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
     },
   });

@@ -5,6 +5,12 @@
  */
 import type { Endpoint } from "./instance.ts";
 
+/**
+ * Header of control's answer to a write, for the gateway alone: the version of the routes that knows of the write. The
+ * gateway passes the answer on when it goes by that version or a later one.
+ */
+export const routesVersionHeader = "x-berth-routes-version";
+
 export type RouteInstance = {
   readonly id: string;
   readonly endpoint: Endpoint;

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { expect, test, vi } from "vitest";
-import { bareClient, requestText, startRig } from "./test-rig.ts";
+import { routesVersionHeader } from "../core/routing.ts";
+import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 async function echoRig(given: Parameters<typeof startRig>[0] = {}) {
   const rig = await startRig(given);
@@ -74,6 +75,20 @@ test("a trusted proxy's word on the origin is believed", async () => {
     "x-forwarded-proto": "https",
     "x-forwarded-host": "berth.example",
   });
+});
+
+test("a write is answered when the gateway goes by it: the next request finds what was written", async () => {
+  const rig = await startRig();
+  const { instance } = await rig.engine();
+  rig.control.api = (_request, response) => {
+    response.writeHead(200, { [routesVersionHeader]: "1" });
+    // The new routes come later than the whole answer has been sent.
+    response.end("{}", () => setImmediate(() => rig.control.publish([modelOf([instance])])));
+  };
+  const answer = await rig.ask("/deploy/llm", { method: "POST", body: "{}" });
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get(routesVersionHeader)).toBeNull();
+  expect((await rig.chat()).status).toBe(200);
 });
 
 test("the routes of the link cannot be reached from outside", async () => {

@@ -3,6 +3,7 @@
  * the client; must not authenticate (control does) nor read bodies.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { routesVersionHeader } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
 import { endToEndHeaders } from "./headers.ts";
 import type { Visit } from "./visit.ts";
@@ -23,9 +24,6 @@ export type ControlTarget = {
   /** Resolves when this gateway goes by routes of at least this version. */
   routesReached(version: number): Promise<void>;
 };
-
-/** Control's answer to a change says by which version of the routes it is in force. */
-const routesHeader = "x-berth-routes";
 
 /** Resolves when control's answer has been passed on. Rejects while nothing was sent: with the HttpError to send. */
 export function proxyToControl(visit: Visit, path: string, target: ControlTarget): Promise<void> {
@@ -70,7 +68,9 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
     upstream.on("response", (answer) => {
       answer.on("error", () => settle(() => response.destroy()));
       answer.on("close", () => settle(resolve));
-      void target.routesReached(Number(answer.headers[routesHeader] ?? 0)).then(() => passOn(answer, visit));
+      void target
+        .routesReached(Number(answer.headers[routesVersionHeader] ?? 0))
+        .then(() => passOn(answer, visit));
     });
     request.on("data", count).pipe(upstream);
   });
@@ -80,7 +80,7 @@ function passOn(answer: IncomingMessage, { response, signal }: Visit): void {
   if (signal.aborted || answer.destroyed) return; // the one has left, or the other has broken off meanwhile
   const headers = endToEndHeaders(
     answer.rawHeaders,
-    (name) => name === "x-request-id" || name === routesHeader,
+    (name) => name === "x-request-id" || name === routesVersionHeader,
   );
   response.writeHead(answer.statusCode ?? 502, headers);
   answer.pipe(response);
