@@ -21,6 +21,7 @@ import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconcile
 import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { makeHome, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
+import { outageOf } from "./store/outage.ts";
 import { openStore } from "./store/store.ts";
 import { openVault } from "./store/vault.ts";
 import { choosePort, explainListenError, isLoopback, reachableHost } from "./supervisor/address.ts";
@@ -150,6 +151,7 @@ async function runControl(): Promise<void> {
     poke: reconciler.poke,
     routesVersion: feed.settled,
     progressOf: reconciler.progressOf,
+    outageOf,
     readLogs: (deploymentId) => driver.readLogs(deploymentId),
     down: () => {
       isGoingDown = true;
@@ -262,8 +264,7 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
       ready.set(role, details);
       const first = ready.get("control");
       if (!isFirst || ready.size < roles.length || first === undefined) return;
-      // For commands on this machine, which then need no address.
-      writeFileSync(join(home, "address"), `${url}\n`);
+      writeAddress(home, url, log);
       const { account = "", newToken = "", tokenFile = "" } = first;
       process.stdout.write(
         banner({
@@ -278,6 +279,15 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   const exitCode = await supervisor.done;
   lock.release();
   return exitCode;
+}
+
+/** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
+function writeAddress(home: string, url: string, log: Log): void {
+  try {
+    writeFileSync(join(home, "address"), `${url}\n`);
+  } catch (error) {
+    log("warn", "the address could not be written; name it with BERTH_URL", { error: String(error) });
+  }
 }
 
 /** Ends the engines of a Berth that does not run any more. */

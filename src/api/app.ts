@@ -17,7 +17,7 @@ import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
 import type { Operation } from "./operation.ts";
-import { defect, refusalOf } from "./refusal.ts";
+import { defect, outage, refusalOf } from "./refusal.ts";
 import { tokenOperations } from "./tokens.ts";
 
 declare module "fastify" {
@@ -145,8 +145,11 @@ function readBodies(app: FastifyInstance, limitBytes: number): void {
 }
 
 function refuse(deps: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const refusal = refusalOf(error);
-  if (refusal === null) {
+  const why = deps.outageOf(error);
+  const refusal = refusalOf(why === null ? error : outage(why));
+  if (why !== null) {
+    deps.log("error", "the database cannot be used", { requestId: request.id, error: String(error) });
+  } else if (refusal === null) {
     deps.log("error", "a request failed unexpectedly", {
       requestId: request.id,
       route: request.routeOptions.url ?? "(none)",

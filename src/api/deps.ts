@@ -32,6 +32,8 @@ export type ApiDeps = {
   /** Resolves with a version of the routes that knows of every write so far. */
   routesVersion(): Promise<number>;
   progressOf(deploymentId: string): DownloadProgress | null;
+  /** Why the store cannot do its work now, as the end of a sentence; null when the error is a defect. */
+  outageOf(error: unknown): string | null;
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
   /** Stops Berth and every engine; called after the answer was sent. */
   down(): void;
