@@ -4,16 +4,7 @@
  */
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import {
-  accessSync,
-  chmodSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { prepareInstallation } from "./api/first-start.ts";
@@ -28,10 +19,12 @@ import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
 import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { makeHome, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
+import { outageOf } from "./store/outage.ts";
 import { openStore } from "./store/store.ts";
 import { openVault } from "./store/vault.ts";
-import { explainListenError, freePort, isLoopback, reachableHost } from "./supervisor/address.ts";
+import { choosePort, explainListenError, isLoopback, reachableHost } from "./supervisor/address.ts";
 import { configurationExitCode, endOnSignal, tellSupervisor } from "./supervisor/child.ts";
 import { type HeldLock, waitForLock } from "./supervisor/lock.ts";
 import { runDirectory } from "./supervisor/run-directory.ts";
@@ -53,8 +46,7 @@ const newSecret = () => `berth_${randomBytes(24).toString("base64url")}`;
 function loadSettings(extra: Readonly<Record<string, string>> = {}): Settings {
   const env = { ...process.env, ...extra };
   const home = readSettings({ BERTH_HOME: env.BERTH_HOME }, null).BERTH_HOME;
-  const file = join(home, "berth.yaml");
-  return readSettings(env, existsSync(file) ? readFileSync(file, "utf8") : null);
+  return readSettings(env, readSettingsFile(join(home, "berth.yaml")));
 }
 
 function openLog(role: string, settings: Settings): Log {
@@ -157,8 +149,9 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     poke: reconciler.poke,
-    routesVersion: feed.upcomingVersion,
+    routesVersion: feed.settled,
     progressOf: reconciler.progressOf,
+    outageOf,
     readLogs: (deploymentId) => driver.readLogs(deploymentId),
     down: () => {
       isGoingDown = true;
@@ -227,24 +220,10 @@ async function runGateway(): Promise<void> {
     log,
   });
   const { host, port } = await gateway.start();
-  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
   endOnSignal(() => gateway.stop());
-}
-
-function readTls(settings: Settings): { cert: string; key: string } | null {
-  const { BERTH_TLS_CERT: cert, BERTH_TLS_KEY: key } = settings;
-  if (cert === undefined || key === undefined) return null;
-  return { cert: readPem("BERTH_TLS_CERT", cert), key: readPem("BERTH_TLS_KEY", key) };
-}
-
-function readPem(name: string, path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new SettingsError(
-      `${name} is ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code}).`,
-    );
-  }
+  // Before, it answers, but only with 503.
+  await gateway.routed;
+  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
 }
 
 /** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
@@ -252,11 +231,13 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   const settings = loadSettings(extra);
   const log = openLog("serve", settings);
   const home = settings.BERTH_HOME;
+  // What would end the gateway is said before control makes a state or starts an engine.
+  readTls(settings);
   makeHome(home);
   const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
   const lock = await takeLock(join(home, "serve.lock"), 0, busy);
   // Chosen once, here, so that a gateway that is started again comes back on the same port.
-  const port = settings.BERTH_PORT === 0 ? await freePort(settings.BERTH_HOST) : settings.BERTH_PORT;
+  const port = await choosePort(settings.BERTH_HOST, settings.BERTH_PORT);
   const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
   const scheme = settings.BERTH_TLS_CERT === undefined ? "http" : "https";
   const url = `${scheme}://${reachableHost(settings.BERTH_HOST)}:${port}`;
@@ -283,8 +264,7 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
       ready.set(role, details);
       const first = ready.get("control");
       if (!isFirst || ready.size < roles.length || first === undefined) return;
-      // For commands on this machine, which then need no address.
-      writeFileSync(join(home, "address"), `${url}\n`);
+      writeAddress(home, url, log);
       const { account = "", newToken = "", tokenFile = "" } = first;
       process.stdout.write(
         banner({
@@ -299,6 +279,15 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   const exitCode = await supervisor.done;
   lock.release();
   return exitCode;
+}
+
+/** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
+function writeAddress(home: string, url: string, log: Log): void {
+  try {
+    writeFileSync(join(home, "address"), `${url}\n`);
+  } catch (error) {
+    log("warn", "the address could not be written; name it with BERTH_URL", { error: String(error) });
+  }
 }
 
 /** Ends the engines of a Berth that does not run any more. */
@@ -330,18 +319,6 @@ async function endEngines(settings: Settings, log: Log): Promise<number> {
   await driver.close();
   lock.release();
   return instances.length;
-}
-
-function makeHome(home: string): void {
-  try {
-    mkdirSync(home, { recursive: true, mode: 0o700 });
-    accessSync(home, constants.W_OK | constants.X_OK);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new SettingsError(
-      `BERTH_HOME is ${home}, which cannot be made or written (${code}). Set one that this user may write.`,
-    );
-  }
 }
 
 /** @throws SettingsError with `message` when another process still holds the lock after `waitMs` */

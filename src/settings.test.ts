@@ -16,12 +16,21 @@ describe("settings", () => {
       BERTH_STARTER: false,
       BERTH_PORT: 8080,
     });
+    expect(readSettings({}, "port:\naccount:\n")).toEqual(readSettings({}, null));
+    expect(readSettings({ BERTH_TRUSTED_PROXIES: "10.0.0.0/8, ::1," }, null)).toMatchObject({
+      BERTH_TRUSTED_PROXIES: "10.0.0.0/8, ::1,",
+    });
     expect(readSettings({ BERTH_HOME: "~/x" }, null).BERTH_HOME).not.toContain("~");
   });
 
   it.each<[Record<string, string>, string | null, RegExp]>([
     [{ BERTH_PORT: "70000" }, null, /BERTH_PORT is "70000"; allowed: a whole number from 0 to 65535/],
     [{ BERTH_PORT: "eighty" }, null, /BERTH_PORT is "eighty"/],
+    [{ BERTH_PORT: "0x50" }, null, /BERTH_PORT is "0x50"/],
+    [{ BERTH_PORT: " " }, null, /BERTH_PORT is " "/],
+    [{ BERTH_TRUSTED_PROXIES: "10.0.0.0/33" }, null, /is "10.0.0.0\/33"; allowed: addresses or CIDR ranges/],
+    [{ BERTH_TRUSTED_PROXIES: "::1,proxy" }, null, /is "::1,proxy"; allowed: addresses or CIDR ranges/],
+    [{}, "account: 5", /BERTH_ACCOUNT is 5; allowed: a text/],
     [{ BERTH_STARTER: "maybe" }, null, /BERTH_STARTER is "maybe"; allowed: on or off/],
     [{ BERTH_ACCOUNT: "berth" }, null, /BERTH_ACCOUNT is "berth"; allowed: any name but berth/],
     [{ BERTH_ACCOUNT: "a b" }, null, /letters and digits/],

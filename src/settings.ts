@@ -3,6 +3,7 @@
  * that documents each. Pure: the caller passes the environment and the file's text. A bad value is an error that names
  * the setting, the value and what is allowed. `docs/reference/config.md` is kept equal to it by a test.
  */
+import { isIP } from "node:net";
 import { homedir, userInfo } from "node:os";
 import { resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
@@ -10,7 +11,10 @@ import { z } from "zod";
 
 const wholeNumber = (min: number, max: number) => {
   const rule = `a whole number from ${min} to ${max}`;
-  return z.coerce.number(rule).int(rule).min(min, rule).max(max, rule);
+  return z.preprocess(
+    (value) => (typeof value === "string" && /^\d{1,15}$/.test(value.trim()) ? Number(value) : value),
+    z.number(rule).int(rule).min(min, rule).max(max, rule),
+  );
 };
 const seconds = (min: number, max: number) => wholeNumber(min, max);
 const onOff = z.preprocess(
@@ -21,42 +25,35 @@ const onOff = z.preprocess(
       : value,
   z.boolean("on or off"),
 );
+const text = z.string("a text");
 const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
 /** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
 export const settingsShape = {
-  BERTH_HOME: z
-    .string()
-    .min(1)
-    .default("~/.berth")
-    .describe("Folder of all state: database, weights, logs, keys."),
-  BERTH_HOST: z
-    .string()
+  BERTH_HOME: text.min(1).default("~/.berth").describe("Folder of all state: database, weights, logs, keys."),
+  BERTH_HOST: text
     .min(1)
     .default("127.0.0.1")
     .describe("Address the public port listens on. Plain text on an address that is not loopback warns."),
   BERTH_PORT: wholeNumber(0, 65535).default(8080).describe("Public port. 0 takes a free one."),
-  BERTH_TLS_CERT: z
-    .string()
+  BERTH_TLS_CERT: text
     .min(1)
     .optional()
     .describe("PEM file with the certificate chain; with BERTH_TLS_KEY the public port speaks TLS."),
-  BERTH_TLS_KEY: z.string().min(1).optional().describe("PEM file with the private key."),
-  BERTH_TRUSTED_PROXIES: z
-    .string()
+  BERTH_TLS_KEY: text.min(1).optional().describe("PEM file with the private key."),
+  BERTH_TRUSTED_PROXIES: text
+    .refine(areAddressRanges, "addresses or CIDR ranges, separated by commas")
     .default("")
     .describe(
       "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
     ),
-  BERTH_API_TOKEN: z
-    .string()
+  BERTH_API_TOKEN: text
     .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
     .optional()
     .describe(
       "Fixes the first account's token; else one is generated and kept in $BERTH_HOME/token (mode 0600).",
     ),
-  BERTH_ACCOUNT: z
-    .string()
+  BERTH_ACCOUNT: text
     .regex(
       /^(?=.{1,39}$)[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$/,
       "1 to 39 letters and digits, with single hyphens between them",
@@ -67,8 +64,7 @@ export const settingsShape = {
       "Name of the first account, an administrator. Default: the user's name at the operating system, brought into the rule, else local.",
     ),
   BERTH_STARTER: onOff.default(true).describe("off: do not deploy the starter model when the state is new."),
-  BERTH_SECRET_KEY: z
-    .string()
+  BERTH_SECRET_KEY: text
     .regex(/^[0-9a-fA-F]{64}$/, "64 hexadecimal digits")
     .optional()
     .describe(
@@ -120,8 +116,7 @@ export const settingsShape = {
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),
-  HF_TOKEN: z
-    .string()
+  HF_TOKEN: text
     .min(1)
     .optional()
     .describe("Token for HF_ENDPOINT, used for deployments of the first account that name none."),
@@ -180,7 +175,8 @@ function parseFile(text: string): Record<string, unknown> {
     const name = Object.keys(settingsShape).find((known) => known !== "BERTH_HOME" && yamlKey(known) === key);
     if (name === undefined)
       throw new SettingsError(`berth.yaml: there is no setting ${key}; see docs/reference/config.md.`);
-    values[name] = value;
+    // A key without a value is YAML's null.
+    if (value !== null) values[name] = value;
   }
   return values;
 }
@@ -188,6 +184,14 @@ function parseFile(text: string): Record<string, unknown> {
 /** BERTH_PORT -> port, HF_ENDPOINT -> hf_endpoint. */
 export function yamlKey(name: string): string {
   return name.replace(/^BERTH_/, "").toLowerCase();
+}
+
+function areAddressRanges(list: string): boolean {
+  return list.split(",").every((range) => {
+    const [address = "", prefix = "0", ...rest] = range.trim().split("/");
+    const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
+    return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+  });
 }
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {

@@ -17,7 +17,7 @@ import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
 import type { Operation } from "./operation.ts";
-import { defect, refusalOf } from "./refusal.ts";
+import { defect, outage, refusalOf } from "./refusal.ts";
 import { tokenOperations } from "./tokens.ts";
 
 declare module "fastify" {
@@ -89,7 +89,7 @@ export function createApi(deps: ApiDeps): Api {
   });
   app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
-  for (const each of operations) mount(deps, app, each);
+  for (const each of operations) mount(app, each, deps);
   refuseOtherMethods(app, operations);
   return { app, operations };
 }
@@ -97,7 +97,7 @@ export function createApi(deps: ApiDeps): Api {
 const nothingHere =
   "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
 
-function mount(deps: ApiDeps, app: FastifyInstance, mounted: Operation): void {
+function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
   app.route({
     method: mounted.method,
     url: mounted.path,
@@ -106,7 +106,8 @@ function mount(deps: ApiDeps, app: FastifyInstance, mounted: Operation): void {
       const { caller, body, query, params } = request;
       if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
-      if (mounted.method !== "GET") reply.header(routesVersionHeader, deps.routesVersion());
+      // The gateway passes the answer to a change on once it goes by these routes.
+      if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
     },
   });
@@ -144,8 +145,11 @@ function readBodies(app: FastifyInstance, limitBytes: number): void {
 }
 
 function refuse(deps: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const refusal = refusalOf(error);
-  if (refusal === null) {
+  const why = deps.outageOf(error);
+  const refusal = refusalOf(why === null ? error : outage(why));
+  if (why !== null) {
+    deps.log("error", "the database cannot be used", { requestId: request.id, error: String(error) });
+  } else if (refusal === null) {
     deps.log("error", "a request failed unexpectedly", {
       requestId: request.id,
       route: request.routeOptions.url ?? "(none)",

@@ -29,9 +29,11 @@ export type ApiDeps = {
   capacity(): Promise<readonly NodeCapacity[]>;
   /** Wakes the reconciler for a deployment whose desired state was written. */
   poke(deploymentId: string): void;
-  /** Version of the routing snapshot that will hold everything written until now. */
-  routesVersion(): number;
+  /** Resolves with a version of the routes that knows of every write so far. */
+  routesVersion(): Promise<number>;
   progressOf(deploymentId: string): DownloadProgress | null;
+  /** Why the store cannot do its work now, as the end of a sentence; null when the error is a defect. */
+  outageOf(error: unknown): string | null;
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
   /** Stops Berth and every engine; called after the answer was sent. */
   down(): void;

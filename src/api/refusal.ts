@@ -47,6 +47,15 @@ export function refusalOf(error: unknown): Refusal | null {
   return null;
 }
 
+/** The answer when the store cannot do its work now; `why` is the end of a sentence. */
+export function outage(why: string): HttpError {
+  return new HttpError(
+    "store_away",
+    `Berth's database cannot be used now: ${why}. Nothing was changed; try again in a moment.`,
+    { retryAfterS: 5 },
+  );
+}
+
 /** The answer to a defect. Says nothing about it: the log does, under the request id. */
 export function defect(requestId: string): Refusal {
   const error = `A defect in Berth kept it from answering. Its log has the details under request id ${requestId}.`;

@@ -14,7 +14,8 @@ export type BannerInput = {
 
 export function banner(input: BannerInput): string {
   const token =
-    input.newToken ?? (input.tokenFile === null ? "$BERTH_API_TOKEN" : `$(cat ${input.tokenFile})`);
+    input.newToken ??
+    (input.tokenFile === null ? "$BERTH_API_TOKEN" : `$(cat ${shellWord(input.tokenFile)})`);
   const kept = input.tokenFile === null ? "the one in BERTH_API_TOKEN" : `kept in ${input.tokenFile}`;
   const shown = input.newToken === null ? kept : `${input.newToken}  (shown once; ${kept})`;
   const body = '{"model":"berth/starter","messages":[{"role":"user","content":"Hello!"}]}';
@@ -40,4 +41,9 @@ export function banner(input: BannerInput): string {
     "",
   );
   return lines.join("\n");
+}
+
+/** A path as one word of a shell's line, in quotes only where it needs them. */
+function shellWord(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -5,6 +5,12 @@
  */
 import type { Endpoint } from "./instance.ts";
 
+/**
+ * Header of control's answer to a write, for the gateway alone: the version of the routes that knows of the write. The
+ * gateway passes the answer on when it goes by that version or a later one.
+ */
+export const routesVersionHeader = "x-berth-routes-version";
+
 export type RouteInstance = {
   readonly id: string;
   readonly endpoint: Endpoint;
@@ -43,12 +49,6 @@ export type RouteToken = {
   readonly tokenId: string;
   readonly account: string;
 };
-
-/**
- * Header of control's answer to a write: the version of the snapshot that holds what was written. The gateway holds the
- * answer back until it goes by that snapshot, so that a client's next request finds what its last one has changed.
- */
-export const routesVersionHeader = "x-berth-routes-version";
 
 export type RoutingSnapshot = {
   readonly version: number;

@@ -21,7 +21,7 @@ export type ControlTarget = {
   readonly apiSocket: string;
   /** Milliseconds without a byte in either direction after which the exchange is cut. */
   readonly silenceMs: number;
-  /** Resolves, soon in any case, when the gateway goes by this version of the routes or a newer one. */
+  /** Resolves when this gateway goes by routes of at least this version. */
   routesReached(version: number): Promise<void>;
 };
 
@@ -65,28 +65,25 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
       if (signal.aborted) settle(() => reject(signal.reason));
       else if (!response.headersSent) settle(() => reject(controlAway(isConnected && !isRead)));
     });
-    upstream.on("response", (answer) => passOn(answer, visit, target, settle, resolve));
+    upstream.on("response", (answer) => {
+      answer.on("error", () => settle(() => response.destroy()));
+      answer.on("close", () => settle(resolve));
+      void target
+        .routesReached(Number(answer.headers[routesVersionHeader] ?? 0))
+        .then(() => passOn(answer, visit));
+    });
     request.on("data", count).pipe(upstream);
   });
 }
 
-function passOn(
-  answer: IncomingMessage,
-  { response }: Visit,
-  target: ControlTarget,
-  settle: (act: () => void) => void,
-  resolve: () => void,
-): void {
-  const own = new Set(["x-request-id", routesVersionHeader]);
-  const headers = endToEndHeaders(answer.rawHeaders, (name) => own.has(name));
-  answer.on("error", () => settle(() => response.destroy()));
-  answer.on("close", () => settle(resolve));
-  // What the answer says was written must be true of the client's next request, which this gateway decides on.
-  void target.routesReached(Number(answer.headers[routesVersionHeader] ?? 0)).then(() => {
-    if (response.destroyed) return;
-    response.writeHead(answer.statusCode ?? 502, headers);
-    answer.pipe(response);
-  });
+function passOn(answer: IncomingMessage, { response, signal }: Visit): void {
+  if (signal.aborted || answer.destroyed) return; // the one has left, or the other has broken off meanwhile
+  const headers = endToEndHeaders(
+    answer.rawHeaders,
+    (name) => name === "x-request-id" || name === routesVersionHeader,
+  );
+  response.writeHead(answer.statusCode ?? 502, headers);
+  answer.pipe(response);
 }
 
 /** The client's headers, with what it claims about its own origin replaced by what is known. */

@@ -25,16 +25,12 @@ export type Link = {
   /** A snapshot has come and control has been heard of recently enough. */
   readonly isFresh: boolean;
   start(): void;
-  /** Resolves when a snapshot of this version or a newer one has come; when none does, after a while all the same. */
-  reached(version: number): Promise<void>;
   /** The load has changed: report it, soon when it is urgent. */
   loadChanged(isUrgent: boolean): void;
   /** Sends a last report when control is there, then ends. */
   stop(): Promise<void>;
 };
 
-/** Longest wait for a snapshot that control has announced; it takes milliseconds unless control is in trouble. */
-const reachMs = 1000;
 const firstRetryMs = 50;
 const maxRetryMs = 1000;
 /** Urgent changes that come together are sent together. */
@@ -48,8 +44,6 @@ export function createLink(options: LinkOptions): Link {
   const { clock, log } = options;
   const stopping = new AbortController();
   let heardAtMs: number | null = null;
-  let version = 0;
-  const waiting = new Map<() => void, number>();
   let following: Promise<void> | null = null;
   const reporter = createReporter(options);
 
@@ -67,8 +61,6 @@ export function createLink(options: LinkOptions): Link {
           const snapshot = routingSnapshot.parse(JSON.parse(line));
           heardAtMs = clock.now();
           options.onSnapshot(snapshot);
-          version = snapshot.version;
-          for (const [resume, wanted] of waiting) if (wanted <= version) resume();
           log("debug", "new routes", { version: snapshot.version, models: snapshot.models.length });
           if (isAway) log("info", "control is back", {});
           // A control that has just come, or come back, knows nothing of this gateway's load.
@@ -79,7 +71,6 @@ export function createLink(options: LinkOptions): Link {
         });
       } catch (error) {
         if (stopping.signal.aborted) return;
-        version = 0; // a control that comes back may count anew
         if (!isAway && heardAtMs !== null) {
           log("warn", "control is away; inference goes on with the last routes", { error: String(error) });
           isAway = true;
@@ -97,18 +88,6 @@ export function createLink(options: LinkOptions): Link {
     start() {
       following = follow();
       reporter.start();
-    },
-    reached(wanted) {
-      if (wanted <= version) return Promise.resolve();
-      return new Promise((resolve) => {
-        const resume = () => {
-          clearTimeout(timer);
-          waiting.delete(resume);
-          resolve();
-        };
-        const timer = setTimeout(resume, reachMs);
-        waiting.set(resume, wanted);
-      });
     },
     loadChanged: (isUrgent) => reporter.changed(isUrgent),
     async stop() {

@@ -26,3 +26,14 @@ test("what is logged of a target has no query and an end", () => {
   expect(pathOf("/a/b?token=secret\n#x")).toBe("/a/b");
   expect(pathOf("/".repeat(10_000))).toHaveLength(512);
 });
+
+test.each([
+  ["/deploy/list?status=running", "/deploy/list"],
+  ["/v1/api-tokens/berth_secret", "/v1/api-tokens/(hidden)"],
+  ["/v1/%61pi-tokens//berth_secret/", "/v1/api-tokens//(hidden)/"],
+  ["/v1/api-tokens/id/abc", "/v1/api-tokens/id/abc"],
+  ["/v1/api-tokens", "/v1/api-tokens"],
+  ["/%zz", "/%zz"],
+])("logs %s as %s", (target, path) => {
+  expect(pathOf(target)).toBe(path);
+});

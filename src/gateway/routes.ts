@@ -40,9 +40,10 @@ export function findRoute(target: string): Route {
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
 }
 
-/** The path alone, for logs: queries can hold secrets. */
+/** The path alone, for logs: queries can hold secrets, and so does the path of a token that is named by its secret. */
 export function pathOf(target: string): string {
-  return target.replace(/[?#].*$/s, "").slice(0, 512);
+  const path = target.replace(/[?#].*$/s, "").slice(0, 512);
+  return (decode(path) ?? path).replace(/(api-tokens\/+)(?!id\/)[^/]+/i, "$1(hidden)");
 }
 
 /** Null when the percent-encoding is broken. */

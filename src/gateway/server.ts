@@ -18,11 +18,14 @@ import type { GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { EnginePool } from "./upstream.ts";
+import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
+  /** Resolves when the first routes have come. */
+  readonly routed: Promise<void>;
   /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
   stop(): Promise<void>;
   /** Requests at engines and requests waiting, for tests and metrics. */
@@ -42,6 +45,8 @@ const maxConnections = 20_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
+/** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
+const routesWaitMs = 1000;
 /** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
 const linkSilenceMs = 6000;
 
@@ -51,11 +56,13 @@ export function createGateway(options: GatewayOptions): Gateway {
   const trusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
+  const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
     limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
     now,
@@ -69,6 +76,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models);
+      gate.reach(snapshot.version);
+      haveRoutes();
     },
   });
   const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
@@ -77,7 +86,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (latest !== null && link.isFresh) return latest;
     throw new HttpError(
       "control_away",
-      "The gateway has no current routes: the control process has not answered for too long. Try again in a moment.",
+      latest === null
+        ? "Berth is starting and has no routes yet. Try again in a moment."
+        : "The gateway has no current routes: the control process has not answered for too long. Try again in a moment.",
       { retryAfterS },
     );
   }
@@ -102,7 +113,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
           silenceMs: limits.firstTokenMs,
-          routesReached: (version) => link.reached(version),
+          routesReached: gate.reached,
         });
     }
   }
@@ -195,6 +206,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   return {
+    routed,
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);

@@ -132,12 +132,12 @@ export function damaged(repo: string, path: string, how: string): HubError {
   );
 }
 
-/** Both numbers in bytes; `needed` is what is still to be written, with the reserve that must stay free. */
-export function diskFull(repo: string, needed: number, free: number): HubError {
+/** Bytes: `needed` is what is still to be written, `reserve` what must stay free beside it. */
+export function diskFull(repo: string, needed: number, reserve: number, free: number): HubError {
   return new HubError(
     failure(
       "disk_full",
-      `The disk that holds the weights has ${formatBytes(free)} free, and "${repo}" needs ${formatBytes(needed)} more.`,
+      `The disk that holds the weights has ${formatBytes(free)} free, and "${repo}" needs ${formatBytes(needed)} more, with ${formatBytes(reserve)} left over for Berth itself.`,
       "Free some space or move BERTH_HOME to a larger disk, then start the deployment again.",
     ),
   );

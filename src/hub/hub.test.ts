@@ -289,7 +289,7 @@ describe("fetching", () => {
     const failure = await failureOf(pull(hub, "acme/tiny"));
     expect(failure.code).toBe("disk_full");
     expect(failure.message).toContain("250.0 kB");
-    expect(failure.message).toContain("1.3 MB");
+    expect(failure.message).toContain("needs 300.0 kB more, with 1.0 MB left over");
     expect(fixture.hub.requests.some(({ url }) => url.includes("/resolve/"))).toBe(false);
   });
 

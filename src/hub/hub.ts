@@ -48,7 +48,7 @@ export const defaultHubLimits: HubLimits = {
   firstWaitMs: 500,
   maxWaitMs: 60_000,
   parallelFiles: 4,
-  minFreeBytes: 256 * 1024 * 1024,
+  minFreeBytes: 64 * 1024 * 1024,
 };
 
 export type HubOptions = {
@@ -226,12 +226,13 @@ class CachingHub implements Hub {
   }
 
   async #requireSpace(repo: string, missing: readonly Missing[]): Promise<void> {
-    let needed = this.#limits.minFreeBytes;
+    const reserve = this.#limits.minFreeBytes;
+    let needed = 0;
     for (const { file, blob } of missing) {
       needed += Math.max(0, file.bytes - (await this.#cache.incompleteBytes(repo, blob)));
     }
     const free = await this.#disk.freeBytes(this.#cache.root);
-    if (needed > free) throw diskFull(repo, needed, free);
+    if (needed + reserve > free) throw diskFull(repo, needed, reserve, free);
   }
 
   async #onDisk<T>(repo: string, action: () => Promise<T>): Promise<T> {

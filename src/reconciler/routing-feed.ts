@@ -9,10 +9,10 @@ import type { Clock, Store } from "../ports.ts";
 export type RoutingFeed = {
   /** Something that routes are made of was written. */
   changed(): void;
+  /** Resolves with a version that knows of every write so far. */
+  settled(): Promise<number>;
   /** The newest snapshot; throws before `start` has resolved. */
   current(): RoutingSnapshot;
-  /** Version of the snapshot that will hold everything written until now; the newest one when nothing is on its way. */
-  upcomingVersion(): number;
   /** Calls back with each new snapshot. Returns the function that ends it. */
   onSnapshot(listener: (snapshot: RoutingSnapshot) => void): () => void;
   start(): Promise<void>;
@@ -33,12 +33,15 @@ export function createRoutingFeed(options: {
   const listeners = new Set<(snapshot: RoutingSnapshot) => void>();
   const stopping = new AbortController();
   let snapshot: RoutingSnapshot | null = null;
+  /** Callers of `settled` that the next rebuild serves. */
+  let waiting: (() => void)[] = [];
   let isDirty = false;
   let rebuilding: Promise<void> | null = null;
 
   async function rebuild(): Promise<void> {
     snapshot = routesOf({
-      version: (snapshot?.version ?? 0) + 1,
+      // Goes on growing across restarts, so that a gateway can compare versions of two controls.
+      version: Math.max((snapshot?.version ?? 0) + 1, clock.now()),
       atMs: clock.now(),
       tokens: await store.tokens(),
       deployments: await store.deployments({ includeDeleted: false }),
@@ -52,9 +55,13 @@ export function createRoutingFeed(options: {
   async function rebuildWhileDirty(): Promise<void> {
     while (isDirty && !stopping.signal.aborted) {
       isDirty = false;
+      const served = waiting;
+      waiting = [];
       try {
         await rebuild();
+        for (const wake of served) wake();
       } catch (error) {
+        waiting.push(...served);
         options.log("error", "the routing snapshot could not be rebuilt", { error: String(error) });
         isDirty = true;
         await clock.sleep(retryMs, stopping.signal).catch(() => undefined); // aborted: the loop's condition ends it
@@ -70,13 +77,16 @@ export function createRoutingFeed(options: {
 
   return {
     changed,
+    async settled() {
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        changed();
+      });
+      return snapshot?.version ?? 0;
+    },
     current() {
       if (snapshot === null) throw new Error("the routing feed has not started");
       return snapshot;
-    },
-    upcomingVersion() {
-      // What is being rebuilt may have been read before the newest write: then the one after it counts.
-      return (snapshot?.version ?? 0) + (isDirty ? 2 : rebuilding === null ? 0 : 1);
     },
     onSnapshot(listener) {
       listeners.add(listener);
@@ -86,6 +96,7 @@ export function createRoutingFeed(options: {
     async stop() {
       stopping.abort();
       await rebuilding;
+      for (const wake of waiting) wake();
     },
   };
 }

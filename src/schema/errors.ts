@@ -78,6 +78,11 @@ export const httpErrors = {
     type: "server_error",
     meaning: "The control process is restarting; inference goes on.",
   },
+  store_away: {
+    status: 503,
+    type: "server_error",
+    meaning: "The database cannot be used now: its server is away, or its disk is full. Inference goes on.",
+  },
   shutting_down: { status: 503, type: "server_error", meaning: "Berth is stopping." },
   timeout: { status: 504, type: "server_error", meaning: "The engine did not answer within the limit." },
 } as const;

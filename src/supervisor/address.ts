@@ -2,10 +2,13 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** A port of `host` that nothing listens on now. */
-export async function freePort(host: string): Promise<number> {
+/**
+ * The port to listen on, known to be free now: `port` itself, or for 0 one that the system chooses.
+ * @throws the system's error when it cannot be listened on, which explainListenError puts into words
+ */
+export async function choosePort(host: string, port: number): Promise<number> {
   const server = createServer();
-  server.listen(0, host);
+  server.listen(port, host);
   await once(server, "listening");
   const address = server.address();
   server.close();
@@ -31,15 +34,19 @@ const listenAdvice: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "this machine does not have that address",
 };
 
-/** One sentence for an error of listening; null for any other error. */
+/** One sentence for an error of listening; null for any other error. A name that is unknown counts among them. */
 export function explainListenError(error: unknown): string | null {
   const {
     code = "",
     syscall,
     port,
     address,
-  } = error as NodeJS.ErrnoException & { port?: number; address?: string };
+    hostname = "",
+  } = error as NodeJS.ErrnoException & { port?: number; address?: string; hostname?: string };
   const advice = listenAdvice[code];
+  if (syscall === "getaddrinfo") {
+    return `BERTH_HOST is ${hostname}, which is not the name or address of this machine (${code}). Set another BERTH_HOST.`;
+  }
   if (syscall !== "listen" || advice === undefined) return null;
   return `BERTH_PORT ${port ?? ""} on ${address ?? "this address"} cannot be listened on: ${advice}. Set another BERTH_PORT or BERTH_HOST.`;
 }

@@ -6,7 +6,7 @@ import type { ChildMessage } from "./message.ts";
 
 /**
  * Exit code (EX_CONFIG of sysexits.h) of a role that cannot run with its settings: starting it again would not help,
- * so the supervisor stops with the same code. The role has said on stderr what is wrong.
+ * so the supervisor stops with the same code, unless the role has served with them before. The role has said on stderr what is wrong.
  */
 export const configurationExitCode = 78;
 

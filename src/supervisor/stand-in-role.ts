@@ -16,6 +16,7 @@ if (behaviour === "misconfigured") process.exit(configurationExitCode);
 if (behaviour === "stubborn") process.on("SIGTERM", () => undefined);
 else process.on("SIGTERM", () => end("stopped"));
 process.on("SIGINT", () => end("interrupted"));
+process.on("SIGUSR1", () => process.exit(configurationExitCode));
 process.on("SIGUSR2", () => tellSupervisor({ type: "down" }));
 onSupervisorGone(() => end("left alone"));
 setInterval(() => undefined, 1_000);

@@ -109,6 +109,15 @@ describe("supervise", () => {
     expect(await done).toBe(78);
   });
 
+  it("starts a role again whose settings were right before", async () => {
+    start({ control: "", gateway: "" });
+    await until("both", () => ready.length === 2);
+    process.kill(pidsOf("control")[0] ?? 0, "SIGUSR1");
+    await until("a new control", () => pidsOf("control").length === 2);
+    expect(pidsOf("gateway")).toHaveLength(1);
+    expect(isAlive(pidsOf("gateway")[0] ?? 0)).toBe(true);
+  });
+
   it("stops everything when a role asks for it", async () => {
     const { done } = start({ control: "", gateway: "" });
     await until("both", () => ready.length === 2);

@@ -83,11 +83,16 @@ export function supervise(options: SuperviseOptions): Supervisor {
 
   async function keepRunning(role: Role, slot: Running): Promise<void> {
     let endsInARow = 0;
+    let hasServed = false;
+    const onceServed = () => {
+      hasServed = true;
+    };
     while (!stopping.signal.aborted) {
       const startedAtMs = clock.now();
-      const exit = await runOnce(role, slot, options, () => void shutDown(0));
+      const exit = await runOnce(role, slot, options, onceServed, () => void shutDown(0));
       if (stopping.signal.aborted) return;
-      if (exit.code === configurationExitCode) {
+      // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
+      if (exit.code === configurationExitCode && !hasServed) {
         await shutDown(configurationExitCode);
         return;
       }
@@ -108,6 +113,7 @@ async function runOnce(
   role: Role,
   slot: Running,
   { onReady, log }: SuperviseOptions,
+  onServing: () => void,
   onDown: () => void,
 ): Promise<RoleExit> {
   return await new Promise((resolve) => {
@@ -120,8 +126,11 @@ async function runOnce(
     child.on("message", (value) => {
       const message = parseChildMessage(value);
       if (message === null) log("warn", `${role.name} sent a message that is none`);
-      else if (message.type === "ready") onReady(role.name, message.details);
-      else onDown();
+      else if (message.type === "down") onDown();
+      else {
+        onServing();
+        onReady(role.name, message.details);
+      }
     });
     const end = (exit: RoleExit) => {
       slot.child = null;

@@ -48,6 +48,21 @@ describe("one POST deploys, one endpoint serves", () => {
     expect(running.config.weights).toEqual({ repo: "berth/starter", revision: null, token: null });
   });
 
+  it("can be called as soon as the POST has answered", async () => {
+    const { body } = await berth.call("POST", "/deploy/llm", { ...mine, model_name: "eager" });
+    const answer = await openai().chat.completions.create({
+      model: `deploy_id:${body.deploy_id}`,
+      messages: [{ role: "user", content: "Hello!" }],
+    });
+    expect(answer.choices).toHaveLength(1);
+    await berth.call("DELETE", `/deploy/${body.deploy_id}`);
+    const gone = await berth.call("POST", "/v1/chat/completions", {
+      model: "eager",
+      messages: [{ role: "user", content: "Hi" }],
+    });
+    expect(gone.status).toBe(404);
+  });
+
   it("is listed with and without the slash", async () => {
     for (const query of ["", "/", "?status=running"]) expect(await berth.listIds(query)).toContain(id);
   });
@@ -127,7 +142,7 @@ describe("one POST deploys, one endpoint serves", () => {
     expect((await berth.call("DELETE", `/deploy/${id}`)).body).toEqual({ deploy_id: id });
     expect((await berth.call("GET", `/deploy/${id}`)).body.status).toBe("deleted");
     expect(await berth.listIds()).not.toContain(id);
-    expect(await berth.listIds("?status=deleted")).toEqual([id]);
+    expect(await berth.listIds("?status=deleted")).toContain(id);
     expect((await berth.call("DELETE", `/deploy/${id}`)).status).toBe(404);
     await until("only the starter's engine", () => berth.pids("engine").length === 1);
     const again = await berth.call("POST", "/deploy/llm", mine);
@@ -198,13 +213,11 @@ describe("two accounts", () => {
   it("a revoked token stops working within a second, everywhere", async () => {
     const { body: made } = await berth.call("POST", "/v1/api-tokens", { name: "short-lived" });
     expect((await berth.call("GET", "/v1/me", undefined, made.token)).status).toBe(200);
+    expect((await berth.call("GET", "/v1/models", undefined, made.token)).status).toBe(200);
     expect((await berth.call("DELETE", `/v1/api-tokens/${made.token}`)).status).toBe(200);
     expect((await berth.call("GET", "/v1/me", undefined, made.token)).status).toBe(401);
-    await until(
-      "the gateway to refuse it",
-      async () => (await berth.call("GET", "/v1/models", undefined, made.token)).status === 401,
-      1_000,
-    );
+    expect((await berth.call("GET", "/v1/models", undefined, made.token)).status).toBe(401);
+    expect(berth.output()).not.toContain(made.token);
   });
 });
 

@@ -13,6 +13,7 @@ import type { Operation } from "../../src/api/operation.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
+import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
 import { openVault } from "../../src/store/vault.ts";
 
@@ -79,8 +80,9 @@ export async function startRealApi(): Promise<RealApi> {
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
     poke: (id) => poked.push(id),
-    routesVersion: () => 0,
+    routesVersion: async () => 1,
     progressOf: () => api.progress,
+    outageOf,
     readLogs: async () => api.logs,
     down: () => {
       downs += 1;
