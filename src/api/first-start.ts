@@ -17,9 +17,7 @@ export type FirstStart = {
   readonly tokenFile: string | null;
 };
 
-const firstTokenName = "first";
-
-export async function prepareInstallation(options: {
+export type InstallationOptions = {
   readonly store: Store;
   readonly vault: Vault;
   readonly clock: Clock;
@@ -29,7 +27,11 @@ export async function prepareInstallation(options: {
   readonly fixedToken: string | null;
   readonly withStarter: boolean;
   newId(): string;
-}): Promise<FirstStart> {
+};
+
+const firstTokenName = "first";
+
+export async function prepareInstallation(options: InstallationOptions): Promise<FirstStart> {
   const { store, clock } = options;
   for (const name of [builtinAccount, options.account]) {
     await store.addAccount({ name, isAdmin: name === options.account, createdAtMs: clock.now() });
@@ -46,10 +48,10 @@ export async function prepareInstallation(options: {
   return { account: options.account, ...token };
 }
 
-type TokenOptions = Parameters<typeof prepareInstallation>[0];
-
 /** BERTH_API_TOKEN is the first token whatever the store held before. */
-async function fixToken(options: TokenOptions & { secret: string }): Promise<Omit<FirstStart, "account">> {
+async function fixToken(
+  options: InstallationOptions & { secret: string },
+): Promise<Omit<FirstStart, "account">> {
   const known = await options.store.tokenByHash(hashToken(options.secret));
   if (known === null) {
     await removeFirstToken(options);
@@ -59,7 +61,7 @@ async function fixToken(options: TokenOptions & { secret: string }): Promise<Omi
 }
 
 /** The file comes first: a token that is in the store but was never written down would be lost. */
-async function keepGeneratedToken(options: TokenOptions): Promise<Omit<FirstStart, "account">> {
+async function keepGeneratedToken(options: InstallationOptions): Promise<Omit<FirstStart, "account">> {
   const tokenFile = join(options.home, "token");
   const kept = await readKeptToken(tokenFile);
   const noteKey = `first-token/${options.account}`;
@@ -74,7 +76,7 @@ async function keepGeneratedToken(options: TokenOptions): Promise<Omit<FirstStar
   return { newToken: secret, tokenFile };
 }
 
-async function addFirstToken(options: TokenOptions, secret: string): Promise<void> {
+async function addFirstToken(options: InstallationOptions, secret: string): Promise<void> {
   const id = options.newId();
   const token = {
     id,
@@ -87,7 +89,7 @@ async function addFirstToken(options: TokenOptions, secret: string): Promise<voi
   await options.store.addToken(token, options.vault.seal(secret, `api-token:${id}`));
 }
 
-async function removeFirstToken(options: TokenOptions): Promise<void> {
+async function removeFirstToken(options: InstallationOptions): Promise<void> {
   const old = (await options.store.tokens(options.account)).find((token) => token.name === firstTokenName);
   if (old !== undefined) await options.store.removeToken(options.account, old.id);
 }

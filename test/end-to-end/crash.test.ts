@@ -123,14 +123,15 @@ describe("during a stream", () => {
 
 describe("during a download", () => {
   const slow = { kind: "slow" as const, on: "/storage/", bytesPerS: 1_500_000 };
-  it.each(["control", "gateway"] as const)("%s dies: the deployment comes up by itself", async (role) => {
+  it.each([
+    ["control", "acme/secret"],
+    ["gateway", "acme/licensed"],
+    ["engine", "acme/other"],
+  ] as const)("%s dies: the deployment comes up by itself, the other one serves", async (role, repo) => {
     hub.setFaults([slow]);
-    const name = `down-${role}`;
     const { body } = await berth.call("POST", "/deploy/llm", {
-      model_name: name,
-      gpu: "other",
-      max_batch_size: 2,
-      hf: { repo: role === "control" ? "acme/secret" : "acme/licensed", token: "hf_alice" },
+      ...{ model_name: `while-${role}-dies`, gpu: "other", max_batch_size: 2 },
+      hf: { repo, token: "hf_alice" },
     });
     await until("some bytes", async () => {
       const { body: now } = await berth.call("GET", `/deploy/${body.deploy_id}/events`);
@@ -144,6 +145,7 @@ describe("during a download", () => {
     });
     expect(running.fail_reason).toBe("");
     expect(running.status).toBe("running");
+    expect(await answers()).toBe(true);
     await berth.call("DELETE", `/deploy/${body.deploy_id}`);
     await until("one engine", () => berth.pids("engine").length === 1);
   });

@@ -13,7 +13,7 @@ export const starterGguf = join(
 export type TestHub = FakeHub & { readonly root: string; end(): Promise<void> };
 
 /**
- * acme/tiny: the starter's GGUF. acme/secret: the same, private to "hf_alice". acme/licensed: gated. acme/weightless: no
+ * acme/tiny, acme/other: the starter's GGUF. acme/secret: the same, private to "hf_alice". acme/licensed: gated. acme/weightless: no
  * weights. acme/tensors: safetensors alone. acme/broken: a GGUF that is none.
  */
 export async function startTestHub(): Promise<TestHub> {
@@ -26,6 +26,7 @@ export async function startTestHub(): Promise<TestHub> {
     }
   };
   put("acme/tiny", { "tiny-F16.gguf": null, "README.md": "tiny", "notes.bin": "x".repeat(1000) });
+  put("acme/other", { "other-F16.gguf": null });
   put("acme/secret", { "tiny-F16.gguf": null });
   put("acme/licensed", { "tiny-F16.gguf": null });
   put("acme/weightless", { "README.md": "nothing here" });
