@@ -132,7 +132,7 @@ function planExits(world: World): Plan {
 const unexplainedExit = failure(
   "engine_crashed",
   "The engine ended without saying why.",
-  "See the deployment's logs; it is started again by itself.",
+  "See the deployment's logs.",
 );
 
 function planNothingRuns(world: World, why: string): Plan {

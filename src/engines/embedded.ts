@@ -143,7 +143,7 @@ function explainExit(
   return failure(
     "engine_crashed",
     `The embedded engine ended with ${how}${last === undefined ? "" : `; its last words were: ${last.replace(/[.!]*$/, "")}`}.`,
-    "It is started again; the instance's log has more.",
+    "The deployment's logs have more.",
   );
 }
 
@@ -164,5 +164,5 @@ const explained: Readonly<Record<string, { code: FailureCode; before: string; ne
 function explainWord(word: string, sentence: string): Failure {
   const known = Object.hasOwn(explained, word) ? explained[word] : undefined;
   const text = `${known?.before ?? "The embedded engine could not start: "}${sentence.slice(0, 300).replace(/[.!]*$/, "")}.`;
-  return failure(known?.code ?? "engine_crashed", text, known?.next ?? "The instance's log has more.");
+  return failure(known?.code ?? "engine_crashed", text, known?.next ?? "The deployment's logs have more.");
 }

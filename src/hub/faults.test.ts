@@ -45,6 +45,7 @@ const passing: readonly [string, Fault][] = [
   ["no answer from the hub", { on: "/api/models/", kind: "silence", times: 1 }],
   ["500 while listing", { on: "/tree/", kind: "status", status: 500, times: 3 }],
   ["503 while resolving", { on: "/resolve/", kind: "status", status: 503, times: 3 }],
+  ["an outage after the listing", { on: "/resolve/", kind: "status", status: 503, times: 6 }],
   ["429 with Retry-After", { on: "/resolve/", kind: "status", status: 429, retryAfter: "3600", times: 3 }],
   ["502 from storage", { on: "/storage/", kind: "status", status: 502, times: 3 }],
   ["416 without a reason", { on: "/storage/", kind: "status", status: 416, times: 1 }],

@@ -30,6 +30,8 @@ export type HubLimits = {
   readonly idleTimeoutMs: number;
   /** Tries in a row that brought nothing. */
   readonly attempts: number;
+  /** The same for the bytes of a file: more, as the endpoint has just listed it and an outage is likelier to pass. */
+  readonly downloadAttempts: number;
   /** Upper bound of the first wait between tries, doubled for each further one, milliseconds. */
   readonly firstWaitMs: number;
   /** No wait is longer, milliseconds. */
@@ -45,6 +47,7 @@ export const defaultHubLimits: HubLimits = {
   headersTimeoutMs: 30_000,
   idleTimeoutMs: 60_000,
   attempts: 5,
+  downloadAttempts: 7,
   firstWaitMs: 500,
   maxWaitMs: 60_000,
   parallelFiles: 4,
@@ -191,7 +194,8 @@ class CachingHub implements Hub {
           {
             ...source,
             ...{ repo, file, blob },
-            ...{ cache: this.#cache, disk: this.#disk, rule: this.#rule },
+            ...{ cache: this.#cache, disk: this.#disk },
+            rule: { ...this.#rule, attempts: this.#limits.downloadAttempts },
             minFreeBytes: this.#limits.minFreeBytes,
             onBytes: (bytesHere, received) => emit({ bytesHere, received }),
           },

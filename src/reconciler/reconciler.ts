@@ -111,7 +111,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     loadTimesMs.set(record.deploymentId, loadMs);
     const { slots, contextTokens } = observed;
     const remark = observed.note === null ? "" : ` ${observed.note}`;
-    const text = `Instance ${record.id} answers after ${(loadMs / 1000).toFixed(1)} s, with ${slots} slots of ${contextTokens} tokens.${remark}`;
+    const text = `Instance ${record.id} answers after ${(loadMs / 1000).toFixed(1)} s, with ${slots} ${slots === 1 ? "slot" : "slots"} of ${contextTokens} tokens.${remark}`;
     await actor.tell(record.deploymentId, "instance_running", text, { loadMs, slots, contextTokens });
   }
 

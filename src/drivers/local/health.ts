@@ -67,7 +67,7 @@ function hungFailure({ probeIntervalMs, silentProbes }: HealthLimits): Failure {
   return failure(
     "engine_timeout",
     `The engine left ${silentProbes} health checks in ${describeMs(probeIntervalMs * silentProbes)} unanswered, so it had hung and was ended.`,
-    "See the deployment's logs for its last lines; it is started again by itself.",
+    "See the deployment's logs for its last lines.",
   );
 }
 

@@ -225,7 +225,7 @@ export class Batcher {
       const answer = job.onToken({ token, logprobs });
       if (answer instanceof Promise) this.#pause(running, answer);
       else if (answer === "end") this.#end(running, "ended");
-      else if (slot.tokens.length >= this.#context.contextTokens) this.#end(running, "full");
+      else if (this.#isFull(slot)) this.#end(running, "full");
     } catch (error) {
       running.finish({ error });
     }
@@ -244,11 +244,16 @@ export class Batcher {
     answer
       .then((word) => {
         if (word === "end") this.#end(running, "ended");
-        else if (running.slot.tokens.length >= this.#context.contextTokens) this.#end(running, "full");
+        else if (this.#isFull(running.slot)) this.#end(running, "full");
         running.isPaused = false;
       })
       .catch((error: unknown) => running.finish({ error }))
       .finally(() => this.#ring());
+  }
+
+  /** The token chosen last counts too, although nothing is computed from it: prompt and answer share the context. */
+  #isFull(slot: Slot): boolean {
+    return slot.tokens.length + 1 >= this.#context.contextTokens;
   }
 
   #end(running: Running, reason: JobEnd["reason"]): void {

@@ -99,14 +99,24 @@ export async function loadModel(
   threads: number,
   onProgress: (progress: number) => void,
 ): Promise<Model> {
+  let refusal: string | null = null;
   const llama = await getLlama({
     gpu: false,
     build: "never",
     progressLogs: false,
     logLevel: LlamaLogLevel.error,
+    logger: (_level, message) => {
+      refusal ??= /error loading model: ([^\n]+)/.exec(message)?.[1] ?? null;
+      process.stderr.write(`llama.cpp: ${message.trimEnd()}\n`);
+    },
     maxThreads: threads,
   });
-  const model = await llama.loadModel({ modelPath: path, onLoadProgress: onProgress });
+  const model = await llama
+    .loadModel({ modelPath: path, onLoadProgress: onProgress })
+    // The library says only that it failed; why, it logs.
+    .catch((error: unknown) => {
+      throw refusal === null ? error : new Error(refusal, { cause: error });
+    });
   checkBinding(model);
   const { metadata } = model.fileInfo;
   const architecture = (metadata as unknown as Record<string, ArchitectureMetadata>)[

@@ -44,6 +44,18 @@ describe("a start that fails", () => {
   });
 });
 
+describe("a model that llama.cpp refuses", () => {
+  it.each([
+    ["unknown architecture", (bytes: string) => bytes.replaceAll("llama", "zzama"), /unknown.*'zzama'/],
+    ["cut off", (bytes: string) => bytes.slice(0, -1000), /corrupted or incomplete/],
+  ])("is refused with llama.cpp's own reason: %s", async (_, spoil, reason) => {
+    const model = Buffer.from(spoil(buildTinyModel().toString("latin1")), "latin1");
+    const engine = keep(await startEngine({ model }));
+    const failure = adapter.explainExit(await engine.exited, engine.lines);
+    expect(failure).toMatchObject({ code: "engine_refused_model", message: expect.stringMatching(reason) });
+  });
+});
+
 describe("a running server", () => {
   it("answers only with the secret, and says what it is", async () => {
     const engine = keep(await startReadyEngine({ model: buildTinyModel() }));
