@@ -27,7 +27,7 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
     atMs: input.atMs,
     tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account })),
     models: input.deployments
-      .filter((deployment) => deployment.desired !== "delete")
+      .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
       .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
   };
 }
@@ -68,6 +68,7 @@ function routeState(
   instances: readonly RouteInstance[],
 ): { state: RouteState; reason: string } {
   const { name, settings } = deployment;
+  if (deployment.desired === "delete") return { state: "gone", reason: `${name} was deleted.` };
   if (deployment.desired === "stop") {
     return { state: "off", reason: `${name} is stopped. Start it with POST /deploy/${deployment.id}/start.` };
   }

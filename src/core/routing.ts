@@ -22,9 +22,10 @@ export type RouteInstance = {
 
 /**
  * ready: at least one instance answers; starting: wait for one; asleep: at zero, a request wakes it; off: stopped,
- * failed or max 0, and no request will change that (503 with `reason`).
+ * failed or max 0, and no request will change that (503 with `reason`); gone: deleted, no request finds it, and it is
+ * here only so that gateways say what its last instances still have.
  */
-export type RouteState = "ready" | "starting" | "asleep" | "off";
+export type RouteState = "ready" | "starting" | "asleep" | "off" | "gone";
 
 export type RouteModel = {
   readonly deploymentId: string;

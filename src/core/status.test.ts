@@ -110,8 +110,12 @@ describe("routes", () => {
     expect(route(change, instances)?.state).toBe(expected);
   });
 
-  it("leaves deleted deployments out and keeps draining instances in", () => {
+  it("leaves deleted deployments out once they have no instance, and keeps draining instances in", () => {
     expect(route({ desired: "delete" }, [])).toBeUndefined();
+    expect(route({ desired: "delete" }, [record("running", "drain")])).toMatchObject({
+      state: "gone",
+      instances: [{ id: "i", isDraining: true }],
+    });
     expect(route({ desired: "stop" }, [record("running", "drain")])?.instances).toMatchObject([
       { id: "i", isDraining: true },
     ]);

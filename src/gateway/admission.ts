@@ -221,7 +221,7 @@ class Gate {
 
   /** Why no request can be served, whatever it waits for; null when one can. */
   #refusal(): HttpError | null {
-    if (this.#model === null) return modelGone();
+    if (this.#model === null || this.#model.state === "gone") return modelGone();
     return this.#model.state === "off" ? new HttpError("model_not_ready", this.#model.reason) : null;
   }
 

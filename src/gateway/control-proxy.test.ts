@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { expect, test, vi } from "vitest";
 import { routesVersionHeader } from "../core/routing.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
@@ -208,4 +210,13 @@ test("what is no request is refused cleanly", async () => {
   const client = await bareClient(rig.port);
   client.socket.write(requestText("/v1/models", "", ["expect: the-unexpected"], "GET /v1/models HTTP/1.1"));
   expect(await client.until((got) => got.includes("\r\n\r\n"))).toMatch(/^HTTP\/1\.1 417 /);
+});
+
+test("an HTTP/1.0 client without a Host header is answered", async () => {
+  const { rig } = await echoRig();
+  const client = connect(rig.port, "127.0.0.1");
+  client.write("GET /v1/me HTTP/1.0\r\n\r\n");
+  const answer = await text(client);
+  expect(answer).toMatch(/^HTTP\/1\.1 207 /);
+  expect(answer).toContain('"host":"berth"');
 });

@@ -99,6 +99,8 @@ function headersFor(visit: Visit): string[] {
   );
   headers.push("x-request-id", requestId, "x-forwarded-for", origin.address);
   headers.push("x-forwarded-proto", origin.proto, "x-forwarded-host", origin.host);
+  // HTTP/1.0 may leave it out; this hop may not.
+  if (request.headers.host === undefined) headers.push("host", "berth");
   if (request.headers["transfer-encoding"] !== undefined) headers.push("transfer-encoding", "chunked");
   // Asking to close would make control reset the connection when it answers before it has read the whole body.
   headers.push("connection", "keep-alive");

@@ -14,7 +14,8 @@ export type Directory = {
 };
 
 export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
-  const { models, tokens } = snapshot;
+  const { tokens } = snapshot;
+  const models = snapshot.models.filter((model) => model.state !== "gone");
   return {
     models,
     tokensByHash: new Map(tokens.map((token) => [token.hash, token])),

@@ -2,6 +2,7 @@
  * Keeps the routing snapshot current: rebuilt from the store after any write, in one piece, so that no change can be
  * forgotten. Many writes at once lead to one rebuild. Serves the newest snapshot to whoever listens.
  */
+import type { Deployment } from "../core/deployment.ts";
 import { routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, Store } from "../ports.ts";
@@ -44,7 +45,7 @@ export function createRoutingFeed(options: {
       version: Math.max((snapshot?.version ?? 0) + 1, clock.now()),
       atMs: clock.now(),
       tokens: await store.tokens(),
-      deployments: await store.deployments({ includeDeleted: false }),
+      deployments: await listRouted(store),
       instances: await store.instances(),
       loadTimesMs: options.loadTimesMs,
       secrets: options.secrets,
@@ -99,6 +100,17 @@ export function createRoutingFeed(options: {
       for (const wake of waiting) wake();
     },
   };
+}
+
+/** Every deployment that is not deleted, and deleted ones while an instance of theirs is left. */
+async function listRouted(store: Store): Promise<Deployment[]> {
+  const listed = await store.deployments({ includeDeleted: false });
+  const known = new Set(listed.map((deployment) => deployment.id));
+  const others = new Set(
+    (await store.instances()).map((record) => record.deploymentId).filter((id) => !known.has(id)),
+  );
+  const deleted = await Promise.all([...others].map((id) => store.deployment(id)));
+  return [...listed, ...deleted.filter((deployment) => deployment !== null)];
 }
 
 /** The same store, calling `onChange` after each write that routes are made of. */

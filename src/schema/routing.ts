@@ -27,7 +27,7 @@ const model = z.object({
   name: z.string().min(1).max(256),
   account: z.string().min(1).max(64),
   isPublic: z.boolean(),
-  state: z.enum(["ready", "starting", "asleep", "off"]),
+  state: z.enum(["ready", "starting", "asleep", "off", "gone"]),
   reason: z.string().max(8192),
   loadTimeMs: z.number().min(0).nullable(),
   createdAtMs: z.number(),

@@ -99,7 +99,7 @@ export async function startBerth(
     BERTH_API_TOKEN: token,
     BERTH_ACCOUNT: "first",
     HF_ENDPOINT: "http://127.0.0.1:9",
-    BERTH_DRAIN_S: "5",
+    BERTH_DRAIN_S: "60",
     ...options.env,
   });
   const child = spawn(process.execPath, [main, "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });
