@@ -3,8 +3,8 @@
  * limit, and says why it ended. Owns these rules for every face; knows nothing of HTTP.
  */
 import type { Batcher, TokenStep } from "./batcher.ts";
-import { RequestError } from "./errors.ts";
-import type { Model, SamplerSettings } from "./native.ts";
+import { RequestError, unsupported } from "./errors.ts";
+import { GrammarError, type Model, type SamplerSettings } from "./native.ts";
 import { StopCutter } from "./stops.ts";
 
 /** A token with its logprob and the likeliest alternatives, as clients get it. */
@@ -24,6 +24,8 @@ export type AnswerRequest = {
   readonly scope: string;
   readonly sampling: SamplerSettings;
   readonly grammar: string | null;
+  /** The request's field that the grammar comes from. */
+  readonly grammarParam: string;
   readonly topLogprobs: number | null;
   /** Null: as many as the context has left. */
   readonly maxTokens: number | null;
@@ -48,7 +50,7 @@ export async function generateAnswer(
   request: AnswerRequest,
 ): Promise<AnswerEnd> {
   const text = new AnswerText(model, request);
-  const end = await batcher.generate({
+  const job = batcher.generate({
     prompt: request.prompt,
     scope: request.scope,
     sampling: request.sampling,
@@ -56,6 +58,13 @@ export async function generateAnswer(
     topLogprobs: request.topLogprobs,
     signal: request.signal,
     onToken: (step) => text.take(step),
+  });
+  const end = await job.catch((error: unknown) => {
+    if (!(error instanceof GrammarError)) throw error;
+    throw unsupported(
+      request.grammarParam,
+      "has a schema that is too large for the embedded engine: lower its lengths and numbers of items.",
+    );
   });
   if (end === null) {
     throw new RequestError("model_not_ready", "All slots of this instance are busy; try again shortly.");

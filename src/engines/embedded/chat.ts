@@ -103,6 +103,7 @@ async function generateChoices(service: Service, request: ChoicesRequest): Promi
       signal: caller.signal,
       sampling: options.samplerSettings(choice, prompt, batcher.contextTokens),
       grammar: constraint.grammar,
+      grammarParam: constraint.tools.length > 0 ? "tools" : "response_format",
       topLogprobs,
       maxTokens: options.maxTokens,
       stops: options.stops,

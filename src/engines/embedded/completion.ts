@@ -65,6 +65,7 @@ export async function answerCompletion(
       signal: caller.signal,
       sampling: options.samplerSettings(choice, prompt.tokens, batcher.contextTokens),
       grammar,
+      grammarParam: "response_format",
       topLogprobs,
       maxTokens: options.maxTokens ?? defaultMaxTokens,
       stops: options.stops,

@@ -34,12 +34,12 @@ export function readConstraint(body: Body): Constraint {
     throw unsupported("response_format", "cannot be combined with tools that may be called.");
   }
   const shown = body.tools as readonly unknown[];
-  if (choice === "auto") return { tools: shown, grammar: callsGrammar(tools, "auto"), mostCalls };
+  if (choice === "auto") return { tools: shown, grammar: toolsGrammar(tools, "auto"), mostCalls };
   const callable = choice === "required" ? tools : [namedTool(tools, choice)];
   const isOne = choice !== "required" || mostCalls === 1;
   return {
     tools: shown,
-    grammar: callsGrammar(callable, isOne ? "one" : "several"),
+    grammar: toolsGrammar(callable, isOne ? "one" : "several"),
     mostCalls: isOne ? 1 : null,
   };
 }
@@ -96,6 +96,15 @@ function namedTool(tools: readonly Tool[], choice: unknown): Tool {
   throw invalid("tool_choice", "must be none, auto, required or name one of the tools.");
 }
 
+function toolsGrammar(tools: readonly Tool[], amount: "one" | "several" | "auto"): string {
+  try {
+    return callsGrammar(tools, amount);
+  } catch (error) {
+    if (error instanceof SchemaError) throw new RequestError("unsupported_parameter", error.message, "tools");
+    throw error;
+  }
+}
+
 /**
  * Calls in Hermes style: exactly one, several, or ("auto") as many as the model likes with free text around them. Only the
  * given tools can be called, and arguments follow their schemas; where a schema cannot be enforced, they are any object.
@@ -109,8 +118,7 @@ function callsGrammar(tools: readonly Tool[], amount: "one" | "several" | "auto"
       argument = addSchema({ type: "object", ...tool.parameters }, extended);
       rules = extended;
     } catch (error) {
-      if (!(error instanceof SchemaError)) throw error;
-      if (tool.isStrict) throw new RequestError("unsupported_parameter", error.message, "tools");
+      if (!(error instanceof SchemaError) || tool.isStrict) throw error;
     }
     const start = literal(`${callStart.slice(-1)}\n{"name": ${JSON.stringify(tool.name)}, "arguments": `);
     return `${start} ${argument} ${literal("}\n</tool_call>")}`;

@@ -3,6 +3,7 @@
  * state behind its last token. Inputs are computed one after the other; the context they
  * need is made at the first request.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { invalid, RequestError, unsupported } from "./errors.ts";
 import { type Body, isToken, readWhole, refuseParameters } from "./parameters.ts";
 import { type Caller, checkTextLength, readModelName, type Service, withBos } from "./service.ts";
@@ -31,7 +32,7 @@ export class Embeddings {
       throw unsupported("encoding_format", "can be float or base64.");
     }
     const dimensions = readWhole(body, "dimensions", leastDimensions, mostDimensions);
-    const inputs = this.#readInputs(body);
+    const inputs = await this.#readInputs(body, caller.signal);
     const data: object[] = [];
     for (const [index, tokens] of inputs.entries()) {
       const vector = fitDimensions(await this.#embed(tokens, caller.signal), dimensions);
@@ -41,7 +42,8 @@ export class Embeddings {
     return { object: "list", data, model, usage: { prompt_tokens: count, total_tokens: count } };
   }
 
-  #readInputs(body: Body): number[][] {
+  /** Lets other requests have their turn between two inputs: tokenizing a thousand long ones takes seconds. */
+  async #readInputs(body: Body, signal: AbortSignal): Promise<number[][]> {
     const { input } = body;
     const isTokens = (value: unknown): value is number[] =>
       Array.isArray(value) &&
@@ -55,15 +57,22 @@ export class Embeddings {
         `must be a text, a list of token ids, or a list of 1 to ${mostInputs} of these.`,
       );
     }
-    return list.map((item, index) => {
-      if (isTokens(item)) return this.#checked(item);
-      if (typeof item !== "string" || item === "") {
-        throw invalid(`input[${index}]`, "must be a text that is not empty, or a list of token ids.");
-      }
-      const { model, capacity } = this.#service;
-      checkTextLength(model, item, capacity.contextTokens, "input");
-      return this.#checked([...withBos(model, model.tokenize(item, false))]);
-    });
+    const inputs: number[][] = [];
+    for (const [index, item] of list.entries()) {
+      if (index > 0) await nextTurn(undefined, { signal });
+      inputs.push(this.#readInput(item, index, isTokens));
+    }
+    return inputs;
+  }
+
+  #readInput(item: unknown, index: number, isTokens: (value: unknown) => value is number[]): number[] {
+    if (isTokens(item)) return this.#checked(item);
+    if (typeof item !== "string" || item === "") {
+      throw invalid(`input[${index}]`, "must be a text that is not empty, or a list of token ids.");
+    }
+    const { model, capacity } = this.#service;
+    checkTextLength(model, item, capacity.contextTokens, "input");
+    return this.#checked([...withBos(model, model.tokenize(item, false))]);
   }
 
   #checked(tokens: number[]): number[] {

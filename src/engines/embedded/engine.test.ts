@@ -249,6 +249,16 @@ describe("formats", () => {
     }
   });
 
+  it.each([
+    ["string", { type: "string", minLength: 3, maxLength: 1999 }],
+    ["array", { type: "array", maxItems: 1000, items: { type: "string", maxLength: 9 } }],
+    ["array of arrays", { type: "array", minItems: 1000, items: { type: "array", maxItems: 1000 } }],
+  ])("llama.cpp takes the longest %s that a schema may ask for", async (_, schema) => {
+    const format = { type: "json_schema", json_schema: { schema } };
+    await chat(ask("Hello", { ignore_eos: false, max_tokens: 3, response_format: format }));
+    expect(engine.lines.join()).not.toContain("grammar");
+  });
+
   it("writes a call of the demanded tool", async () => {
     const tool = (name: string) => ({
       type: "function",

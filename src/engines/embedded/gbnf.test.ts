@@ -240,6 +240,14 @@ describe("for any schema", () => {
     );
   });
 
+  it("refuses lengths that add up to too much, but counts none that stand in a text", () => {
+    const wide = (count: number, schema: object) =>
+      schemaToGbnf({ type: "array", items: { anyOf: Array.from({ length: count }, () => schema) } });
+    expect(() => wide(26, { type: "string", maxLength: 1999 })).toThrow("too large");
+    expect(() => wide(24, { type: "string", maxLength: 1999 })).not.toThrow();
+    expect(() => wide(26, { const: 'a"{0,1999}' })).not.toThrow();
+  });
+
   it("writes integer ranges exactly", async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -5,7 +5,7 @@
  *
  * Enforced: type (also a list, and nullable), properties, required, additionalProperties, items, minItems and maxItems (to
  * 1000), enum, const, anyOf, oneOf with alternatives that exclude each other, allOf of one, local $ref (also recursive),
- * minLength and maxLength (to 2000), minimum, maximum and their exclusive forms of integers, and the formats date, time,
+ * minLength and maxLength (to 1999), minimum, maximum and their exclusive forms of integers, and the formats date, time,
  * date-time and uuid.
  */
 import { areDisjoint } from "./gbnf-disjoint.ts";
@@ -26,7 +26,10 @@ import {
 } from "./gbnf-keywords.ts";
 
 const mostItems = 1000;
-const mostCharacters = 2000;
+/** llama.cpp repeats a symbol less than 2000 times, and a group even fewer: only what has a name is repeated here. */
+const mostCharacters = 1999;
+/** Each repetition becomes a rule in llama.cpp, which takes its time and memory while nothing else is served. */
+const mostRepetitions = 50_000;
 const deepest = 64;
 const mostRules = 4000;
 const longestGrammar = 400_000;
@@ -75,7 +78,22 @@ export function grammarText(root: string, rules: ReadonlyMap<string, string>): s
   const basic = Object.entries(basics).map(([name, body]) => `${name} ::= ${body}`);
   const text = [`root ::= ${root}`, ...own, ...basic].join("\n");
   if (text.length > longestGrammar) throw new SchemaError("schema", "", "is too large.");
+  if (countRepetitions(text) > mostRepetitions) {
+    throw new SchemaError(
+      "schema",
+      "",
+      `is too large: its lengths and numbers of items may add up to ${mostRepetitions}.`,
+    );
+  }
   return text;
+}
+
+/** The sum of all `{n}` and `{n,m}` outside of literals and character classes. */
+function countRepetitions(grammar: string): number {
+  const found = grammar.matchAll(/"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{(\d+)(?:,(\d*))?\}/g);
+  let sum = 0;
+  for (const [, least = "0", most = ""] of found) sum += Math.max(Number(least), Number(most));
+  return sum;
 }
 
 /** A text as a GBNF literal. */
@@ -283,7 +301,8 @@ class Builder {
     if (most === 0) return this.#add('"[" ws "]"');
     if (schema.items === false) throw new SchemaError("items", path, "of false needs `maxItems` 0.");
     const item = this.rule((schema.items ?? true) as Schema, `${path}/items`);
-    const more = `("," ws ${item}){${Math.max(0, least - 1)},${most === null ? "" : most - 1}}`;
+    const next = this.#add(`"," ws ${item}`);
+    const more = `${next}{${Math.max(0, least - 1)},${most === null ? "" : most - 1}}`;
     return this.#add(least > 0 ? `"[" ws ${item} ${more} ws "]"` : `"[" ws (${item} ${more})? ws "]"`);
   }
 

@@ -38,6 +38,9 @@ type NativeContext = {
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
 };
 
+/** llama.cpp does not take a grammar: it is too large for it. */
+export class GrammarError extends Error {}
+
 /** A sampler of one answer: it remembers what it has chosen (penalties, grammar, random state). One call at a time. */
 export type Sampler = {
   /** Chooses from an output of the last step. */
@@ -62,7 +65,7 @@ export type DecodeContext = {
   readonly batchTokens: number;
   /** Computes one batch; returns an output per part, -1 where none was wanted. One call at a time. */
   decode(parts: readonly StepPart[]): Promise<readonly number[]>;
-  /** Throws when the grammar cannot be read. */
+  /** Throws GrammarError when the grammar cannot be used. */
   createSampler(settings: SamplerSettings, grammar: string | null): Promise<Sampler>;
   /** Forgets a sequence's tokens from a position on; false when it had to forget all of them. */
   forget(sequence: number, from: number): boolean;
@@ -107,7 +110,8 @@ export async function loadModel(
     logLevel: LlamaLogLevel.error,
     logger: (_level, message) => {
       refusal ??= /error loading model: ([^\n]+)/.exec(message)?.[1] ?? null;
-      process.stderr.write(`llama.cpp: ${message.trimEnd()}\n`);
+      const line = printableLine(message);
+      if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
     },
     maxThreads: threads,
   });
@@ -150,6 +154,12 @@ export async function loadModel(
       return async (tokens) => (await context.getEmbeddingFor(tokens as never[])).vector;
     },
   };
+}
+
+/** A log line of llama.cpp that names its function; a grammar it cannot read it prints whole, and that is a client's. */
+function printableLine(message: string): string | null {
+  const line = /^(?:llama|ggml)\w*: .+/.exec(message.trimStart())?.[0] ?? null;
+  return line === null || /grammar/i.test(line) ? null : line.slice(0, 500);
 }
 
 type Inside = {
@@ -284,7 +294,11 @@ const grammarStatesPerCollection = 64;
 async function createGrammarState(model: LlamaModel, text: string): Promise<object> {
   grammarStates++;
   if (grammarStates % grammarStatesPerCollection === 0) globalThis.gc?.();
-  const grammar = await model.llama.createGrammar({ grammar: text });
-  const state = new LlamaGrammarEvaluationState({ model, grammar });
-  return (state as unknown as { _state: object })._state;
+  try {
+    const grammar = await model.llama.createGrammar({ grammar: text });
+    const state = new LlamaGrammarEvaluationState({ model, grammar });
+    return (state as unknown as { _state: object })._state;
+  } catch (error) {
+    throw new GrammarError("llama.cpp does not take this grammar.", { cause: error });
+  }
 }
