@@ -40,6 +40,8 @@ export type Api = {
 const maxParamLength = 512;
 /** Longest time to receive a request; the gateway sends it at once. */
 const requestTimeoutMs = 30_000;
+/** More than the 16 KiB that the gateway takes from a client: it adds some of its own. */
+const maxHeaderBytes = 32_768;
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
 export function createApi(deps: ApiDeps): Api {
@@ -56,6 +58,7 @@ export function createApi(deps: ApiDeps): Api {
     logger: false,
     bodyLimit: deps.limits.bodyBytes,
     requestTimeout: requestTimeoutMs,
+    http: { maxHeaderSize: maxHeaderBytes },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength },
     genReqId: (request) => readRequestId(request.headers["x-request-id"]),
     frameworkErrors: (error, request, reply) => {

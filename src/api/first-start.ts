@@ -3,7 +3,7 @@
  * starter deployment. Safe to run at every start, and after a start that was killed half-way.
  */
 import { randomBytes } from "node:crypto";
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { builtinAccount, type Deployment, noTries } from "../core/deployment.ts";
 import type { Clock, Store, Vault } from "../ports.ts";
@@ -48,22 +48,30 @@ export async function prepareInstallation(options: InstallationOptions): Promise
   return { account: options.account, ...token };
 }
 
-/** BERTH_API_TOKEN is the first token whatever the store held before. */
+/** BERTH_API_TOKEN is the first account's token whatever the store held before, also as another account's. */
 async function fixToken(
   options: InstallationOptions & { secret: string },
 ): Promise<Omit<FirstStart, "account">> {
   const known = await options.store.tokenByHash(hashToken(options.secret));
-  if (known === null) {
+  if (known?.account !== options.account) {
+    if (known !== null) await options.store.removeToken(known.account, known.id);
     await removeFirstToken(options);
     await addFirstToken(options, options.secret);
   }
+  // A generated token that this one has replaced would be believed in by whoever finds the file.
+  const file = tokenFileOf(options);
+  const kept = await readKeptToken(file);
+  if (kept !== null && (await options.store.tokenByHash(hashToken(kept))) === null) await rm(file);
   return { newToken: null, tokenFile: null };
 }
 
 /** The file comes first: a token that is in the store but was never written down would be lost. */
 async function keepGeneratedToken(options: InstallationOptions): Promise<Omit<FirstStart, "account">> {
-  const tokenFile = join(options.home, "token");
-  const kept = await readKeptToken(tokenFile);
+  const tokenFile = tokenFileOf(options);
+  const found = await readKeptToken(tokenFile);
+  const known = found === null ? null : await options.store.tokenByHash(hashToken(found));
+  // Under another BERTH_ACCOUNT the file may hold that account's token: it goes on, but is not this one's.
+  const kept = known === null || known.account === options.account ? found : null;
   const noteKey = `first-token/${options.account}`;
   const wasAdded = (await options.store.note(noteKey)) !== null;
   // A token that was added once and is gone was revoked: it does not come back.
@@ -92,6 +100,10 @@ async function addFirstToken(options: InstallationOptions, secret: string): Prom
 async function removeFirstToken(options: InstallationOptions): Promise<void> {
   const old = (await options.store.tokens(options.account)).find((token) => token.name === firstTokenName);
   if (old !== undefined) await options.store.removeToken(options.account, old.id);
+}
+
+function tokenFileOf({ home }: InstallationOptions): string {
+  return join(home, "token");
 }
 
 async function readKeptToken(path: string): Promise<string | null> {

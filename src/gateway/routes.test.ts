@@ -16,7 +16,7 @@ test.each([
   ["*", { kind: "control", target: "/*" }],
   ["//v1/models", { kind: "control", target: "//v1/models" }],
   ["/v1/me?x=/v1/models", { kind: "control", target: "/v1/me?x=/v1/models" }],
-  ["/v1/openai/responses", { kind: "control", target: "/v1/openai/responses" }],
+  ["/v1/openai/responses", { kind: "nothing" }],
   ["HTTPS://host", { kind: "control", target: "/" }],
 ])("%s", (target, route) => {
   expect(findRoute(target)).toEqual(route);

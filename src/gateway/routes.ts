@@ -17,6 +17,8 @@ export type Route =
     }
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
+  /** An OpenAI path that Berth does not have. */
+  | { readonly kind: "nothing" }
   | {
       readonly kind: "control";
       /** Path and query to ask control for, always starting with "/". */
@@ -37,6 +39,7 @@ export function findRoute(target: string): Route {
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };
+  if (path.startsWith("/v1/openai/")) return { kind: "nothing" };
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
 }
 

@@ -209,3 +209,10 @@ test("healthz says the process is up, readyz that it has routes; every request l
   expect(new Set(rig.records).size).toBe(rig.records.length);
   expect(rig.logs.join()).not.toMatch(/tell nobody|ann-token|"hi"/);
 });
+
+test("an OpenAI path that does not exist is refused in OpenAI's shape", async () => {
+  const rig = await startRig();
+  const response = await rig.ask("/v1/openai/responses", { method: "POST", body: "{}" });
+  expect(response.status).toBe(404);
+  expect(await response.json()).toMatchObject({ error: { code: "not_found", type: "not_found_error" } });
+});

@@ -42,6 +42,8 @@ const serverLimits = {
   maxHeaderSize: 16_384,
 };
 const maxConnections = 20_000;
+/** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
+const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
@@ -109,10 +111,15 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "model":
         if (!allows(visit, ["GET", "HEAD"])) return;
         return sendModels(response, request, directory(), route);
+      case "nothing":
+        throw new HttpError(
+          "not_found",
+          "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
+        );
       case "control":
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
-          silenceMs: limits.firstTokenMs,
+          silenceMs: apiSilenceMs,
           routesReached: gate.reached,
         });
     }

@@ -40,9 +40,9 @@ function shorten(line: string): string {
     level: number;
     role: string;
     msg: string;
-    error?: string;
+    error?: string | null;
   };
   const time = new Date(entry.time).toTimeString().slice(0, 8);
-  const detail = entry.error === undefined ? "" : ` (${entry.error})`;
+  const detail = typeof entry.error !== "string" ? "" : ` (${entry.error})`;
   return `${time} ${entry.role.padEnd(8)} ${levelMarks[entry.level] ?? ""}${entry.msg}${detail}\n`;
 }
