@@ -66,6 +66,8 @@ export function createApi(deps: ApiDeps): Api {
       refuse(deps, error, request, reply);
     },
   });
+  // The size bounds their number already; with a count of its own, control would refuse what the gateway took.
+  app.server.maxHeadersCount = 0;
   app.decorateRequest("caller", null);
   readBodies(app, deps.limits.bodyBytes);
   app.addHook("onRequest", async (request, reply) => {
