@@ -187,11 +187,15 @@ export class Batcher {
       for (const token of parts[index]?.tokens ?? []) running.slot.tokens.push(token);
       running.pending = running.pending.slice(take);
     }
-    const chosen = taking.flatMap(({ running }, index) => {
+    const asked = taking.flatMap(({ running }, index) => {
       const output = outputs[index] ?? -1;
-      return output === -1 ? [] : [this.#choose(running, output)];
+      return output === -1 ? [] : [{ running, output }];
     });
-    await Promise.all(chosen);
+    // llama.cpp sorts a step's outputs in place when the first of them is read, so that one must be read alone: read
+    // side by side, each sampler would see the others' rows half sorted.
+    const [first, ...others] = asked;
+    if (first !== undefined) await this.#choose(first.running, first.output);
+    await Promise.all(others.map(({ running, output }) => this.#choose(running, output)));
   }
 
   /** Only here, between two steps, may a slot's tokens be dropped, and only then does it change its scope. */
