@@ -54,7 +54,12 @@ export async function answerChat(
   refuseParameters(body);
   const model = readModelName(service, body);
   const batcher = requireBatcher(service);
-  const options = readGenerationOptions(body, service.model.vocabulary.size, randomSeed);
+  const options = readGenerationOptions(
+    body,
+    service.model.vocabulary.size,
+    randomSeed,
+    service.model.samplingDefaults,
+  );
   const constraint = readConstraint(body);
   if (constraint.grammar !== null && options.ignoreEnd) {
     throw invalid("ignore_eos", "cannot be combined with a format that ends the answer.");

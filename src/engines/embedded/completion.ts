@@ -41,7 +41,12 @@ export async function answerCompletion(
   refuseParameters(body);
   const model = readModelName(service, body);
   const batcher = requireBatcher(service);
-  const options = readGenerationOptions(body, service.model.vocabulary.size, randomSeed);
+  const options = readGenerationOptions(
+    body,
+    service.model.vocabulary.size,
+    randomSeed,
+    service.model.samplingDefaults,
+  );
   if (body.tools !== undefined && body.tools !== null)
     throw unsupported("tools", "are for chat completions.");
   const { grammar } = readConstraint(body);

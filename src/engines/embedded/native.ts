@@ -71,6 +71,14 @@ export type DecodeContext = {
   forget(sequence: number, from: number): boolean;
 };
 
+/** What a model's maker recommends; null where the file says nothing. */
+export type SamplingDefaults = {
+  readonly temperature: number | null;
+  readonly topP: number | null;
+  readonly topK: number | null;
+  readonly minP: number | null;
+};
+
 export type Model = {
   readonly vocabulary: Vocabulary;
   readonly trainedTokens: number;
@@ -83,6 +91,7 @@ export type Model = {
   /** Put in front of a prompt that does not start with it; null when the model wants none. */
   readonly bosToken: number | null;
   readonly canGenerate: boolean;
+  readonly samplingDefaults: SamplingDefaults;
   readonly embeddingSize: number;
   isEnd(token: number): boolean;
   tokenize(text: string, isContinuation: boolean): number[];
@@ -140,6 +149,7 @@ export async function loadModel(
     eosText: model.tokens.eosString ?? "",
     bosToken: model.tokens.shouldPrependBosToken ? model.tokens.bos : null,
     canGenerate: !isEncoder && !/bert/.test(metadata.general.architecture),
+    samplingDefaults: readSamplingDefaults(metadata.general),
     embeddingSize: model.embeddingVectorSize,
     isEnd: (token) => model.isEogToken(token as never),
     tokenize: (text, isContinuation) =>
@@ -153,6 +163,21 @@ export async function loadModel(
       });
       return async (tokens) => (await context.getEmbeddingFor(tokens as never[])).vector;
     },
+  };
+}
+
+/** `general.sampling.*` of a GGUF file, as llama.cpp names them; what is out of range counts as not said. */
+function readSamplingDefaults(general: object): SamplingDefaults {
+  const given = "sampling" in general ? (general.sampling as Readonly<Record<string, unknown>> | null) : null;
+  const within = (name: string, min: number, max: number) => {
+    const value = given?.[name];
+    return typeof value === "number" && value >= min && value <= max ? value : null;
+  };
+  return {
+    temperature: within("temp", 0, 2),
+    topP: within("top_p", 0, 1),
+    topK: within("top_k", 0, 1_000_000),
+    minP: within("min_p", 0, 1),
   };
 }
 

@@ -3,7 +3,7 @@
  * requests share. Nothing that changes an answer is ignored: it is honoured or refused by name. Pure.
  */
 import { invalid, RequestError, unsupported } from "./errors.ts";
-import type { SamplerSettings } from "./native.ts";
+import type { SamplerSettings, SamplingDefaults } from "./native.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
 
@@ -89,16 +89,22 @@ export type GenerationOptions = {
   samplerSettings(choice: number, prompt: readonly number[], contextTokens: number): SamplerSettings;
 };
 
-/** Ranges are those of DeepInfra's OpenAI face; defaults too (temperature 1, everything else off). */
+const noDefaults: SamplingDefaults = { temperature: null, topP: null, topK: null, minP: null };
+
+/**
+ * Ranges are those of DeepInfra's OpenAI face. What a request leaves out is as the model's file recommends, else as there:
+ * temperature 1, everything else off.
+ */
 export function readGenerationOptions(
   body: Body,
   vocabularySize: number,
   randomSeed: () => number,
+  defaults: SamplingDefaults = noDefaults,
 ): GenerationOptions {
-  const temperature = readNumber(body, "temperature", 0, 2) ?? 1;
-  const topP = readNumber(body, "top_p", 0, 1) ?? 1;
-  const topK = readWhole(body, "top_k", -1, 1_000_000) ?? 0;
-  const minP = readNumber(body, "min_p", 0, 1) ?? 0;
+  const temperature = readNumber(body, "temperature", 0, 2) ?? defaults.temperature ?? 1;
+  const topP = readNumber(body, "top_p", 0, 1) ?? defaults.topP ?? 1;
+  const topK = readWhole(body, "top_k", -1, 1_000_000) ?? defaults.topK ?? 0;
+  const minP = readNumber(body, "min_p", 0, 1) ?? defaults.minP ?? 0;
   const presence = readNumber(body, "presence_penalty", -2, 2) ?? 0;
   const frequency = readNumber(body, "frequency_penalty", -2, 2) ?? 0;
   const repetition = readNumber(body, "repetition_penalty", 0.01, 5) ?? 1;

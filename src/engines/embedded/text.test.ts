@@ -149,6 +149,15 @@ describe("requests", () => {
     ).not.toThrow();
   });
 
+  it("takes what the model's file recommends where a request says nothing", () => {
+    const defaults = { temperature: 0, topP: 0.9, topK: 20, minP: null };
+    const settingsOf = (body: object) =>
+      readGenerationOptions({ ...body }, 10, () => 0, defaults).samplerSettings(0, [], 10);
+    expect(settingsOf({}).temperature).toBe(0);
+    expect(settingsOf({ temperature: 0.5 })).toMatchObject({ temperature: 0.5, topP: 0.9, topK: 20 });
+    expect(settingsOf({ temperature: 0.5, top_p: 1 }).topP ?? 1).toBe(1);
+  });
+
   it("brings any seed into the sampler's range", () => {
     const seedOf = (seed: number) =>
       readGenerationOptions({ seed }, 10, () => 0).samplerSettings(0, [], 10).seed;
