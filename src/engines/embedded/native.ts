@@ -4,6 +4,7 @@
  * client leaves, copy the whole context at each token, and cannot give the full distribution's logprobs beside a sampled
  * token. The package is pinned, and `checkBinding` fails at load, with a clear line, should its inside ever differ.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { getLlama, LlamaGrammarEvaluationState, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
 import type { ArchitectureMetadata } from "./capacity.ts";
 import { createVocabulary, type Vocabulary } from "./vocabulary.ts";
@@ -102,6 +103,8 @@ export type Model = {
 
 /** Tokens a single step may compute; bounds the memory of intermediate results. */
 const batchTokens = 512;
+/** Longest that a logged reason is waited for after a failed load. */
+const logDelayMs = 1000;
 /** What llama.cpp gives a token that cannot come; OpenAI's value for it in logprobs. */
 export const impossibleLogprob = -9999;
 
@@ -111,14 +114,15 @@ export async function loadModel(
   threads: number,
   onProgress: (progress: number) => void,
 ): Promise<Model> {
-  let refusal: string | null = null;
+  const refusal = Promise.withResolvers<string | null>();
   const llama = await getLlama({
     gpu: false,
     build: "never",
     progressLogs: false,
     logLevel: LlamaLogLevel.error,
     logger: (_level, message) => {
-      refusal ??= /error loading model: ([^\n]+)/.exec(message)?.[1] ?? null;
+      const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
+      if (why !== undefined) refusal.resolve(why);
       const line = printableLine(message);
       if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
     },
@@ -126,9 +130,10 @@ export async function loadModel(
   });
   const model = await llama
     .loadModel({ modelPath: path, onLoadProgress: onProgress })
-    // The library says only that it failed; why, it logs.
-    .catch((error: unknown) => {
-      throw refusal === null ? error : new Error(refusal, { cause: error });
+    // The library says only that it failed; why, it logs, on another way that may take a moment longer.
+    .catch(async (error: unknown) => {
+      const why = await Promise.race([refusal.promise, sleep(logDelayMs, null)]);
+      throw why === null ? error : new Error(why, { cause: error });
     });
   checkBinding(model);
   const { metadata } = model.fileInfo;
