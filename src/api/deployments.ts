@@ -2,7 +2,7 @@
  * The deploy API: creates, lists, reads and changes deployments. Every change is written as desired state, leaves an
  * event and wakes the reconciler; nothing here waits for a hub, a driver or an engine.
  */
-import { type Deployment, noTries, type ScaleSettings } from "../core/deployment.ts";
+import { type Deployment, nothingSeen, type ScaleSettings } from "../core/deployment.ts";
 import { type Status, statuses } from "../core/status.ts";
 import {
   type DeploymentOut,
@@ -118,11 +118,7 @@ async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Pr
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,
-    resolved: null,
-    weightsReadyAtMs: null,
-    failure: null,
-    hasRun: false,
-    tries: noTries,
+    ...nothingSeen,
   };
   const sealed = draft.hfToken === null ? null : deps.vault.seal(draft.hfToken, `hf-token:${id}`);
   if ((await store.addDeployment(deployment, sealed)) === "name-taken") {

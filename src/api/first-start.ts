@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { builtinAccount, type Deployment, noTries } from "../core/deployment.ts";
+import { builtinAccount, type Deployment, nothingSeen } from "../core/deployment.ts";
 import type { Clock, Store, Vault } from "../ports.ts";
 import { hashToken } from "./auth.ts";
 
@@ -147,10 +147,6 @@ function starterDeployment(id: string, now: number): Deployment {
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,
-    resolved: null,
-    weightsReadyAtMs: null,
-    failure: null,
-    hasRun: false,
-    tries: noTries,
+    ...nothingSeen,
   };
 }

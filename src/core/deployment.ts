@@ -120,3 +120,13 @@ export type Deployment = {
   readonly hasRun: boolean;
   readonly tries: Tries;
 };
+
+/** The facts of a deployment that the reconciler has not looked at yet. */
+export const nothingSeen: Pick<Deployment, "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries"> =
+  {
+    resolved: null,
+    weightsReadyAtMs: null,
+    failure: null,
+    hasRun: false,
+    tries: noTries,
+  };
