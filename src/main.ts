@@ -117,9 +117,9 @@ async function runControl(): Promise<void> {
     clock: systemClock,
   });
   const driver = openDriver(settings, log);
+  const engines = openEngines(settings);
   const reconciler = createReconciler({
-    ...{ store, hub, driver, clock: systemClock, log },
-    engines: openEngines(settings),
+    ...{ store, hub, driver, clock: systemClock, log, engines },
     limits: {
       loadTries: settings.BERTH_LOAD_TRIES,
       drainMs: settings.BERTH_DRAIN_S * 1000,
@@ -139,6 +139,7 @@ async function runControl(): Promise<void> {
     clock: systemClock,
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
+    abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     log,
   });
 

@@ -3,6 +3,7 @@
  * deciding rooms never import an adapter. Each implementation passes one contract test suite. Expected outcomes are
  * returned, unexpected ones thrown.
  */
+import type { Abilities } from "./core/abilities.ts";
 import type { Account, ApiToken } from "./core/account.ts";
 import type { Deployment, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
@@ -141,6 +142,7 @@ export interface Engine {
   readonly name: string;
   /** Hardware it can use here. */
   readonly runsOn: "cpu" | "gpu";
+  readonly abilities: Abilities;
   /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */
   chooseFiles(
     listing: RepoListing,

@@ -27,7 +27,7 @@ function until(check: () => boolean): Promise<void> {
   });
 }
 function publish(padding = ""): void {
-  const tokens = padding === "" ? [] : [{ hash: padding, tokenId: "t", account: "a" }];
+  const tokens = padding === "" ? [] : [{ hash: padding, tokenId: "t", account: "a", allowedIps: null }];
   snapshot = { ...snapshot, version: snapshot.version + 1, tokens };
   for (const listener of listeners) listener();
 }
@@ -35,7 +35,7 @@ function publish(padding = ""): void {
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "berth-link-"));
   socketPath = join(folder, "link.sock");
-  snapshot = { version: 1, atMs: 0, tokens: [], models: [] };
+  snapshot = { version: 1, atMs: 0, tokens: [], accounts: [], spentScopes: [], models: [] };
   listeners = new Set();
   loads = [];
   gone = [];

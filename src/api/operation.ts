@@ -9,7 +9,7 @@ import { checkInput, type InputPart } from "../schema/validation.ts";
 import type { Caller } from "./auth.ts";
 import { InputError } from "./refusal.ts";
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** administrator: others get 403. */
 export type Access = "token" | "administrator";
@@ -25,6 +25,17 @@ export type Operation = {
   readonly method: Method;
   /** With parameters as `:name`. */
   readonly path: string;
+  /** Name in the OpenAPI document: DeepInfra's where it has one. */
+  readonly id: string;
+  /** One line for the reference page. */
+  readonly summary: string;
+  /** What comes in and goes out, for the OpenAPI document. */
+  readonly schemas: {
+    readonly body: z.ZodType | null;
+    readonly query: z.ZodType | null;
+    readonly params: z.ZodType | null;
+    readonly answer: z.ZodType;
+  };
   readonly access: Access;
   /** Whether a body is read at all. */
   readonly readsBody: boolean;
@@ -44,6 +55,8 @@ export function operation<
 >(spec: {
   readonly method: Method;
   readonly path: string;
+  readonly id?: string;
+  readonly summary?: string;
   readonly access?: Access;
   readonly status?: number;
   readonly body?: Body;
@@ -62,6 +75,9 @@ export function operation<
   return {
     method: spec.method,
     path: spec.path,
+    id: spec.id ?? "",
+    summary: spec.summary ?? "",
+    schemas: { body: body ?? null, query: query ?? null, params: params ?? null, answer },
     access: spec.access ?? "token",
     readsBody: body !== undefined,
     status: spec.status ?? 200,

@@ -2,11 +2,13 @@
  * What a gateway needs to know, derived from the stored facts. Pure. Owns the decision which models are callable, by
  * which state and reason; must not leak what another account may not see (the gateway filters by account).
  */
+import { type Abilities, unknownAbilities } from "./abilities.ts";
 import type { ApiToken } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
-import type { RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
+import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
+import { freeOfCharge, type TokenPrices } from "./usage.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -18,6 +20,13 @@ export type RoutesInput = {
   readonly secrets: ReadonlyMap<string, string>;
   /** Last load time by deployment id, milliseconds. */
   readonly loadTimesMs: ReadonlyMap<string, number>;
+  /** Accounts with a limit. */
+  readonly accounts: readonly RouteAccount[];
+  readonly spentScopes: readonly string[];
+  /** By engine name. */
+  readonly abilities: ReadonlyMap<string, Abilities>;
+  /** By full model name; one that is absent is free of charge. */
+  readonly prices: ReadonlyMap<string, TokenPrices>;
 };
 
 export function routesOf(input: RoutesInput): RoutingSnapshot {
@@ -25,7 +34,9 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
   return {
     version: input.version,
     atMs: input.atMs,
-    tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account })),
+    tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account, allowedIps: null })),
+    accounts: input.accounts,
+    spentScopes: input.spentScopes,
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
       .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
@@ -35,7 +46,7 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  { secrets, loadTimesMs }: RoutesInput,
+  { secrets, loadTimesMs, abilities, prices }: RoutesInput,
 ): RouteModel {
   const instances = records.flatMap((record) => routeInstance(record, secrets.get(record.id)));
   const { state, reason } = routeState(deployment, records, instances);
@@ -50,6 +61,8 @@ function routeOf(
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
+    abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
+    prices: prices.get(deployment.name) ?? freeOfCharge,
     instances,
   };
 }

@@ -3,7 +3,9 @@
  * Both are complete pictures (level, not edge), so that a lost message or a restart on either side heals with the next
  * one. Plain values; `schema/routing.ts` parses them at the gateway's and control's border.
  */
+import type { Abilities } from "./abilities.ts";
 import type { Endpoint } from "./instance.ts";
+import type { TokenPrices, UsageRecord } from "./usage.ts";
 
 /**
  * Header of control's answer to a write, for the gateway alone: the version of the routes that knows of the write. The
@@ -41,6 +43,9 @@ export type RouteModel = {
   readonly createdAtMs: number;
   readonly contextTokens: number;
   readonly task: string;
+  /** What its engine can do; `unknownAbilities` until the engine is known. */
+  readonly abilities: Abilities;
+  readonly prices: TokenPrices;
   readonly instances: readonly RouteInstance[];
 };
 
@@ -49,12 +54,28 @@ export type RouteToken = {
   readonly hash: string;
   readonly tokenId: string;
   readonly account: string;
+  /** Addresses and CIDR ranges it may be used from; null for all. */
+  readonly allowedIps: readonly string[] | null;
+};
+
+/** What an account may use of each model; null for no limit. */
+export type RouteAccount = {
+  readonly name: string;
+  /** Requests of the account at one model at once, waiting ones among them. */
+  readonly concurrentRequests: number | null;
+  readonly requestsPerMinute: number | null;
+  /** Prompt and generated tokens. */
+  readonly tokensPerMinute: number | null;
 };
 
 export type RoutingSnapshot = {
   readonly version: number;
   readonly atMs: number;
   readonly tokens: readonly RouteToken[];
+  /** Accounts with a limit; one that is absent has none. */
+  readonly accounts: readonly RouteAccount[];
+  /** Ids of scoped JWTs (`UsageRecord.scopeId`) that have used up their spending limit. */
+  readonly spentScopes: readonly string[];
   readonly models: readonly RouteModel[];
 };
 
@@ -79,3 +100,32 @@ export type LoadReport = {
 };
 
 export const noLoad: ModelLoad = { queued: 0, running: 0, lastRequestAtMs: null, inFlight: {} };
+
+/** Body of `POST /records`: the oldest records of a gateway's spool. Stored before the answer, each id once. */
+export type RecordBatch = {
+  readonly gatewayId: string;
+  readonly records: readonly UsageRecord[];
+};
+
+/** Body of `POST /scopes`: a scoped JWT that a gateway has not seen before. */
+export type ScopeQuestion = { readonly jwt: string };
+
+/** Control's verdict on a scoped JWT. `refused`: forged, expired, or its parent token is gone; `reason` is for the client. */
+export type ScopeVerdict =
+  | {
+      readonly ok: true;
+      /** Stable id of the JWT: names it in records; never the JWT itself. */
+      readonly scopeId: string;
+      readonly account: string;
+      /** The parent token. */
+      readonly tokenId: string;
+      /** Milliseconds since the epoch. */
+      readonly expiresAtMs: number;
+      /** Full or bare model names; null for all that the account may use. */
+      readonly models: readonly string[] | null;
+      /** Billionths of a US dollar; null for no limit. */
+      readonly spendingLimitNanoUsd: number | null;
+      /** Spent so far, by the records that control has. */
+      readonly spentNanoUsd: number;
+    }
+  | { readonly ok: false; readonly reason: string };

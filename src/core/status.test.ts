@@ -94,6 +94,10 @@ describe("routes", () => {
       instances,
       secrets: new Map([["i", "s"]]),
       loadTimesMs: new Map(),
+      accounts: [],
+      spentScopes: [],
+      abilities: new Map(),
+      prices: new Map(),
     }).models[0];
 
   it.each<[string, Partial<Deployment>, InstanceRecord[], string]>([

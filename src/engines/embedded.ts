@@ -3,6 +3,7 @@
  * ready, and what its end means. The program itself is embedded/server.ts; nothing of it runs in this process.
  */
 import { request } from "node:http";
+import type { Abilities } from "../core/abilities.ts";
 import { type Failure, type FailureCode, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth } from "../ports.ts";
@@ -30,10 +31,32 @@ export type EmbeddedEngineOptions = {
  */
 const nodeFlags = ["--expose-gc", "--max-semi-space-size=8"];
 
+const abilities: Abilities = {
+  engine: "embedded",
+  chat: true,
+  completions: true,
+  embeddings: true,
+  tokenize: false,
+  tools: true,
+  jsonObject: true,
+  jsonSchema: true,
+  regex: false,
+  logprobs: true,
+  maxChoices: 4,
+  images: false,
+  reasoning: false,
+  lora: false,
+  usageByDefault: true,
+  exactContinuation: false,
+  deterministic: false,
+  cacheScope: "header",
+};
+
 export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
   return {
     name: "embedded",
     runsOn: "cpu",
+    abilities,
     chooseFiles(listing, quantization) {
       const choice = chooseGgufFiles(listing, quantization);
       return choice.ok ? { ok: true, value: { ...choice.value, task: "text-generation" } } : choice;

@@ -12,7 +12,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, vi } from "vitest";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
+import { unknownAbilities } from "../core/abilities.ts";
 import type { LoadReport, RouteInstance, RouteModel, RouteToken } from "../core/routing.ts";
+import { freeOfCharge } from "../core/usage.ts";
 import { loadReport } from "../schema/routing.ts";
 import type { GatewayLimits, GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
@@ -146,6 +148,8 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
     createdAtMs: 1_700_000_000_000,
     contextTokens: 2048,
     task: "text-generation",
+    abilities: unknownAbilities,
+    prices: freeOfCharge,
     instances,
     ...given,
   };
@@ -172,12 +176,23 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
   const heartbeat = setInterval(() => {
     for (const follower of followers) follower.write("\n");
   }, 2000);
-  const line = () => `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, models })}\n`;
+  const line = () =>
+    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: [], spentScopes: [], models })}\n`;
   const control: FakeControl = {
     loads,
     tokens: [
-      { hash: createHash("sha256").update(annToken).digest("hex"), tokenId: "t-ann", account: "ann" },
-      { hash: createHash("sha256").update(bobToken).digest("hex"), tokenId: "t-bob", account: "bob" },
+      {
+        hash: createHash("sha256").update(annToken).digest("hex"),
+        tokenId: "t-ann",
+        account: "ann",
+        allowedIps: null,
+      },
+      {
+        hash: createHash("sha256").update(bobToken).digest("hex"),
+        tokenId: "t-bob",
+        account: "bob",
+        allowedIps: null,
+      },
     ],
     api: (_request, response) => response.writeHead(404).end('{"error":"no such path"}'),
     publish(next) {

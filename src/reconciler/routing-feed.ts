@@ -2,6 +2,7 @@
  * Keeps the routing snapshot current: rebuilt from the store after any write, in one piece, so that no change can be
  * forgotten. Many writes at once lead to one rebuild. Serves the newest snapshot to whoever listens.
  */
+import type { Abilities } from "../core/abilities.ts";
 import type { Deployment } from "../core/deployment.ts";
 import { routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
@@ -28,6 +29,8 @@ export function createRoutingFeed(options: {
   readonly clock: Clock;
   readonly loadTimesMs: ReadonlyMap<string, number>;
   readonly secrets: ReadonlyMap<string, string>;
+  /** By engine name. */
+  readonly abilities: ReadonlyMap<string, Abilities>;
   log(level: "error", message: string, fields: Record<string, unknown>): void;
 }): RoutingFeed {
   const { store, clock } = options;
@@ -49,6 +52,10 @@ export function createRoutingFeed(options: {
       instances: await store.instances(),
       loadTimesMs: options.loadTimesMs,
       secrets: options.secrets,
+      abilities: options.abilities,
+      accounts: [],
+      spentScopes: [],
+      prices: new Map(),
     });
     for (const listener of listeners) listener(snapshot);
   }

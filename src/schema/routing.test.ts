@@ -1,12 +1,16 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import type { z } from "zod";
-import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
-import { loadReport, routingSnapshot } from "./routing.ts";
+import { unknownAbilities } from "../core/abilities.ts";
+import type { LoadReport, RecordBatch, RoutingSnapshot, ScopeVerdict } from "../core/routing.ts";
+import { freeOfCharge } from "../core/usage.ts";
+import { loadReport, type recordBatch, routingSnapshot, type scopeVerdict } from "./routing.ts";
 
 const snapshot = {
   version: 3,
   atMs: 1_700_000_000_000,
-  tokens: [{ hash: "a".repeat(64), tokenId: "t1", account: "ann" }],
+  tokens: [{ hash: "a".repeat(64), tokenId: "t1", account: "ann", allowedIps: ["10.0.0.0/8"] }],
+  accounts: [{ name: "ann", concurrentRequests: 200, requestsPerMinute: null, tokensPerMinute: 1000 }],
+  spentScopes: ["s1"],
   models: [
     {
       deploymentId: "d1",
@@ -18,6 +22,8 @@ const snapshot = {
       loadTimeMs: null,
       createdAtMs: 1,
       contextTokens: 2048,
+      abilities: unknownAbilities,
+      prices: freeOfCharge,
       task: "text-generation",
       instances: [
         { id: "i1", endpoint: { kind: "unix", path: "/run/i1" }, secret: "s", slots: 4, isDraining: false },
@@ -37,6 +43,8 @@ describe("the border between control and gateway", () => {
   test("parses to exactly the types of core/routing", () => {
     expectTypeOf<z.output<typeof routingSnapshot>>().toExtend<RoutingSnapshot>();
     expectTypeOf<z.output<typeof loadReport>>().toExtend<LoadReport>();
+    expectTypeOf<z.output<typeof recordBatch>>().toExtend<RecordBatch>();
+    expectTypeOf<z.output<typeof scopeVerdict>>().toExtend<ScopeVerdict>();
   });
 
   test("a snapshot comes through unchanged, fields of a newer side are dropped", () => {

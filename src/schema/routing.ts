@@ -22,6 +22,30 @@ const secret = z.string().regex(/^[\x21-\x7e]{1,512}$/);
 
 const instance = z.object({ id, endpoint, secret, slots: count, isDraining: z.boolean() });
 
+const abilities = z.object({
+  engine: z.string().max(64),
+  chat: z.boolean(),
+  completions: z.boolean(),
+  embeddings: z.boolean(),
+  tokenize: z.boolean(),
+  tools: z.boolean(),
+  jsonObject: z.boolean(),
+  jsonSchema: z.boolean(),
+  regex: z.boolean(),
+  logprobs: z.boolean(),
+  maxChoices: count,
+  images: z.boolean(),
+  reasoning: z.boolean(),
+  lora: z.boolean(),
+  usageByDefault: z.boolean(),
+  exactContinuation: z.boolean(),
+  deterministic: z.boolean(),
+  cacheScope: z.enum(["header", "salt", "none"]),
+});
+
+const usd = z.number().min(0).max(1_000_000);
+const prices = z.object({ inputUsd: usd, outputUsd: usd, cachedUsd: usd });
+
 const model = z.object({
   deploymentId: id,
   name: z.string().min(1).max(256),
@@ -33,6 +57,8 @@ const model = z.object({
   createdAtMs: z.number(),
   contextTokens: count,
   task: z.string().max(128),
+  abilities,
+  prices,
   instances: z.array(instance).max(10_000),
 });
 
@@ -40,6 +66,14 @@ const token = z.object({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
   tokenId: id,
   account: z.string().min(1).max(64),
+  allowedIps: z.array(z.string().max(64)).max(1000).nullable(),
+});
+
+const account = z.object({
+  name: z.string().min(1).max(64),
+  concurrentRequests: count.nullable(),
+  requestsPerMinute: count.nullable(),
+  tokensPerMinute: count.nullable(),
 });
 
 /** One line of `GET /routes`. */
@@ -47,6 +81,8 @@ export const routingSnapshot = z.object({
   version: count,
   atMs: z.number(),
   tokens: z.array(token).max(1_000_000),
+  accounts: z.array(account).max(1_000_000),
+  spentScopes: z.array(id).max(1_000_000),
   models: z.array(model).max(100_000),
 });
 
@@ -59,3 +95,44 @@ const modelLoad = z.object({
 
 /** Body of `POST /load`. */
 export const loadReport = z.object({ gatewayId: id, models: z.record(id, modelLoad) });
+
+const usageRecord = z.object({
+  id,
+  requestId: z.string().min(1).max(128),
+  account: z.string().min(1).max(64),
+  tokenId: id,
+  scopeId: id.nullable(),
+  deploymentId: id,
+  model: z.string().min(1).max(256),
+  instanceId: id.nullable(),
+  kind: z.enum(["llm", "embeddings", "time"]),
+  startedAtMs: z.number().min(0),
+  durationMs: z.number().min(0),
+  status: z.number().int().min(100).max(599),
+  error: z.string().max(64).nullable(),
+  inputTokens: count,
+  outputTokens: count,
+  cachedTokens: count,
+  waitedMs: z.number().min(0),
+  ttftMs: z.number().min(0).nullable(),
+  costNanoUsd: count,
+});
+
+/** Body of `POST /records`. */
+export const recordBatch = z.object({ gatewayId: id, records: z.array(usageRecord).max(10_000) });
+
+/** Body of `POST /scopes` and its answer. */
+export const scopeQuestion = z.object({ jwt: z.string().min(1).max(8192) });
+export const scopeVerdict = z.discriminatedUnion("ok", [
+  z.object({
+    ok: z.literal(true),
+    scopeId: id,
+    account: z.string().min(1).max(64),
+    tokenId: id,
+    expiresAtMs: z.number(),
+    models: z.array(z.string().max(256)).max(1000).nullable(),
+    spendingLimitNanoUsd: count.nullable(),
+    spentNanoUsd: count,
+  }),
+  z.object({ ok: z.literal(false), reason: z.string().max(1024) }),
+]);

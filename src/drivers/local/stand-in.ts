@@ -2,6 +2,7 @@
 import { get } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { unknownAbilities } from "../../core/abilities.ts";
 import { failure } from "../../core/failure.ts";
 import type { Clock, Engine, EngineHealth, InstanceSpec } from "../../ports.ts";
 
@@ -23,6 +24,7 @@ export function standInSpec(id: string, behaviour: readonly string[] = []): Inst
 export const standInEngine: Engine = {
   name: "stand-in",
   runsOn: "cpu",
+  abilities: { ...unknownAbilities, engine: "stand-in" },
   chooseFiles: () => ({
     ok: false,
     failure: failure("no_loadable_weights", "A stand-in loads nothing.", ""),
