@@ -3,7 +3,7 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel } from "../core/routing.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
@@ -52,14 +52,7 @@ export async function serveInference(
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
+    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
     if (reply !== "next") return;
   }
 }
@@ -70,7 +63,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  account: string,
+  { account, tokenId }: RouteToken,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -81,7 +74,9 @@ async function serveBy(
   const reply = asked.reply(response, about);
   try {
     const body = asked.bodyFor(model, selector);
-    await offer(deps, visit, reply, { model, enginePath: asked.enginePath, body, scope: scopeOf(account) });
+    const { enginePath, tier, failFast } = asked;
+    const turn = { account, tokenId, tier, failFast };
+    await offer(deps, visit, reply, { model, enginePath, body, scope: scopeOf(account), turn });
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";

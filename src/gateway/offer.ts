@@ -4,7 +4,7 @@
  */
 import type { RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
-import type { Admission, Lease } from "./admission.ts";
+import type { Admission, AdmissionAsk, Lease } from "./admission.ts";
 import type { EnginePath, Reply } from "./faces/face.ts";
 import type { RequestRecord } from "./record.ts";
 import type { CallFailure, CallRequest, EnginePool } from "./upstream.ts";
@@ -23,6 +23,8 @@ export type EngineRequest = {
   readonly body: Buffer;
   /** What the engine knows of the account. */
   readonly scope: string;
+  /** Its place in the line. */
+  readonly turn: Pick<AdmissionAsk, "account" | "tokenId" | "tier" | "failFast">;
 };
 
 /** Times a request is offered to an instance before its failure is the client's answer. */
@@ -67,7 +69,17 @@ async function tryOnce(
   const { record, signal } = visit;
   const { model } = asked;
   const askedAtMs = deps.now();
-  const lease = await deps.admission.acquire(model.deploymentId, signal, tries > 1);
+  const lease = await deps.admission.acquire(
+    {
+      ...asked.turn,
+      deploymentId: model.deploymentId,
+      body: asked.body,
+      deadlineMs: null,
+      isReturning: tries > 1,
+      avoid: [],
+    },
+    signal,
+  );
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   try {
@@ -95,8 +107,14 @@ async function tryOnce(
       }
     }
   } finally {
-    lease.release();
+    giveBack(lease, reply);
   }
+}
+
+/** Gives the slot back and says what it was used for. */
+function giveBack(lease: Lease, { usage }: Reply): void {
+  if (usage !== null) lease.served(usage.inputTokens + usage.outputTokens);
+  lease.release();
 }
 
 type Outcome =
