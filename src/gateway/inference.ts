@@ -32,6 +32,8 @@ type Named = { readonly model: RouteModel; readonly selector: string };
 const passedOver: ReadonlySet<HttpErrorCode> = new Set([
   "unsupported_parameter",
   "queue_full",
+  "overloaded",
+  "rate_limited",
   "engine_failed",
   "model_not_found",
   "model_not_ready",

@@ -67,8 +67,14 @@ export function createGateway(options: GatewayOptions): Gateway {
   const pool = new EnginePool(limits);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    limits: {
+      waitMs: limits.waitMs,
+      slotWaitMs: limits.firstTokenMs,
+      queueMax: limits.queueMax,
+      queueBytes: limits.queueBytes,
+    },
     now,
+    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -78,7 +84,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models);
+      admission.setModels(snapshot.models, snapshot.accounts);
       gate.reach(snapshot.version);
       haveRoutes();
     },
