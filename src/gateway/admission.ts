@@ -7,8 +7,33 @@ import { SlotQueue } from "../core/queue.ts";
 import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
 
+/** Priority goes before default, default before flex. */
+export type Tier = "priority" | "default" | "flex";
+
+/** A request, as far as its place in the line depends on it. */
+export type AdmissionAsk = {
+  readonly deploymentId: string;
+  /** Who is served: the line is fair between accounts, and between an account's tokens. */
+  readonly account: string;
+  /** A scoped JWT counts as its parent token. */
+  readonly tokenId: string;
+  readonly tier: Tier;
+  /** 429 at once rather than wait for a slot. */
+  readonly failFast: boolean;
+  /** What goes to the engine: its length is a guess of the work, its beginning says which instance has it cached. */
+  readonly body: Buffer;
+  /** When the slot is of no use any more, milliseconds since the epoch; null for the gateway's own limit. */
+  readonly deadlineMs: number | null;
+  /** The request had a slot and was not served: it goes to the head of the line and counts against no limit again. */
+  readonly isReturning: boolean;
+  /** Instances that failed with it: others are preferred. */
+  readonly avoid: readonly string[];
+};
+
 export type Lease = {
   readonly instance: RouteInstance;
+  /** Prompt and generated tokens it took, by the engine's count: corrects the guess. Call before `release`, once. */
+  served(tokens: number): void;
   /** Gives the slot back; calls after the first do nothing. */
   release(): void;
   /** The instance did not take the request: it gets nothing new for `pauseMs`. Call before `release`. */
@@ -35,9 +60,8 @@ export type Admission = {
   /**
    * Resolves with a slot of the deployment, after waiting for one where need be. Rejects with the HttpError the client
    * should see, or with the signal's reason when the client left.
-   * @param isReturning the request had a slot and was not served: it goes to the head of the line
    */
-  acquire(deploymentId: string, signal: AbortSignal, isReturning: boolean): Promise<Lease>;
+  acquire(ask: AdmissionAsk, signal: AbortSignal): Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
   setModels(models: readonly RouteModel[]): void;
   /** Load by deployment, of all that have or had some. */
@@ -56,10 +80,10 @@ const wakeRetryS = 10;
 export function createAdmission(options: AdmissionOptions): Admission {
   const gates = new Map<string, Gate>();
   return {
-    async acquire(deploymentId, signal, isReturning) {
-      const gate = gates.get(deploymentId);
+    async acquire(ask, signal) {
+      const gate = gates.get(ask.deploymentId);
       if (gate === undefined) throw modelGone();
-      return gate.acquire(signal, isReturning);
+      return gate.acquire(signal, ask.isReturning);
     },
     setModels(models) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
@@ -193,6 +217,7 @@ class Gate {
     let isReleased = false;
     return {
       instance,
+      served: () => undefined,
       pause: (pauseMs) => {
         this.#queue.pause(instanceId, this.#options.now() + pauseMs);
         // Nobody else may come by when the pause ends. One millisecond more: timers may fire early.

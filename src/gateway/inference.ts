@@ -3,8 +3,8 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel } from "../core/routing.ts";
-import { costNanoUsd } from "../core/usage.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
+import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
 import type { Asked, Face, Reply } from "./faces/face.ts";
@@ -67,14 +67,7 @@ async function serve(
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
+    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
     if (reply !== "next") return;
   }
 }
@@ -85,7 +78,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  account: string,
+  { account, tokenId }: RouteToken,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -93,7 +86,7 @@ async function serveBy(
   record.model = model.name;
   record.deploymentId = model.deploymentId;
   const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
-  let reply = asked.reply(response, about);
+  let reply: Reply | null = null;
   const openReply = () => {
     reply = asked.reply(response, about);
     return reply;
@@ -101,15 +94,17 @@ async function serveBy(
   try {
     const scope = scopeOf(account);
     const body = salted(asked.bodyFor(model, selector), model, scope);
-    const { enginePath, isStream } = asked;
-    await offer(deps, visit, { model, enginePath, body, isStream, scope }, openReply);
+    const { enginePath, isStream, tier, failFast } = asked;
+    const turn = { account, tokenId, tier, failFast };
+    await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
+    if (!isLast && !response.headersSent && passedOver.has(error.code)) return "next";
     record.error = error.code;
+    reply ??= openReply();
     if (!response.destroyed) reply.fail(error);
   } finally {
-    noteUsage(visit, reply, model);
+    noteUsage(visit, reply?.usage ?? null, model);
   }
   return "done";
 }
@@ -126,7 +121,7 @@ function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer 
   return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
 }
 
-function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
+function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: RouteModel): void {
   if (usage === null) return;
   record.inputTokens = usage.inputTokens;
   record.outputTokens = usage.outputTokens;
