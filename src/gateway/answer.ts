@@ -3,13 +3,12 @@
  * request whose body was not read; must not decide what the answer is.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { deepError, type HttpError, openAiError } from "../schema/errors.ts";
+import type { HttpError } from "../schema/errors.ts";
+import type { ErrorBody } from "./faces/face.ts";
 
 /** What an unread body may still send before the connection is cut, so that a client that is sending sees the answer. */
 const lingerMs = 5000;
 const lingerBytes = 128 * 1024 * 1024;
-
-export type ErrorShape = "openai" | "deep";
 
 export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   const body = JSON.stringify(value);
@@ -27,10 +26,10 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
 }
 
 /** Sends the error, or nothing when the answer has begun already. */
-export function sendError(response: ServerResponse, error: HttpError, shape: ErrorShape): void {
+export function sendError(response: ServerResponse, error: HttpError, bodyOf: ErrorBody): void {
   if (response.headersSent || response.destroyed) return;
   if (error.retryAfterS !== null) response.setHeader("retry-after", String(error.retryAfterS));
-  sendJson(response, error.status, shape === "openai" ? openAiError(error) : deepError(error.message));
+  sendJson(response, error.status, bodyOf(error, String(response.getHeader("x-request-id") ?? "")));
 }
 
 function hasNoBody(request: IncomingMessage): boolean {

@@ -1,201 +1,115 @@
 /**
- * Serves one inference request: who, which model, a slot, an engine, the answer. Owns the order of these steps and
- * what is tried again; each step itself is a neighbour's. Must not know HTTP framing nor routing snapshots.
+ * Serves one inference request: who, what is asked, which model, the answer. Owns the order of these steps and the other
+ * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
+ * framing, routing snapshots, nor what a face's bodies say.
  */
 import type { RouteModel } from "../core/routing.ts";
-import { HttpError } from "../schema/errors.ts";
-import type { Admission, Lease } from "./admission.ts";
+import { costNanoUsd } from "../core/usage.ts";
+import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
-import { type Directory, findModel, isServedName } from "./models.ts";
-import type { RequestRecord } from "./record.ts";
-import { Reply } from "./reply.ts";
-import { type ModelRequest, readBody, readModelRequest } from "./request-body.ts";
-import type { CallFailure, CallRequest, EnginePool } from "./upstream.ts";
+import type { Asked, Face, Reply } from "./faces/face.ts";
+import { type Directory, findModel } from "./models.ts";
+import { type OfferDeps, offer } from "./offer.ts";
+import { readBody } from "./request-body.ts";
 import type { Visit } from "./visit.ts";
 
-export type InferenceDeps = {
-  readonly admission: Admission;
-  readonly pool: EnginePool;
+export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
-  now(): number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
 };
 
-/** Times a request is offered to an instance before its failure is the client's answer. */
-const maxTries = 3;
-/** Times an engine may die with a request before the request is suspected: it must not take one engine after another. */
-const maxDrops = 2;
-/** An instance that refused a connection is left alone for this long: the request finds another, or its successor. */
-const refusedPauseMs = 500;
-/** An engine may need a moment to notice that a client has gone and answers 503 meanwhile: longer after each try. */
-const busyPauseMs = 50;
+export type InferenceRoute = {
+  readonly face: Face;
+  readonly path: string;
+  readonly query: URLSearchParams;
+};
 
-export async function serveInference(deps: InferenceDeps, visit: Visit, enginePath: string): Promise<void> {
-  const { request, response, signal, record } = visit;
+/** A model that a request may be served by, with the selector that named it. */
+type Named = { readonly model: RouteModel; readonly selector: string };
+
+/** Errors after which the next model of the request's list is tried. */
+const passedOver: ReadonlySet<HttpErrorCode> = new Set([
+  "unsupported_parameter",
+  "queue_full",
+  "engine_failed",
+  "model_not_found",
+  "model_not_ready",
+  "timeout",
+]);
+
+export async function serveInference(
+  deps: InferenceDeps,
+  visit: Visit,
+  { face, path, query }: InferenceRoute,
+): Promise<void> {
+  const { request, response, requestId, signal, record } = visit;
   const caller = requireCaller(request.headers, deps.directory());
   record.account = caller.account;
   record.tokenId = caller.tokenId;
   const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
-  const asked = readModelRequest(body);
-  const model = findModel(deps.directory(), asked.selector, caller.account);
-  if (model === null) throw modelNotFound(asked.selector);
+  const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
+  record.kind = asked.kind;
+  const named = findModels(deps.directory(), asked.selectors, caller.account);
+  for (const [at, { model, selector }] of named.entries()) {
+    const reply = await serveBy(
+      deps,
+      visit,
+      asked,
+      { model, selector },
+      caller.account,
+      at === named.length - 1,
+    );
+    if (reply !== "next") return;
+  }
+}
+
+/** Serves by one model; "next" when it could not and another is to be tried. */
+async function serveBy(
+  deps: InferenceDeps,
+  visit: Visit,
+  asked: Asked,
+  { model, selector }: Named,
+  account: string,
+  isLast: boolean,
+): Promise<"done" | "next"> {
+  const { response, requestId, record } = visit;
+  const { prices } = model;
   record.model = model.name;
   record.deploymentId = model.deploymentId;
-  const bytes = bodyFor(model, asked, body);
-  const reply = new Reply(response);
+  const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
+  const reply = asked.reply(response, about);
   try {
-    await offer(deps, visit, reply, model, (lease) => ({
-      endpoint: lease.instance.endpoint,
-      head: headFor(lease, enginePath, bytes.length, visit.requestId, scopeOf(caller.account)),
-      body: bytes,
-    }));
+    const body = asked.bodyFor(model, selector);
+    await offer(deps, visit, reply, { model, enginePath: asked.enginePath, body, scope: scopeOf(account) });
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
+    if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
     record.error = error.code;
     if (!response.destroyed) reply.fail(error);
-  }
-}
-
-/** Offers the request to instances until one has answered. Rejects with the HttpError that is the client's answer. */
-async function offer(
-  deps: InferenceDeps,
-  visit: Visit,
-  reply: Reply,
-  model: RouteModel,
-  requestFor: (lease: Lease) => CallRequest,
-): Promise<void> {
-  let drops = 0;
-  for (let tries = 1; ; tries += 1) {
-    const failed = await tryOnce(deps, visit, reply, model, tries, requestFor);
-    if (failed === null) return;
-    if (failed.next === "again-unless-repeated") drops += 1;
-    if (failed.next === "never" || tries === maxTries || drops === maxDrops) throw failed.error;
-  }
-}
-
-type Failed = {
-  readonly error: HttpError;
-  /** Whether the request may be offered again. */
-  readonly next: "again" | "again-unless-repeated" | "never";
-};
-
-/** Takes a slot, asks its instance, passes the answer on. Null when the client has its answer. */
-async function tryOnce(
-  deps: InferenceDeps,
-  visit: Visit,
-  reply: Reply,
-  model: RouteModel,
-  tries: number,
-  requestFor: (lease: Lease) => CallRequest,
-): Promise<Failed | null> {
-  const { record, signal } = visit;
-  const askedAtMs = deps.now();
-  const lease = await deps.admission.acquire(model.deploymentId, signal, tries > 1);
-  record.waitedMs += deps.now() - askedAtMs;
-  record.instanceId = lease.instance.id;
-  try {
-    const outcome = await exchange(deps, visit, reply, requestFor(lease), tries === maxTries);
-    switch (outcome.kind) {
-      case "done":
-        return null;
-      case "busy":
-        lease.pause(busyPauseMs * tries ** 2);
-        return { error: engineFailed(model, "it was busy"), next: "again" };
-      case "locked":
-        return { error: engineFailed(model, "it refused Berth's secret"), next: "never" };
-      case "failed": {
-        const { kind } = outcome.failure;
-        if (kind === "refused" || kind === "dropped") lease.pause(refusedPauseMs);
-        if (kind === "stalled") reply.cut();
-        const next = kind === "refused" ? "again" : kind === "dropped" ? "again-unless-repeated" : "never";
-        return { error: explain(model, outcome.failure), next };
-      }
-    }
   } finally {
-    lease.release();
+    noteUsage(visit, reply, model);
   }
+  return "done";
 }
 
-type Outcome =
-  | { readonly kind: "done" }
-  | { readonly kind: "busy" }
-  | { readonly kind: "locked" }
-  | { readonly kind: "failed"; readonly failure: CallFailure };
-
-/** One call to an engine. Rejects with the signal's reason when that ends it, after cutting the connection. */
-function exchange(
-  deps: InferenceDeps,
-  { response, signal, record }: Visit,
-  reply: Reply,
-  request: CallRequest,
-  isLastTry: boolean,
-): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const settle = (outcome: Outcome) => {
-      signal.removeEventListener("abort", leave);
-      response.off("drain", resume);
-      resolve(outcome);
-    };
-    const call = deps.pool.call(request, {
-      onHead(head) {
-        const kind = head.status === 503 && !isLastTry ? "busy" : head.status === 401 ? "locked" : null;
-        if (kind === null) {
-          reply.begin(head);
-          return;
-        }
-        call.abort();
-        settle({ kind });
-      },
-      onBody(piece) {
-        noteFirstByte(record, deps.now());
-        return reply.write(piece);
-      },
-      onEnd() {
-        reply.end();
-        settle({ kind: "done" });
-      },
-      onFailure: (failure) => settle({ kind: "failed", failure }),
-    });
-    const resume = () => call.resume();
-    const leave = () => {
-      call.abort();
-      reject(signal.reason);
-      settle({ kind: "done" }); // settled already: this only takes the listeners away
-    };
-    response.on("drain", resume);
-    signal.addEventListener("abort", leave);
-    if (signal.aborted) leave();
-  });
+function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
+  if (usage === null) return;
+  record.inputTokens = usage.inputTokens;
+  record.outputTokens = usage.outputTokens;
+  record.cachedTokens = usage.cachedTokens;
+  record.costNanoUsd = costNanoUsd(usage, prices);
 }
 
-function noteFirstByte(record: RequestRecord, nowMs: number): void {
-  record.firstByteMs ??= nowMs - record.startedAtMs;
-}
-
-/** The body as it came where that is safe; else written anew, so that the engine reads what the gateway has read. */
-function bodyFor(model: RouteModel, asked: ModelRequest, body: Buffer): Buffer {
-  const isKnownToEngine = isServedName(model, asked.selector);
-  if (isKnownToEngine && asked.isUnambiguous) return body;
-  return Buffer.from(
-    JSON.stringify({ ...asked.fields, model: isKnownToEngine ? asked.selector : model.name }),
-  );
-}
-
-/** All an engine is told; nothing of the client's headers goes on. */
-function headFor(lease: Lease, path: string, length: number, requestId: string, scope: string): string {
-  const { endpoint, secret } = lease.instance;
-  const host = endpoint.kind === "unix" ? "localhost" : `${endpoint.host}:${endpoint.port}`;
-  return [
-    `POST ${path} HTTP/1.1`,
-    `host: ${host}`,
-    `authorization: Bearer ${secret}`,
-    "content-type: application/json",
-    `content-length: ${length}`,
-    `x-request-id: ${requestId}`,
-    `x-berth-scope: ${scope}`,
-    "\r\n",
-  ].join("\r\n");
+/** The models that these selectors name for the account, in order, each once. Throws HttpError when there is none. */
+function findModels(directory: Directory, selectors: readonly string[], account: string): Named[] {
+  const named = new Map<RouteModel, Named>();
+  for (const selector of selectors) {
+    const model = findModel(directory, selector, account);
+    if (model !== null && !named.has(model)) named.set(model, { model, selector });
+  }
+  if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
+  return [...named.values()];
 }
 
 function modelNotFound(selector: string): HttpError {
@@ -204,34 +118,5 @@ function modelNotFound(selector: string): HttpError {
     "model_not_found",
     `There is no model ${shown} that this token may use. GET /v1/models lists those it may.`,
     { param: "model" },
-  );
-}
-
-function explain(model: RouteModel, { kind, detail }: CallFailure): HttpError {
-  switch (kind) {
-    case "refused":
-      return new HttpError(
-        "engine_failed",
-        `No instance of ${model.name} took the request. Try again in a moment.`,
-        {
-          retryAfterS: 2,
-        },
-      );
-    case "silent":
-      return new HttpError("timeout", `The engine of ${model.name} did not answer in time: ${detail}.`);
-    case "stalled":
-      return new HttpError("timeout", `The answer was not read in time: ${detail}.`);
-    case "dropped":
-    case "broken":
-      return engineFailed(model, "it broke off");
-    case "nonsense":
-      return engineFailed(model, detail);
-  }
-}
-
-function engineFailed(model: RouteModel, why: string): HttpError {
-  return new HttpError(
-    "engine_failed",
-    `The engine of ${model.name} failed during this request: ${why}. Try again.`,
   );
 }

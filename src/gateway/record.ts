@@ -2,6 +2,7 @@
  * What is known of one request, filled in as it goes and handed over once when it is over: the access log today. Never
  * holds bodies, tokens or queries.
  */
+import type { UsageKind } from "../core/usage.ts";
 
 export type RequestRecord = {
   readonly requestId: string;
@@ -22,6 +23,15 @@ export type RequestRecord = {
   deploymentId: string | null;
   /** The instance that served, or failed, last. */
   instanceId: string | null;
+  /** How its use is counted; null where no model was asked. */
+  kind: UsageKind | null;
+  /** Tokens as the engine counted them, 0 where it said nothing. */
+  inputTokens: number;
+  outputTokens: number;
+  /** Of the input, those that came from a cache. */
+  cachedTokens: number;
+  /** Billionths of a US dollar. */
+  costNanoUsd: number;
   /** Milliseconds spent waiting for a slot. */
   waitedMs: number;
   /** Milliseconds from the start to the first byte of the engine's answer; null when none came. */
@@ -47,6 +57,11 @@ export function openRecord(
     model: null,
     deploymentId: null,
     instanceId: null,
+    kind: null,
+    inputTokens: 0,
+    outputTokens: 0,
+    cachedTokens: 0,
+    costNanoUsd: 0,
     waitedMs: 0,
     firstByteMs: null,
     error: null,

@@ -1,10 +1,17 @@
 import { expect, test } from "vitest";
+import { openAiFace } from "./faces/openai.ts";
 import { findRoute, pathOf } from "./routes.ts";
 
 test.each([
-  ["/v1/chat/completions", { kind: "inference", enginePath: "/v1/chat/completions" }],
-  ["/v1/openai/completions/?a=b", { kind: "inference", enginePath: "/v1/completions" }],
-  ["http://host:1/v1/embeddings#x", { kind: "inference", enginePath: "/v1/embeddings" }],
+  ["/v1/chat/completions", "/v1/chat/completions", ""],
+  ["/v1/openai/completions/?a=b", "/v1/openai/completions", "a=b"],
+  ["http://host:1/v1/embeddings?#x", "/v1/embeddings", ""],
+])("%s is inference", (target, path, query) => {
+  const route = { kind: "inference", face: openAiFace, path, query: new URLSearchParams(query) };
+  expect(findRoute(target)).toEqual(route);
+});
+
+test.each([
   ["/v1/models/", { kind: "models" }],
   ["/v1/openai/models?sort_by=x", { kind: "models" }],
   ["/v1/models/ann%2Fchat", { kind: "model", name: "ann/chat" }],

@@ -2,12 +2,16 @@
  * Which path is whose: inference and model lists are the gateway's, everything else is control's public API. Pure.
  * Must not authenticate; control's internal routes live on another socket that no path leads to.
  */
+import type { Face } from "./faces/face.ts";
+import { openAiFace } from "./faces/openai.ts";
 
 export type Route =
   | {
       readonly kind: "inference";
-      /** Path the engine serves it under. */
-      readonly enginePath: string;
+      readonly face: Face;
+      /** Without the query and trailing slashes. */
+      readonly path: string;
+      readonly query: URLSearchParams;
     }
   | { readonly kind: "models" }
   | {
@@ -25,7 +29,10 @@ export type Route =
       readonly target: string;
     };
 
-const inferencePaths = new Set(["chat/completions", "completions", "embeddings"]);
+/** The faces by the paths they answer; the first that matches counts. */
+const faces: readonly { readonly path: RegExp; readonly face: Face }[] = [
+  { path: /^\/v1\/(?:openai\/)?(?:chat\/completions|completions|embeddings)$/, face: openAiFace },
+];
 
 /** @param target the request target as it came: a path, or a whole URL as proxies get it */
 export function findRoute(target: string): Route {
@@ -34,8 +41,12 @@ export function findRoute(target: string): Route {
   const path = (start === -1 ? origin : origin.slice(0, start)).replace(/(?<!\/)\/+$/, "");
   if (path === "/healthz") return { kind: "healthz" };
   if (path === "/readyz") return { kind: "readyz" };
+  const face = faces.find((entry) => entry.path.test(path))?.face;
+  if (face !== undefined) {
+    const query = new URLSearchParams(/\?([^#]*)/.exec(origin)?.[1] ?? "");
+    return { kind: "inference", face, path, query };
+  }
   const name = /^\/v1\/(?:openai\/)?(.+)$/.exec(path)?.[1] ?? "";
-  if (inferencePaths.has(name)) return { kind: "inference", enginePath: `/v1/${name}` };
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };

@@ -5,12 +5,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { HttpError } from "../schema/errors.ts";
+import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
 import { callerOf } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
+import type { ErrorBody } from "./faces/face.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -105,11 +106,11 @@ export function createGateway(options: GatewayOptions): Gateway {
         return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
       }
       case "inference":
-        if (!allows(visit, ["POST"])) return;
-        return serveInference(inference, visit, route.enginePath);
+        if (!allows(visit, ["POST"], route)) return;
+        return serveInference(inference, visit, route);
       case "models":
       case "model":
-        if (!allows(visit, ["GET", "HEAD"])) return;
+        if (!allows(visit, ["GET", "HEAD"], route)) return;
         return sendModels(response, request, directory(), route);
       case "nothing":
         throw new HttpError(
@@ -172,7 +173,7 @@ export function createGateway(options: GatewayOptions): Gateway {
           );
     record.error = known.code;
     if (response.headersSent) response.destroy();
-    else sendError(response, known, route.kind === "control" ? "deep" : "openai");
+    else sendError(response, known, errorBodyOf(route));
   }
 
   function logRecord(record: RequestRecord): void {
@@ -246,14 +247,19 @@ function listenable(tls: GatewayOptions["tls"]): Server {
     : createTlsServer({ ...serverLimits, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 10_000 });
 }
 
+function errorBodyOf(route: Route): ErrorBody {
+  if (route.kind === "inference") return route.face.errorBody;
+  return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
+}
+
 /** True when the method is one of these; else answers 405, or what is allowed when that was the question. */
-function allows({ request, response }: Visit, methods: readonly string[]): boolean {
+function allows({ request, response }: Visit, methods: readonly string[], route: Route): boolean {
   if (methods.includes(request.method ?? "")) return true;
   response.setHeader("allow", [...methods, "OPTIONS"].join(", "));
   if (request.method === "OPTIONS") response.writeHead(204).end();
   else {
     const text = `This path takes ${methods.join(" and ")} only.`;
-    sendError(response, new HttpError("method_not_allowed", text), "openai");
+    sendError(response, new HttpError("method_not_allowed", text), errorBodyOf(route));
   }
   return false;
 }

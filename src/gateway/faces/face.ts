@@ -41,17 +41,24 @@ export type Asked = {
   readonly tier: ServiceTier;
   /** Answer 429 at once rather than wait for a slot. */
   readonly failFast: boolean;
+  /** The client wants its answer piece by piece. */
+  readonly isStream: boolean;
   /**
    * The body for the engine of this model; throws HttpError `unsupported_parameter` where the model's abilities do not
-   * cover what is asked. Called once for each try of another model, not of another instance.
+   * cover what is asked. Called once for each model that is tried, not for each instance.
    */
   bodyFor(model: RouteModel, selector: string): Buffer;
-  /** Opens the answer to the client. Called once. */
+  /**
+   * Opens the answer to the client. Called once for each model that is tried: a second one follows only where the one
+   * before has sent nothing.
+   */
   reply(response: ServerResponse, about: ReplyAbout): Reply;
 };
 
 export type ReplyAbout = {
   readonly model: RouteModel;
+  /** The one of `Asked.selectors` that named the model. */
+  readonly selector: string;
   readonly prices: TokenPrices;
   readonly requestId: string;
   readonly startedAtMs: number;
@@ -69,7 +76,12 @@ export type Reply = {
   readonly sentBytes: number;
   /** What the engine has said of tokens so far; null when nothing. */
   readonly usage: TokenUsage | null;
-  /** The head of the engine's answer. */
+  /**
+   * A comment to a client that waits for its stream, which starts the answer: an engine's error that follows is an event.
+   * Only called where `Asked.isStream`, before `begin`.
+   */
+  keepAlive(): void;
+  /** The head of the engine's answer. Its body may be an engine's error in OpenAI's envelope. */
   begin(head: ResponseHead): void;
   /** A piece of the engine's body. False when the client has fallen behind: wait for the response's "drain". */
   write(piece: Buffer): boolean;
@@ -81,10 +93,13 @@ export type Reply = {
   cut(): void;
 };
 
+/** The body of an error in the shape that a path is known for. */
+export type ErrorBody = (error: HttpError, requestId: string) => unknown;
+
 export type Face = {
   readonly name: "openai" | "anthropic" | "native" | "responses";
   /** Reads a request; throws HttpError for what it refuses. */
   read(input: FaceInput): Asked;
   /** The body of an error in this face's envelope; `status` is the error's own. */
-  errorBody(error: HttpError, requestId: string): unknown;
+  readonly errorBody: ErrorBody;
 };

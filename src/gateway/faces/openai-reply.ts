@@ -5,25 +5,29 @@
  * Must not parse what passes through.
  */
 import type { ServerResponse } from "node:http";
-import { type HttpError, openAiError } from "../schema/errors.ts";
-import { sendError } from "./answer.ts";
-import type { ResponseHead } from "./response-head.ts";
+import type { TokenUsage } from "../../core/usage.ts";
+import { type HttpError, openAiError } from "../../schema/errors.ts";
+import { sendError } from "../answer.ts";
+import type { ResponseHead } from "../response-head.ts";
+import type { Reply } from "./face.ts";
 
 /** Answers that are no streams are held back up to this size, in bytes, so that a broken one can become an error. */
 const maxHeldBytes = 1024 * 1024;
 
 const noBytes = Buffer.alloc(0);
 
-export class Reply {
+export class OpenAiReply implements Reply {
   readonly #response: ServerResponse;
   #head: ResponseHead | null = null;
   #isStream = false;
+  #isLateError = false;
   #held: Buffer[] = [];
   #heldBytes = 0;
   /** The last bytes of what is held: a line end may be cut in two. */
   #tail: Buffer = noBytes;
   /** Bytes of the body that were passed on. */
   sentBytes = 0;
+  usage: TokenUsage | null = null;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -34,13 +38,25 @@ export class Reply {
     return this.#response.headersSent;
   }
 
+  keepAlive(): void {
+    if (!this.hasStarted) this.#response.writeHead(200, ["content-type", "text/event-stream"]);
+    this.#isStream = true;
+    this.#response.write(": waiting\n\n");
+  }
+
   begin(head: ResponseHead): void {
     this.#head = head;
-    this.#isStream = head.contentType === "text/event-stream";
+    // Where comments have gone out already, the stream goes on; what is no stream then becomes its last event.
+    this.#isLateError = this.hasStarted && head.contentType !== "text/event-stream";
+    if (!this.hasStarted) this.#isStream = head.contentType === "text/event-stream";
   }
 
   /** Takes a piece of the body. False when the client has fallen behind: wait for the response's "drain". */
   write(piece: Buffer): boolean {
+    if (this.#isLateError) {
+      this.#hold(piece);
+      return true;
+    }
     if (!this.#isStream) {
       if (this.hasStarted) return this.#send(piece);
       this.#hold(piece);
@@ -65,6 +81,10 @@ export class Reply {
 
   /** The engine's answer is complete. */
   end(): void {
+    if (this.#isLateError) {
+      this.#response.end(`data: ${JSON.stringify(JSON.parse(this.#takeHeld().toString("utf8")))}\n\n`);
+      return;
+    }
     if (this.hasStarted) {
       if (this.#heldBytes > 0) this.#sendHeld();
       this.#response.end();
@@ -81,7 +101,7 @@ export class Reply {
 
   /** Ends in an error, in the clearest way that is still possible. */
   fail(error: HttpError): void {
-    if (!this.hasStarted) sendError(this.#response, error, "openai");
+    if (!this.hasStarted) sendError(this.#response, error, openAiError);
     else if (this.#isStream) this.#response.end(`data: ${JSON.stringify(openAiError(error))}\n\n`);
     else this.#response.destroy();
   }
