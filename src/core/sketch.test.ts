@@ -2,7 +2,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { emptySketch, meanOf, mergeSketches, quantileOf, sketchError, sketchOf } from "./sketch.ts";
 
-const durations = fc.array(fc.double({ min: 0.001, max: 1e9, noNaN: true }), { minLength: 1, maxLength: 200 });
+const durations = fc.array(fc.double({ min: 0.001, max: 1e9, noNaN: true }), {
+  minLength: 1,
+  maxLength: 200,
+});
 const share = fc.double({ min: 0.01, max: 1, noNaN: true });
 
 /** The definition, on all values. */
