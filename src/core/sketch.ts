@@ -58,7 +58,7 @@ export function quantileOf({ count, bins }: Sketch, share: number): number {
   let left = Math.ceil(count * share);
   for (const bin of [...bins.keys()].sort((a, b) => a - b)) {
     left -= bins.get(bin) ?? 0;
-    if (left <= 0) return valueOf(bin);
+    if (left <= 0) return middleOf(bin);
   }
   return 0;
 }
@@ -69,6 +69,6 @@ function binOf(value: number): number {
 }
 
 /** The value of a bin that is nearest, in proportion, to both its ends. */
-function valueOf(bin: number): number {
+function middleOf(bin: number): number {
   return bin === zeroBin ? 0 : (2 * ratio ** bin) / (ratio + 1);
 }
