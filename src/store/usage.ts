@@ -4,7 +4,7 @@
  * `core/usage-totals`'s. Long answers are read in pages, so that nothing else waits for them.
  */
 import { setImmediate } from "node:timers/promises";
-import { type Kysely, sql, type Transaction } from "kysely";
+import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import type { InstanceRun } from "../core/rent.ts";
 import type { UsageKind, UsageRecord } from "../core/usage.ts";
 import {
@@ -21,8 +21,8 @@ import type { Tables } from "./tables.ts";
 import { pruneUsage, recordsSince } from "./usage-prune.ts";
 import { readHour, readRecord, readRun, readSum, writeHour, writeRecord, writeRun } from "./usage-rows.ts";
 
-/** Rows of one insert; both databases take more, but compiling them holds up everything else. */
-const insertRows = 250;
+/** Rows of one insert: few sizes, so that each statement is put together once. More at once would hold up all else. */
+const insertRows = [200, 20, 1] as const;
 /** Rows that are read at once. */
 const pageRows = 1000;
 /** Request ids or scopes in one statement. */
@@ -39,8 +39,11 @@ export function createUsageStore(db: Kysely<Tables>): UsageStore {
     return mine;
   };
 
+  const inserts = compiledInserts(db);
+
   return {
-    add: (records) => inTurn(() => db.transaction().execute((transaction) => add(transaction, records))),
+    add: (records) =>
+      inTurn(() => db.transaction().execute((transaction) => add(transaction, inserts, records))),
     totals: (deploymentId, window) => readTotals(db, deploymentId, window),
     sums: (of, window) => readSums(db, of, window),
     firstUseMs: (account) => firstUseMs(db, account),
@@ -90,19 +93,59 @@ export function createUsageStore(db: Kysely<Tables>): UsageStore {
   };
 }
 
+const recordColumns = [
+  "id",
+  "request_id",
+  "account",
+  "deployment_id",
+  "started_at_ms",
+  "cost_nano_usd",
+  "details",
+] as const satisfies readonly (keyof Tables["usage_records"])[];
+
+/** The insert of so many records, its parameters left to the caller: column by column of row by row. */
+type Inserts = (rows: number) => CompiledQuery<{ id: string }>;
+
+function compiledInserts(db: Kysely<Tables>): Inserts {
+  const known = new Map<number, CompiledQuery<{ id: string }>>();
+  const empty = {
+    id: "",
+    request_id: "",
+    account: "",
+    deployment_id: "",
+    started_at_ms: 0,
+    cost_nano_usd: 0,
+  };
+  return (rows) => {
+    const query =
+      known.get(rows) ??
+      db
+        .insertInto("usage_records")
+        .values(Array.from({ length: rows }, () => ({ ...empty, details: "" })))
+        .onConflict((conflict) => conflict.column("id").doNothing())
+        .returning("id")
+        .compile();
+    known.set(rows, query);
+    return query;
+  };
+}
+
 async function add(
   transaction: Transaction<Tables>,
+  inserts: Inserts,
   records: readonly UsageRecord[],
 ): Promise<readonly UsageRecord[]> {
   const stored = new Set<string>();
-  for (let from = 0; from < records.length; from += insertRows) {
-    const added = await transaction
-      .insertInto("usage_records")
-      .values(records.slice(from, from + insertRows).map(writeRecord))
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .returning("id")
-      .execute();
+  for (let from = 0; from < records.length; ) {
+    const size = insertRows.find((rows) => rows <= records.length - from) ?? 1;
+    const rows = records.slice(from, from + size).map(writeRecord);
+    const { rows: added } = await transaction.executeQuery<{ id: string }>({
+      ...inserts(size),
+      parameters: rows.flatMap((row) => recordColumns.map((column) => row[column])),
+    });
     for (const { id } of added) stored.add(id);
+    from += size;
+    if (from < records.length) await setImmediate();
   }
   // Of a record that occurs twice in one batch the first counts.
   const fresh = records.filter((record) => stored.delete(record.id));
