@@ -17,7 +17,9 @@ import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
 import type { Access, Operation } from "./operation.ts";
+import { paymentOperations } from "./payments.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
 
 declare module "fastify" {
@@ -50,6 +52,8 @@ export function createApi(deps: ApiDeps): Api {
     ...eventOperations(deps),
     ...gpuOperations(deps),
     ...logOperations(deps),
+    ...statsOperations(deps),
+    ...paymentOperations(deps),
     ...accountOperations(deps),
     ...tokenOperations(deps),
     ...installationOperations(deps),

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { deployIdPath } from "./deploy.ts";
+import { laxInt } from "./lax.ts";
 
 /** Points in time are read in the API room, which knows the time it is now. */
 export const statsQuery = z.object({ from: z.string(), to: z.string().default("now") });
@@ -66,7 +67,7 @@ export const detailedDeploymentStatsOut = z.object({
 });
 export type DetailedDeploymentStatsOut = z.output<typeof detailedDeploymentStatsOut>;
 
-const unixSeconds = z.coerce.number().pipe(z.int().min(0).max(8_640_000_000_000));
+const unixSeconds = laxInt(z.int().min(0).max(8_640_000_000_000));
 
 export const rentQuery = z.object({ from: unixSeconds, to: unixSeconds.optional() });
 
@@ -96,7 +97,7 @@ const usageItem = z.object({
   rate: z.number(),
   /** Cents. */
   cost: z.int(),
-  pricing_type: z.enum(["uptime", "input_tokens", "output_tokens"]),
+  pricing_type: z.enum(["uptime", "tokens"]),
   interval: timeInterval,
   discount: z.null(),
 });
