@@ -27,7 +27,10 @@ export type Abilities = {
   readonly lora: boolean;
   /** A stream carries usage also when the request does not ask for it (`stream_options.include_usage` counts as true). */
   readonly usageByDefault: boolean;
-  /** Given what it has written so far as a trailing assistant message (or a longer prompt), it goes on exactly there. */
+  /**
+   * Takes `continuation` in the body of a chat or completion: the text its answer has already. It goes on exactly there;
+   * usage and limits count the whole answer, the events bring what follows.
+   */
   readonly exactContinuation: boolean;
   /** The same request with the same seed gives the same answer, also on another instance. */
   readonly deterministic: boolean;

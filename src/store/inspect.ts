@@ -6,7 +6,7 @@
  * write-ahead log into the database or delete it. With `readonly_shm` it keeps its index of the log in memory instead,
  * and without a log `immutable` keeps it from looking for one.
  */
-import { closeSync, existsSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { newerStateError, StoreError } from "./error.ts";
@@ -27,6 +27,9 @@ export const busyTimeoutMs = 5000;
 /** https://www.sqlite.org/fileformat.html, "Pages". SQLite itself takes some shorter files for empty databases. */
 const smallestPageBytes = 512;
 
+/** https://www.sqlite.org/fileformat.html, "WAL Header Format". */
+const logHeaderBytes = 32;
+
 /** Looks at the files this often at most, when other processes change them meanwhile. */
 const maxLooks = 10;
 
@@ -44,7 +47,7 @@ export function inspectStateFile(file: string, knownVersion: number): "absent" |
     if (stat.size < smallestPageBytes) throw damaged(file, "it is cut short");
     const before = describeFiles(file);
     try {
-      checkContent(file, existsSync(`${file}-wal`), knownVersion);
+      checkContent(file, hasLog(file), knownVersion);
       return "usable";
     } catch (error) {
       // Where another process was opening, folding in or closing meanwhile, this saw half of its work: look again.
@@ -52,6 +55,14 @@ export function inspectStateFile(file: string, knownVersion: number): "absent" |
       throw error instanceof StoreError ? error : explainUnreadable(file, error);
     }
   }
+}
+
+/**
+ * A log that is no longer than its header holds nothing. SQLite itself cannot read one of just the header without its index
+ * ("locking protocol"), and a process that is killed right after it has begun a log leaves just that.
+ */
+function hasLog(file: string): boolean {
+  return (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > logHeaderBytes;
 }
 
 /** Changes whenever a process writes, makes or removes one of the database's files. */
@@ -62,11 +73,11 @@ function describeFiles(file: string): string {
   return stats.map((stat) => `${stat?.ino} ${stat?.size} ${stat?.mtimeNs}`).join(", ");
 }
 
-function checkContent(file: string, hasLog: boolean, knownVersion: number): void {
+function checkContent(file: string, isLogged: boolean, knownVersion: number): void {
   const url = pathToFileURL(file);
   // The log's index file is scratch without content of its own; SQLite insists that one exists, so make an empty one.
-  if (hasLog) closeSync(openSync(`${file}-shm`, "a", 0o600));
-  url.search = hasLog ? "?mode=ro&readonly_shm=1" : "?immutable=1";
+  if (isLogged) closeSync(openSync(`${file}-shm`, "a", 0o600));
+  url.search = isLogged ? "?mode=ro&readonly_shm=1" : "?immutable=1";
   const db = new DatabaseSync(url, { readOnly: true, timeout: busyTimeoutMs });
   try {
     const [finding] = db.prepare("pragma quick_check(1)").all();
@@ -76,7 +87,7 @@ function checkContent(file: string, hasLog: boolean, knownVersion: number): void
     const size = db
       .prepare("select page_count * page_size as bytes from pragma_page_count, pragma_page_size")
       .get();
-    if (!hasLog && Number(size?.bytes) > statSync(file).size) throw damaged(file, "it is cut short");
+    if (!isLogged && Number(size?.bytes) > statSync(file).size) throw damaged(file, "it is cut short");
     const tables = db.prepare("select name from sqlite_master where type = 'table'").all();
     if (tables.length === 0) return;
     if (!tables.some((table) => table.name === "berth_schema")) {

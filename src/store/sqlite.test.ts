@@ -87,6 +87,21 @@ describe("the SQLite file", () => {
     expect(await store.deployments({ includeDeleted: true })).toHaveLength(30);
   });
 
+  test("opens with a log that a killed process had only begun", async () => {
+    await openStore({ home, databaseUrl: null }).then((store) => store.close());
+    const header = Buffer.alloc(32);
+    header.writeUInt32BE(0x377f0682, 0);
+    header.writeUInt32BE(3_007_000, 4);
+    header.writeUInt32BE(4096, 8);
+    header.write("its salt", 16);
+    for (const bytes of [0, 16, 32]) {
+      writeFileSync(`${file}-wal`, header.subarray(0, bytes));
+      const store = await openStore({ home, databaseUrl: null });
+      expect(await store.accounts()).toEqual([]);
+      await store.close();
+    }
+  });
+
   test("opens again after a first write that was cut off before the state was a state", async () => {
     const db = new DatabaseSync(file);
     db.exec("pragma journal_mode = wal");

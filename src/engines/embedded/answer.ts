@@ -21,6 +21,8 @@ export type LogprobEntry = {
 
 export type AnswerRequest = {
   readonly prompt: readonly number[];
+  /** The beginning of the answer, generated earlier and elsewhere: it counts, but is not handed over again. */
+  readonly begun: readonly number[];
   readonly scope: string;
   readonly sampling: SamplerSettings;
   readonly grammar: string | null;
@@ -50,8 +52,11 @@ export async function generateAnswer(
   request: AnswerRequest,
 ): Promise<AnswerEnd> {
   const text = new AnswerText(model, request);
+  if (request.maxTokens !== null && request.begun.length >= request.maxTokens) {
+    return { finish: "length", completionTokens: text.tokens, cachedTokens: 0 };
+  }
   const job = batcher.generate({
-    prompt: request.prompt,
+    prompt: [...request.prompt, ...request.begun],
     scope: request.scope,
     sampling: request.sampling,
     grammar: request.grammar,
@@ -73,13 +78,13 @@ export async function generateAnswer(
   return {
     finish: text.finish ?? "stop",
     completionTokens: text.tokens,
-    cachedTokens: end.cachedTokens,
+    cachedTokens: Math.min(end.cachedTokens, request.prompt.length),
   };
 }
 
 class AnswerText {
   finish: AnswerEnd["finish"] | null = null;
-  tokens = 0;
+  tokens: number;
   readonly #model: Model;
   readonly #request: AnswerRequest;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -92,6 +97,7 @@ class AnswerText {
   constructor(model: Model, request: AnswerRequest) {
     this.#model = model;
     this.#request = request;
+    this.tokens = request.begun.length;
     this.#cutter = new StopCutter(request.stops);
   }
 

@@ -22,6 +22,7 @@ import {
   checkTextLength,
   type EventSink,
   randomSeed,
+  readContinuation,
   readModelName,
   requireBatcher,
   type Service,
@@ -65,8 +66,9 @@ export async function answerChat(
     throw invalid("ignore_eos", "cannot be combined with a format that ends the answer.");
   }
   const topLogprobs = readTopLogprobs(body);
-  const prompt = buildPrompt(service, body, constraint.tools);
-  checkPromptLength(prompt, batcher.contextTokens, "messages");
+  const prompt = buildPrompt(service, body, constraint.tools, batcher.contextTokens);
+  const begun = readContinuation(service, body, options);
+  checkPromptLength([...prompt, ...begun], batcher.contextTokens, "messages");
   const head = {
     id: `chatcmpl-${randomUUID().replaceAll("-", "")}`,
     created: Math.floor(Date.now() / 1000),
@@ -77,12 +79,13 @@ export async function answerChat(
     : null;
   const collected = stream === null ? new ChatResponse(head, topLogprobs !== null) : null;
   const output: ChatOutput = stream ?? (collected as ChatOutput);
-  await generateChoices(service, { prompt, options, constraint, topLogprobs, caller, output });
+  await generateChoices(service, { prompt, begun, options, constraint, topLogprobs, caller, output });
   return collected === null ? null : collected.response();
 }
 
 type ChoicesRequest = {
   readonly prompt: readonly number[];
+  readonly begun: readonly number[];
   readonly options: GenerationOptions;
   readonly constraint: Constraint;
   readonly topLogprobs: number | null;
@@ -91,7 +94,7 @@ type ChoicesRequest = {
 };
 
 async function generateChoices(service: Service, request: ChoicesRequest): Promise<void> {
-  const { prompt, options, constraint, topLogprobs, caller, output } = request;
+  const { prompt, begun, options, constraint, topLogprobs, caller, output } = request;
   const batcher = requireBatcher(service);
   let [completionTokens, cachedTokens] = [0, 0];
   for (let choice = 0; choice < options.choices; choice++) {
@@ -104,6 +107,7 @@ async function generateChoices(service: Service, request: ChoicesRequest): Promi
     };
     const end = await generateAnswer(batcher, service.model, {
       prompt,
+      begun,
       scope: caller.scope,
       signal: caller.signal,
       sampling: options.samplerSettings(choice, prompt, batcher.contextTokens),
@@ -133,7 +137,13 @@ async function generateChoices(service: Service, request: ChoicesRequest): Promi
   }
 }
 
-function buildPrompt(service: Service, body: Body, tools: readonly unknown[]): readonly number[] {
+/** The conversation as the model reads it. Throws RequestError when it has more than `limitTokens` for sure. */
+export function buildPrompt(
+  service: Service,
+  body: Body,
+  tools: readonly unknown[],
+  limitTokens: number,
+): readonly number[] {
   const { template, model } = service;
   if (template === null) {
     throw new RequestError(
@@ -152,8 +162,7 @@ function buildPrompt(service: Service, body: Body, tools: readonly unknown[]): r
     isContinuation:
       mayContinue && last?.role === "assistant" && last.tool_calls === undefined && last.content !== "",
   });
-  const contextTokens = requireBatcher(service).contextTokens;
-  checkTextLength(model, pieces.join(""), contextTokens, "messages");
+  checkTextLength(model, pieces.join(""), limitTokens, "messages");
   return withBos(
     model,
     pieces.flatMap((piece, index) => model.tokenize(piece, index > 0)),

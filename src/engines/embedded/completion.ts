@@ -21,6 +21,7 @@ import {
   checkTextLength,
   type EventSink,
   randomSeed,
+  readContinuation,
   readModelName,
   requireBatcher,
   type Service,
@@ -52,7 +53,8 @@ export async function answerCompletion(
   const { grammar } = readConstraint(body);
   const topLogprobs = readWhole(body, "logprobs", 0, 20);
   const prompt = readPrompt(service, body);
-  checkPromptLength(prompt.tokens, batcher.contextTokens, "prompt");
+  const begun = readContinuation(service, body, options);
+  checkPromptLength([...prompt.tokens, ...begun], batcher.contextTokens, "prompt");
   const isEchoed = readFlag(body, "echo") ?? false;
   if (isEchoed && topLogprobs !== null) throw unsupported("echo", "cannot be combined with logprobs.");
   const output = new CompletionOutput(
@@ -63,9 +65,10 @@ export async function answerCompletion(
   );
   let [completionTokens, cachedTokens] = [0, 0];
   for (let choice = 0; choice < options.choices; choice++) {
-    if (isEchoed) await output.piece(choice, prompt.text, []);
+    if (isEchoed && begun.length === 0) await output.piece(choice, prompt.text, []);
     const end = await generateAnswer(batcher, service.model, {
       prompt: prompt.tokens,
+      begun,
       scope: caller.scope,
       signal: caller.signal,
       sampling: options.samplerSettings(choice, prompt.tokens, batcher.contextTokens),

@@ -5,7 +5,9 @@
 import { invalid, RequestError, unsupported } from "./errors.ts";
 import { addSchema, grammarText, jsonObjectGrammar, literal, schemaToGbnf } from "./gbnf.ts";
 import { SchemaError } from "./gbnf-keywords.ts";
+import { addRegex } from "./gbnf-regex.ts";
 import { type Body, isObject, readFlag } from "./parameters.ts";
+import { RegexError } from "./regex.ts";
 
 const mostTools = 256;
 
@@ -51,10 +53,11 @@ function readResponseFormat(body: Body): string | null {
   if (!isObject(format)) throw invalid("response_format", "must be an object with a type.");
   if (format.type === "text") return null;
   if (format.type === "json_object") return jsonObjectGrammar;
+  if (format.type === "regex") return readRegex(format.regex);
   if (format.type !== "json_schema") {
     throw unsupported(
       "response_format",
-      `of type ${printable(format.type)} is not supported; use json_schema.`,
+      `of type ${printable(format.type)} is not supported; use json_schema or regex.`,
     );
   }
   const { schema } = isObject(format.json_schema) ? format.json_schema : {};
@@ -65,6 +68,22 @@ function readResponseFormat(body: Body): string | null {
     if (error instanceof SchemaError) {
       throw new RequestError("unsupported_parameter", error.message, "response_format");
     }
+    throw error;
+  }
+}
+
+/** The whole answer matches the expression. */
+function readRegex(source: unknown): string {
+  if (typeof source !== "string" || source === "") {
+    throw invalid("response_format", "of type regex needs regex, a text that is not empty.");
+  }
+  try {
+    const rules = new Map<string, string>();
+    return grammarText(addRegex(source, rules), rules);
+  } catch (error) {
+    if (error instanceof RegexError)
+      throw unsupported("response_format", `has a regex that ${error.message}`);
+    if (error instanceof SchemaError) throw unsupported("response_format", "has a regex that is too large.");
     throw error;
   }
 }

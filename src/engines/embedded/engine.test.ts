@@ -222,6 +222,15 @@ describe("prompts", () => {
 });
 
 describe("formats", () => {
+  it("follows a regular expression to its end", async () => {
+    const response_format = { type: "regex", regex: "(?:[ab]{3}|é)-\\d{2}" };
+    for (const seed of [1, 2, 3]) {
+      const answer = await chat(ask("Hi", { response_format, seed, temperature: 1, ignore_eos: false }));
+      expect(textOf(answer)).toMatch(/^(?:[ab]{3}|é)-\d{2}$/);
+      expect(answer.choices[0]?.finish_reason).toBe("stop");
+    }
+  });
+
   it("follows a JSON schema to the letter", async () => {
     const schema = {
       type: "object",
@@ -297,10 +306,15 @@ describe("refusals", () => {
     ],
     [
       "a schema keyword",
-      { response_format: { type: "json_schema", json_schema: { schema: { type: "string", pattern: "a" } } } },
+      {
+        response_format: {
+          type: "json_schema",
+          json_schema: { schema: { type: "string", pattern: "(?=a)" } },
+        },
+      },
       "response_format",
     ],
-    ["a regular expression", { response_format: { type: "regex", regex: "a" } }, "response_format"],
+    ["a regular expression", { response_format: { type: "regex", regex: "\\ba" } }, "response_format"],
     ["guided_json", { guided_json: {} }, "guided_json"],
     ["a temperature out of range", { temperature: 3 }, "temperature"],
     ["an empty stop string", { stop: "" }, "stop"],

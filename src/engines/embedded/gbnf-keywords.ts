@@ -35,7 +35,7 @@ export const annotations = new Set([
 export const keywordsOf = {
   object: ["properties", "required", "additionalProperties"],
   array: ["items", "minItems", "maxItems"],
-  string: ["minLength", "maxLength", "format"],
+  string: ["minLength", "maxLength", "format", "pattern"],
   integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
   number: [],
   boolean: [],

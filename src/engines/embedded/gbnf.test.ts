@@ -134,7 +134,8 @@ describe("what a schema allows", () => {
 
 describe("what is refused", () => {
   it.each<[string, Schema]>([
-    ["pattern", { type: "string", pattern: "^a" }],
+    ["pattern", { type: "string", pattern: "(?=a)" }],
+    ["pattern", { type: "string", pattern: "^a", maxLength: 3 }],
     ["format", { type: "string", format: "email" }],
     ["minimum", { type: "number", minimum: 0 }],
     ["minimum", { type: ["integer", "number"], minimum: 0 }],

@@ -5,8 +5,8 @@
  *
  * Enforced: type (also a list, and nullable), properties, required, additionalProperties, items, minItems and maxItems (to
  * 1000), enum, const, anyOf, oneOf with alternatives that exclude each other, allOf of one, local $ref (also recursive),
- * minLength and maxLength (to 1999), minimum, maximum and their exclusive forms of integers, and the formats date, time,
- * date-time and uuid.
+ * minLength and maxLength (to 1999), pattern, minimum, maximum and their exclusive forms of integers, and the formats date,
+ * time, date-time and uuid.
  */
 import { areDisjoint } from "./gbnf-disjoint.ts";
 import { integerRange } from "./gbnf-integers.ts";
@@ -24,6 +24,8 @@ import {
   typesOf,
   wholeKeyword,
 } from "./gbnf-keywords.ts";
+import { addPattern } from "./gbnf-regex.ts";
+import { RegexError } from "./regex.ts";
 
 const mostItems = 1000;
 /** llama.cpp repeats a symbol less than 2000 times, and a group even fewer: only what has a name is repeated here. */
@@ -270,9 +272,24 @@ class Builder {
       }
       return this.#add(`"\\"" ${String(schema.format)} "\\""`);
     }
+    if (schema.pattern !== undefined) {
+      if (typeof schema.pattern !== "string" || least > 0 || most !== null) {
+        throw new SchemaError("pattern", path, "must be a text, and without a length beside it.");
+      }
+      return this.#add(`"\\"" ${this.#pattern(schema.pattern, path)} "\\""`);
+    }
     if (least === 0 && most === null) return "string";
     checkOrder(least, most, "minLength", path);
     return this.#add(`"\\"" character{${least},${most ?? ""}} "\\""`);
+  }
+
+  #pattern(source: string, path: string): string {
+    try {
+      return addPattern(source, this.#rules, "p");
+    } catch (error) {
+      if (error instanceof RegexError) throw new SchemaError("pattern", path, error.message);
+      throw error;
+    }
   }
 
   #integer(schema: { readonly [keyword: string]: unknown }, path: string): string {

@@ -57,11 +57,12 @@ async function load(
   state: State,
 ): Promise<Loaded> {
   // Loaded late: the server answers while these take their time.
-  const [{ loadService }, { answerChat }, { answerCompletion }, { Embeddings }] = await Promise.all([
+  const [{ loadService }, { answerChat }, { answerCompletion }, { Embeddings }, tokens] = await Promise.all([
     import("./service.ts"),
     import("./chat.ts"),
     import("./completion.ts"),
     import("./embeddings.ts"),
+    import("./tokens.ts"),
   ]);
   const threads = args.threads ?? launch.threads;
   try {
@@ -83,6 +84,8 @@ async function load(
       "/v1/chat/completions": (body, caller, open) => answerChat(service, body, caller, open),
       "/v1/completions": (body, caller, open) => answerCompletion(service, body, caller, open),
       "/v1/embeddings": (body, caller) => embeddings.answer(body, caller),
+      "/tokenize": (body) => tokens.answerTokenize(service, body),
+      "/detokenize": (body) => tokens.answerDetokenize(service, body),
     };
     return { service, post };
   } catch (error) {
@@ -105,7 +108,7 @@ function routesOf(state: State): Routes {
       if (route === undefined) throw new RequestError("model_not_ready", "The model is still loading.");
       return await route(body, caller, open);
     };
-  const paths = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+  const paths = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize"];
   return {
     get: { "/health": () => health(state), "/v1/models": () => listModels(state) },
     post: Object.fromEntries(paths.map((path) => [path, whenLoaded(path)])),

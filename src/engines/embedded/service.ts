@@ -4,10 +4,11 @@
 import { randomInt } from "node:crypto";
 import { Batcher } from "./batcher.ts";
 import { type Capacity, kvBytesPerToken, planCapacity } from "./capacity.ts";
-import { RequestError } from "./errors.ts";
+import { invalid, RequestError, unsupported } from "./errors.ts";
 import { loadModel, type Model } from "./native.ts";
-import type { Body } from "./parameters.ts";
-import { type ChatTemplate, createChatTemplate } from "./template.ts";
+import type { Body, GenerationOptions } from "./parameters.ts";
+import { type ChatTemplate, createChatTemplate, splitAtControls } from "./template.ts";
+import { shownControls } from "./vocabulary.ts";
 
 export type Service = {
   readonly model: Model;
@@ -18,6 +19,8 @@ export type Service = {
   /** Null where the GGUF has none. */
   readonly template: ChatTemplate | null;
   readonly startedAtS: number;
+  /** A text cut so that none of its pieces spells a control token that the model's own text does not have. */
+  textPieces(text: string): readonly string[];
 };
 
 /** Who asks, as far as the engine needs to know. */
@@ -58,7 +61,8 @@ export async function loadService(
       ? null
       : createChatTemplate(model.chatTemplate, { bosText, eosText, controlTexts: vocabulary.controlTexts });
   const startedAtS = Math.floor(Date.now() / 1000);
-  return { model, capacity, servedNames: options.servedNames, batcher, template, startedAtS };
+  const textPieces = splitAtControls(vocabulary.controlTexts.filter((text) => !shownControls.has(text)));
+  return { model, capacity, servedNames: options.servedNames, batcher, template, startedAtS, textPieces };
 }
 
 /** The model name a request carries, when it is one of those served here. */
@@ -96,6 +100,23 @@ function tooLong(tokens: string, contextTokens: number, param: string): RequestE
 /** Puts the model's begin token in front unless the prompt has it. */
 export function withBos(model: Model, tokens: readonly number[]): readonly number[] {
   return model.bosToken === null || tokens[0] === model.bosToken ? tokens : [model.bosToken, ...tokens];
+}
+
+/**
+ * What the answer begins with (`continuation`, Berth's own): the gateway sends it when another instance died within the
+ * answer. Tokenized apart from the prompt, as it was generated, so that the model goes on exactly there.
+ */
+export function readContinuation(
+  service: Service,
+  body: Body,
+  options: Pick<GenerationOptions, "choices">,
+): readonly number[] {
+  const { continuation } = body;
+  if (continuation === undefined || continuation === null || continuation === "") return [];
+  if (typeof continuation !== "string") throw invalid("continuation", "must be a text.");
+  if (options.choices > 1) throw unsupported("continuation", "can be of one answer only.");
+  checkTextLength(service.model, continuation, requireBatcher(service).contextTokens, "continuation");
+  return service.textPieces(continuation).flatMap((piece) => service.model.tokenize(piece, true));
 }
 
 /** A seed for requests that bring none. */

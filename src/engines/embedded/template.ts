@@ -60,6 +60,12 @@ export function createChatTemplate(
   };
 }
 
+/** Cuts a text inside every control text that it spells, so that the pieces are tokenized as ordinary text. */
+export function splitAtControls(controlTexts: readonly string[]): (text: string) => readonly string[] {
+  const guard = createGuard(controlTexts);
+  return (text) => guard(text).split(marker);
+}
+
 /** Breaks every control text in a string after its first character. */
 function createGuard(controlTexts: readonly string[]): (text: string) => string {
   const escaped = [...controlTexts]

@@ -7,7 +7,7 @@
 const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, byte: 6 } as const;
 
 /** Control tokens that are part of an answer's text: their markup is what clients and the tool-call parser read. */
-const shownControls = new Set(["<tool_call>", "</tool_call>", "<think>", "</think>"]);
+export const shownControls = new Set(["<tool_call>", "</tool_call>", "<think>", "</think>"]);
 
 export type Vocabulary = {
   readonly size: number;
