@@ -13,6 +13,7 @@ import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
+import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
 import { createHub } from "./hub/hub.ts";
 import type { Engine } from "./ports.ts";
@@ -114,6 +115,7 @@ async function runControl(): Promise<void> {
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
+    chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
   });
   const driver = openDriver(settings, log);
