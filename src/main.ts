@@ -14,6 +14,7 @@ import { createCli } from "./cli/program.ts";
 import { addToRate, quiet, readRate } from "./core/live-rate.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
+import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
 import { createSpool } from "./gateway/spool.ts";
 import { usageRecordOf } from "./gateway/usage-record.ts";
@@ -125,6 +126,7 @@ async function runControl(): Promise<void> {
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
+    chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
   });
   const driver = openDriver(settings, log);

@@ -135,6 +135,11 @@ export const settingsShape = {
     .describe(
       "on: HF_ENDPOINT may redirect to loopback and private addresses. HF_ENDPOINT itself is always allowed.",
     ),
+  BERTH_ALLOW_PICKLE: onOff
+    .default(false)
+    .describe(
+      "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
+    ),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),
