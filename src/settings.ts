@@ -82,6 +82,28 @@ export const settingsShape = {
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+  BERTH_QUEUE_WAIT_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time a request waits for a slot of a model that runs, then 504."),
+  BERTH_CONNECT_S: seconds(1, 600)
+    .default(5)
+    .describe("Longest time until a connection to an engine stands; then another instance is tried."),
+  BERTH_FIRST_TOKEN_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time from then until an engine sends the first byte of a stream, then 504."),
+  BERTH_SILENCE_S: seconds(1, 86_400)
+    .default(300)
+    .describe(
+      "Longest silence within an answer, of the engine or of a client that takes nothing: then the one is given up, the other cut.",
+    ),
+  BERTH_TOTAL_S: seconds(1, 604_800)
+    .default(14_400)
+    .describe("Longest time a request may take in all, and an answer that is no stream to begin."),
+  BERTH_CONTINUE: onOff
+    .default(true)
+    .describe(
+      "A stream whose engine fails goes on at another instance where the answer stays the same; off: it ends in an error.",
+    ),
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),

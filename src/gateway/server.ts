@@ -12,6 +12,7 @@ import { callerOf } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -65,9 +66,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const faults = new Faults(now);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    limits: { waitMs: limits.waitMs, slotWaitMs: limits.slotWaitMs, queueMax: limits.queueMax },
     now,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
@@ -79,11 +81,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models);
+      faults.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();
     },
   });
-  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
+  const { continuesStreams } = options;
+  const { bodyBytes, totalMs } = limits;
+  const inference = { admission, pool, faults, now, bodyBytes, totalMs, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;

@@ -30,7 +30,9 @@ export const rigLimits: GatewayLimits = {
   drainMs: 200,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
+  slotWaitMs: 20_000,
   firstTokenMs: 20_000,
+  totalMs: 60_000,
   silenceMs: 20_000,
 };
 
@@ -73,6 +75,7 @@ export async function startRig(
     tls: null,
     trustedProxies: [],
     limits: { ...rigLimits, ...limits },
+    continuesStreams: true,
     clock: {
       now: Date.now,
       sleep: async (ms, signal) => {
