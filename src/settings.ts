@@ -107,6 +107,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_QUEUE_MB: wholeNumber(1, 65_536)
+    .default(512)
+    .describe(
+      "Most MB of requests that wait for one deployment, of which one account has at most half; then 429.",
+    ),
   BERTH_BODY_MB: wholeNumber(1, 1024)
     .default(32)
     .describe("Largest inference request body, in MB; larger is 413."),

@@ -3,7 +3,7 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel } from "../core/routing.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
@@ -34,6 +34,8 @@ type Named = { readonly model: RouteModel; readonly selector: string };
 const passedOver: ReadonlySet<HttpErrorCode> = new Set([
   "unsupported_parameter",
   "queue_full",
+  "overloaded",
+  "rate_limited",
   "engine_failed",
   "model_not_found",
   "model_not_ready",
@@ -67,14 +69,7 @@ async function serve(
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
+    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
     if (reply !== "next") return;
   }
 }
@@ -85,7 +80,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  account: string,
+  { account, tokenId }: RouteToken,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -101,8 +96,9 @@ async function serveBy(
   try {
     const scope = scopeOf(account);
     const body = salted(asked.bodyFor(model, selector), model, scope);
-    const { enginePath, isStream } = asked;
-    await offer(deps, visit, { model, enginePath, body, isStream, scope }, openReply);
+    const { enginePath, isStream, tier, failFast } = asked;
+    const turn = { account, tokenId, tier, failFast };
+    await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";

@@ -5,7 +5,7 @@
  */
 import type { RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
-import type { Admission, Lease } from "./admission.ts";
+import type { Admission, AdmissionAsk, Lease } from "./admission.ts";
 import { type ContinuableStream, openContinuable } from "./continuation.ts";
 import { exchange, type Outcome, type Sink } from "./exchange.ts";
 import type { EnginePath, Reply } from "./faces/face.ts";
@@ -30,6 +30,8 @@ export type EngineRequest = {
   readonly isStream: boolean;
   /** What the engine knows of the account. */
   readonly scope: string;
+  /** Its place in the line. */
+  readonly turn: Pick<AdmissionAsk, "account" | "tokenId" | "tier" | "failFast">;
 };
 
 /** Times in a row that a request is offered without anything new before its failure is the client's answer. */
@@ -102,7 +104,17 @@ async function tryOnce(
   const { record, signal } = visit;
   const { model } = request;
   const askedAtMs = deps.now();
-  const lease = await deps.admission.acquire(model.deploymentId, signal, tries > 1 || reply.sentBytes > 0);
+  const lease = await deps.admission.acquire(
+    {
+      ...request.turn,
+      deploymentId: model.deploymentId,
+      body: request.body,
+      deadlineMs: null,
+      isReturning: tries > 1 || reply.sentBytes > 0,
+      avoid: [],
+    },
+    signal,
+  );
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   const sink: Sink = stream ?? reply;
@@ -118,8 +130,14 @@ async function tryOnce(
     };
     return judge(deps, request, reply, lease, await exchange(options, visit), tries);
   } finally {
-    lease.release();
+    giveBack(lease, reply);
   }
+}
+
+/** Gives the slot back and says what it was used for. */
+function giveBack(lease: Lease, { usage }: Reply): void {
+  if (usage !== null) lease.served(usage.inputTokens + usage.outputTokens);
+  lease.release();
 }
 
 /** What an outcome means for the instance and for the request. */

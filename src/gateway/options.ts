@@ -20,6 +20,8 @@ export type GatewayLimits = {
   readonly waitMs: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
+  /** Bytes of the bodies that may wait for one deployment. */
+  readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */
   readonly bodyBytes: number;
   /** How long requests under way may go on after `stop`. */

@@ -69,8 +69,14 @@ export function createGateway(options: GatewayOptions): Gateway {
   const faults = new Faults(now);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.slotWaitMs, queueMax: limits.queueMax },
+    limits: {
+      waitMs: limits.waitMs,
+      slotWaitMs: limits.slotWaitMs,
+      queueMax: limits.queueMax,
+      queueBytes: limits.queueBytes,
+    },
     now,
+    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -80,7 +86,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models);
+      admission.setModels(snapshot.models, snapshot.accounts);
       faults.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();

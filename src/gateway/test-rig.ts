@@ -26,6 +26,7 @@ export const bobToken = "bob-token-1234567890";
 export const rigLimits: GatewayLimits = {
   waitMs: 20_000,
   queueMax: 100,
+  queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
   snapshotMaxAgeMs: 3_600_000,
