@@ -115,6 +115,7 @@ async function runControl(): Promise<void> {
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     clock: systemClock,
+    limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);

@@ -113,6 +113,9 @@ export const settingsShape = {
     .describe(
       "on: HF_ENDPOINT may redirect to loopback and private addresses. HF_ENDPOINT itself is always allowed.",
     ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),

@@ -9,9 +9,9 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoFile } from "../core/deployment.ts";
 import type { RepoListing } from "../ports.ts";
-import { startGitBlob } from "./download.ts";
 import { fileGone, revisionNotFound } from "./failures.ts";
 import { isFilePath } from "./names.ts";
+import { startGitBlob } from "./part.ts";
 import type { OpenFile } from "./source.ts";
 
 /** Files from this size on are named by their sha256, as a hub's large files are, bytes. */
@@ -35,14 +35,20 @@ export async function listBuiltin(
 
 /** Opens files of a shipped folder; one that is gone means that this version of Berth ships another commit. */
 export function openBuiltin(repo: string, folder: string): OpenFile {
-  return async (file, offset, signal) => {
+  return async (file, { start, end }, signal) => {
     if (!isFilePath(file.path)) throw fileGone(repo, file.path);
     const path = join(folder, file.path);
     const found = await stat(path).catch(() => null);
     if (found === null || !found.isFile()) throw fileGone(repo, file.path);
-    const body = createReadStream(path, { start: offset, signal });
-    return { offset, bytesTotal: found.size, body, close: () => void body.destroy() };
+    if (start >= end)
+      return { offset: start, bytesTotal: found.size, body: nothing(), close: () => undefined };
+    const body = createReadStream(path, { start, end: end - 1, signal });
+    return { offset: start, bytesTotal: found.size, body, close: () => void body.destroy() };
   };
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // No bytes.
 }
 
 /** Paths of the regular files, sorted by code unit. Hidden files and links are not part of a repository here. */

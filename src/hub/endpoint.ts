@@ -7,9 +7,10 @@ import { z } from "zod";
 import type { RepoFile } from "../core/deployment.ts";
 import { isCommit } from "../core/repo.ts";
 import type { RepoListing } from "../ports.ts";
-import type { Answer, HubClient } from "./client.ts";
+import type { Answer, HubClient, Place } from "./client.ts";
 import {
   badListing,
+  fileChanged,
   fileGone,
   Hiccup,
   type HubError,
@@ -20,8 +21,9 @@ import {
   unreachable,
 } from "./failures.ts";
 import { blobName, isFilePath } from "./names.ts";
+import type { Range } from "./ranges.ts";
 import { parseRetryAfter, type RetryRule, retrying } from "./retry.ts";
-import type { OpenFile } from "./source.ts";
+import type { OpenedFile, OpenFile } from "./source.ts";
 
 const maxPages = 500;
 const maxFiles = 50_000;
@@ -189,37 +191,68 @@ export class Endpoint {
     }
   }
 
-  /** Opens files of one commit. Throws Hiccup for what may pass, HubError for a refusal. */
+  /**
+   * Opens files of one commit. Where a file's bytes are is asked for once and again when that place refuses, as signed
+   * addresses expire. Throws Hiccup for what may pass, HubError for a refusal.
+   */
   opener(repo: string, commit: string, token: string | null): OpenFile {
     const subject: Subject = { repo, revision: commit, token };
-    return async (file, offset, signal) => {
-      const answer = await this.#client.ask(
-        {
-          method: "GET",
-          target: filePath(repo, commit, file.path),
-          token,
-          headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
-          leaveEndpoint: true,
-        },
-        signal,
-      );
-      const { body, close } = answer;
-      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
-      if (answer.status === 206) {
-        const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
-        if (range !== null) {
-          const total = range[2] === "*" ? null : Number(range[2]);
-          return { offset: Number(range[1]), bytesTotal: total, body, close };
-        }
-      }
-      await answer.discard();
-      const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
-      if (answer.status === 416 && end !== undefined) {
-        // More is on disk than the server has: its length decides what that means.
-        return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
-      }
-      throw this.#refusal(answer, subject, file.path);
+    const places = new Map<string, Promise<Place | null>>();
+    const ask = async (target: string | Place, file: RepoFile, range: Range, signal: AbortSignal) => {
+      const isWhole = range.start === 0 && range.end === file.bytes;
+      const headers = isWhole ? {} : { range: `bytes=${range.start}-${range.end - 1}` };
+      return await this.#client.ask({ method: "GET", target, token, headers, leaveEndpoint: true }, signal);
     };
+    const askEndpoint = async (file: RepoFile, range: Range, signal: AbortSignal) => {
+      const asked = ask(filePath(repo, commit, file.path), file, range, signal);
+      const place = asked.then(
+        (answer) => (answer.redirected && answer.status < 300 ? answer.place : null),
+        () => null,
+      );
+      places.set(file.path, place);
+      const answer = await asked;
+      if ((await place) === null) places.delete(file.path);
+      return answer;
+    };
+    return async (file, range, signal) => {
+      const known = (await places.get(file.path)) ?? null;
+      if (known !== null) {
+        const answer = await ask(known, file, range, signal);
+        if (![400, 401, 403, 404, 410].includes(answer.status))
+          return await this.#opened(answer, subject, file);
+        await answer.discard();
+      }
+      const answer = await askEndpoint(file, range, signal);
+      this.#requireSame(answer, file, repo);
+      return await this.#opened(answer, subject, file);
+    };
+  }
+
+  /** The endpoint says with each redirect which content it leads to: another one than listed is noticed early. */
+  #requireSame(answer: Answer, file: RepoFile, repo: string): void {
+    const etag = answer.firstHeader("x-linked-etag")?.replace(/^(?:W\/)?"|"$/g, "") ?? "";
+    if (file.sha256 === null || !/^[0-9a-f]{64}$/.test(etag) || etag === file.sha256) return;
+    answer.close();
+    throw fileChanged(repo, file.path, this.host);
+  }
+
+  async #opened(answer: Answer, subject: Subject, file: RepoFile): Promise<OpenedFile> {
+    const { body, close } = answer;
+    if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
+    if (answer.status === 206) {
+      const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
+      if (range !== null) {
+        const total = range[2] === "*" ? null : Number(range[2]);
+        return { offset: Number(range[1]), bytesTotal: total, body, close };
+      }
+    }
+    await answer.discard();
+    const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
+    if (answer.status === 416 && end !== undefined) {
+      // More was asked for than the server has: its length decides what that means.
+      return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
+    }
+    throw this.#refusal(answer, subject, file.path);
   }
 
   /** @param path the file that was asked for, null for a question about the repository */

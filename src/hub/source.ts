@@ -1,8 +1,9 @@
 /** Where the bytes of a file come from: what an endpoint and a shipped repository have in common for the downloader. */
 import type { RepoFile } from "../core/deployment.ts";
+import type { Range } from "./ranges.ts";
 
 export type OpenedFile = {
-  /** Where `body` begins: the offset that was asked for, or 0 when the source cannot start there. */
+  /** Where `body` begins: the start that was asked for, or 0 when the source only gives whole files. */
   readonly offset: number;
   /** Length of the whole file as the source says it, null when it does not. */
   readonly bytesTotal: number | null;
@@ -11,5 +12,5 @@ export type OpenedFile = {
   close(): void;
 };
 
-/** Opens a file at an offset in bytes. Throws Hiccup for what may pass, HubError for what will not. */
-export type OpenFile = (file: RepoFile, offset: number, signal: AbortSignal) => Promise<OpenedFile>;
+/** Opens a range of a file. Throws Hiccup for what may pass, HubError for what will not. */
+export type OpenFile = (file: RepoFile, range: Range, signal: AbortSignal) => Promise<OpenedFile>;

@@ -30,6 +30,7 @@ export function openTestHub(
     allowPrivateRedirects: true,
     builtin: new Map(),
     clock: hastyClock,
+    threads: 0,
     ...more,
     limits: { minFreeBytes: 0, ...more.limits },
   });
