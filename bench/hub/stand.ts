@@ -77,7 +77,11 @@ export async function expectSuccess(child: ChildProcess, name: string): Promise<
 }
 
 /** Milliseconds from before its first request until the last file has its name, as the pulling process itself says. */
-export async function timePull(url: string, home: string, options: readonly string[] = []): Promise<PullReport> {
+export async function timePull(
+  url: string,
+  home: string,
+  options: readonly string[] = [],
+): Promise<PullReport> {
   const child = startPull(url, home, options);
   let text = "";
   child.stdout?.on("data", (part) => {

@@ -12,7 +12,7 @@ import type { RepoListing } from "../ports.ts";
 import { fileGone, revisionNotFound } from "./failures.ts";
 import { isFilePath } from "./names.ts";
 import { startGitBlob } from "./part.ts";
-import type { OpenFile } from "./source.ts";
+import { type OpenFile, readerOf } from "./source.ts";
 
 /** Files from this size on are named by their sha256, as a hub's large files are, bytes. */
 const largeFileBytes = 1024 * 1024;
@@ -40,15 +40,11 @@ export function openBuiltin(repo: string, folder: string): OpenFile {
     const path = join(folder, file.path);
     const found = await stat(path).catch(() => null);
     if (found === null || !found.isFile()) throw fileGone(repo, file.path);
-    if (start >= end)
-      return { offset: start, bytesTotal: found.size, body: nothing(), close: () => undefined };
+    const head = { offset: start, bytesTotal: found.size };
+    if (start >= end) return { ...head, read: async () => undefined, close: () => undefined };
     const body = createReadStream(path, { start, end: end - 1, signal });
-    return { offset: start, bytesTotal: found.size, body, close: () => void body.destroy() };
+    return { ...head, read: readerOf(body), close: () => void body.destroy() };
   };
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  // No bytes.
 }
 
 /** Paths of the regular files, sorted by code unit. Hidden files and links are not part of a repository here. */

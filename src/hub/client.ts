@@ -36,7 +36,7 @@ export type Ask = {
 /** Where an answer came from after all redirects: can be asked again directly, for as long as its signature is good. */
 export type Place = {
   readonly url: URL;
-  /** Every redirect on the way stayed at the endpoint. */
+  /** Every redirect on the way stayed at the endpoint: the token may go there. */
   readonly trusted: boolean;
 };
 
@@ -201,7 +201,7 @@ async function discardBody(body: Dispatcher.ResponseData["body"], signal: AbortS
 }
 
 /** Says in plain words what happened to a connection; the abort of the caller stays the caller's own reason. */
-function explain(error: unknown, host: string, signal: AbortSignal): unknown {
+export function explain(error: unknown, host: string, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof HubError || cause instanceof Hiccup) return cause;

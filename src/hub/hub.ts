@@ -12,7 +12,6 @@ import { isCommit, isRevision, repoNameRule } from "../core/repo.ts";
 import type { Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
 import { listBuiltin } from "./builtin.ts";
 import { Cache, type Disk, realDisk } from "./cache.ts";
-import { HubClient } from "./client.ts";
 import { type Crew, createCrew } from "./crew.ts";
 import { Endpoint } from "./endpoint.ts";
 import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
@@ -120,7 +119,7 @@ class CachingHub implements Hub {
     this.#cache = new Cache(join(options.home, "hub"));
     this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
     const { endpoint, allowPrivateRedirects } = options;
-    this.#endpoint = new Endpoint(new HubClient({ ...limits, endpoint, allowPrivateRedirects }), this.#rule);
+    this.#endpoint = new Endpoint({ ...limits, endpoint, allowPrivateRedirects }, this.#rule);
     this.#crew = createCrew({
       threads: options.threads ?? Math.min(4, availableParallelism()),
       maxConnections: limits.maxConnections,

@@ -86,22 +86,20 @@ async function fillFromStart(job: Filling, signal: AbortSignal): Promise<void> {
     try {
       const opened = await job.open(part.file, { start: 0, end: bytes }, signal);
       let position = opened.offset;
-      for await (const chunk of opened.body) {
+      let roomCheck: Promise<unknown> = Promise.resolve();
+      await opened.read((chunk) => {
         signal.throwIfAborted();
         const end = position + chunk.byteLength;
         if (end > bytes) throw new WrongFile(`it is longer than ${bytes} bytes`);
-        for (const gap of part.done.gaps(end)) {
-          const start = Math.max(gap.start, position);
-          if (start >= gap.end) continue;
-          part.write(chunk.subarray(start - position, gap.end - position), start);
-          part.land({ start, end: gap.end }, gap.end - start);
+        storeGaps(part, chunk, position);
+        if (Math.floor(end / roomCheckBytes) > Math.floor(position / roomCheckBytes)) {
+          roomCheck = job.requireRoom();
+          roomCheck.catch(() => undefined);
         }
         position = end;
-        if (
-          Math.floor(position / roomCheckBytes) > Math.floor((position - chunk.byteLength) / roomCheckBytes)
-        )
-          await job.requireRoom();
-      }
+        return true;
+      });
+      await roomCheck;
       if (part.done.bytes < bytes) throw new Hiccup("ended the transfer early");
     } catch (error) {
       if (!(error instanceof Hiccup)) throw error;
@@ -109,6 +107,16 @@ async function fillFromStart(job: Filling, signal: AbortSignal): Promise<void> {
       if (failed >= rule.attempts) throw unreachable(host, error.message, failed);
       await rule.clock.sleep(backoffMs(rule, failed, error), signal);
     }
+  }
+}
+
+/** Writes what of `chunk`, which begins at `position`, is not there yet. */
+function storeGaps(part: Part, chunk: Uint8Array, position: number): void {
+  for (const gap of part.done.gaps(position + chunk.byteLength)) {
+    const start = Math.max(gap.start, position);
+    if (start >= gap.end) continue;
+    part.write(chunk.subarray(start - position, gap.end - position), start);
+    part.land({ start, end: gap.end }, gap.end - start);
   }
 }
 
@@ -123,7 +131,9 @@ class Lanes {
   readonly #finished = Promise.withResolvers<void>();
   #workers = 0;
   #pause: Promise<unknown> = Promise.resolve();
-  #writtenBytes = 0;
+  /** Written since the room on the disk was last looked at. */
+  #uncheckedBytes = 0;
+  #roomCheck: Promise<unknown> = Promise.resolve();
 
   constructor(job: Filling, signal: AbortSignal) {
     this.#job = job;
@@ -138,6 +148,7 @@ class Lanes {
     try {
       this.#spawn();
       if (this.#workers > 0) await this.#finished.promise;
+      await this.#roomCheck;
       this.#signal.throwIfAborted();
     } finally {
       clearInterval(ticker);
@@ -239,27 +250,26 @@ class Lanes {
       throw new Hiccup("answered with another range than was asked for");
     }
     lane.isOpen = true;
-    for await (const chunk of opened.body) {
+    await opened.read((bytes) => {
       signal.throwIfAborted();
-      if (lane.at + chunk.byteLength > file.bytes)
+      if (lane.at + bytes.byteLength > file.bytes)
         throw new WrongFile(`it is longer than ${file.bytes} bytes`);
-      await this.#store(lane, chunk);
       // A source that ignores the end of a range has more to say than this lane wants to hear.
-      if (lane.at === lane.end && lane.end < file.bytes) return;
-    }
+      const isTooMuch = lane.at + bytes.byteLength > lane.end;
+      this.#store(lane, bytes.subarray(0, lane.end - lane.at));
+      return !isTooMuch;
+    });
     if (lane.at < lane.end) throw new Hiccup("ended the transfer early");
   }
 
-  async #store(lane: Lane, chunk: Uint8Array): Promise<void> {
-    const needed = chunk.subarray(0, lane.end - lane.at);
-    this.#part.write(needed, lane.at);
-    lane.at += needed.byteLength;
+  #store(lane: Lane, bytes: Uint8Array): void {
+    this.#part.write(bytes, lane.at);
+    lane.at += bytes.byteLength;
     if (lane.at - lane.landed >= landEveryBytes) this.#land(lane);
-    this.#writtenBytes += needed.byteLength;
-    if (this.#writtenBytes >= roomCheckBytes) {
-      this.#writtenBytes = 0;
-      await this.#job.requireRoom();
-    }
+    this.#uncheckedBytes += bytes.byteLength;
+    if (this.#uncheckedBytes < roomCheckBytes) return;
+    this.#uncheckedBytes = 0;
+    this.#roomCheck = this.#job.requireRoom().catch((error: unknown) => this.#stop.abort(error));
   }
 
   #land(lane: Lane): void {

@@ -6,7 +6,6 @@ import type { RepoFile } from "../core/deployment.ts";
 import type { Clock } from "../ports.ts";
 import { openBuiltin } from "./builtin.ts";
 import { Cache, type Disk } from "./cache.ts";
-import { HubClient } from "./client.ts";
 import { downloadBlob } from "./download.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { LaneLimits, Share } from "./lanes.ts";
@@ -60,7 +59,7 @@ export function transferRunner(settings: TransferSettings, ports: TransferPorts)
   const { firstWaitMs, maxWaitMs, minFreeBytes } = limits;
   const rule = { attempts: limits.downloadAttempts, firstWaitMs, maxWaitMs, clock, random };
   const cache = new Cache(cacheRoot);
-  const endpoint = new Endpoint(new HubClient({ ...limits, endpoint: url, allowPrivateRedirects }), rule);
+  const endpoint = new Endpoint({ ...limits, endpoint: url, allowPrivateRedirects }, rule);
 
   return async ({ repo, commit, file, blob, folder, token }, share, onBytes, signal) => {
     const open: OpenFile = folder === null ? endpoint.opener(repo, commit, token) : openBuiltin(repo, folder);
