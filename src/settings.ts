@@ -107,6 +107,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_KEEP_ALIVE_S: seconds(0, 3600)
+    .default(0)
+    .describe(
+      "While a stream waits for its turn or its model, a comment is sent every so many seconds; it begins the answer, so what fails after it is an error event instead of a status. 0: none.",
+    ),
   BERTH_QUEUE_MB: wholeNumber(1, 65_536)
     .default(512)
     .describe(
