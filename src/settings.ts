@@ -134,6 +134,28 @@ export const settingsShape = {
   BERTH_LOAD_TRIES: wholeNumber(1, 100)
     .default(3)
     .describe("Tries after which a deployment that never ran fails."),
+  BERTH_PRICES: text
+    .min(1)
+    .optional()
+    .describe(
+      "YAML file with what tokens and GPU time cost: `models` (USD per million tokens: input, output, cached; `*` for all others) and `gpus` (USD per GPU and hour). Default: nothing costs anything.",
+    ),
+  BERTH_RECORDS_DAYS: wholeNumber(1, 3650)
+    .default(30)
+    .describe("How long a record of each inference request is kept. Sums by the hour stay longer."),
+  BERTH_RECORDS_MAX: wholeNumber(1000, 100_000_000)
+    .default(1_000_000)
+    .describe("Most records that are kept, to the hour; the oldest go first. A million take about 600 MB."),
+  BERTH_STATS_DAYS: wholeNumber(1, 3650)
+    .default(400)
+    .describe(
+      "How long hourly sums, GPU time, and what scoped JWTs have spent (counted from their last request) are kept.",
+    ),
+  BERTH_SPOOL_MB: wholeNumber(1, 1_048_576)
+    .default(256)
+    .describe(
+      "Most disk space for records that wait while control is away; beyond it the oldest are lost, and the log says so.",
+    ),
   BERTH_CPU_THREADS: wholeNumber(0, 256)
     .default(0)
     .describe("Threads of one engine on the CPU; 0: the cores less one."),
@@ -145,6 +167,14 @@ export const settingsShape = {
     .describe(
       "on: HF_ENDPOINT may redirect to loopback and private addresses. HF_ENDPOINT itself is always allowed.",
     ),
+  BERTH_ALLOW_PICKLE: onOff
+    .default(false)
+    .describe(
+      "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
+    ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),

@@ -148,14 +148,19 @@ export function createGateway(options: GatewayOptions): Gateway {
       trusted,
       silenceMs: limits.silenceMs,
       now,
-      onEnd(ended) {
-        visits.delete(ended);
-        if (visits.size === 0) onQuiet?.();
-        logRecord(ended.record);
-        options.onRecord?.(ended.record);
-      },
+      onEnd: () => finish(),
     });
     visits.add(visit);
+    // The client's end and ours come in either order; what was used is known only after both.
+    let ends = 0;
+    const finish = () => {
+      ends += 1;
+      if (ends < 2) return;
+      visits.delete(visit);
+      if (visits.size === 0) onQuiet?.();
+      logRecord(visit.record);
+      options.onRecord?.(visit.record);
+    };
     if (isStopping) response.shouldKeepAlive = false;
     const route = findRoute(request.url ?? "/");
     try {
@@ -163,6 +168,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     } catch (error) {
       if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
       answerError(visit, route, error);
+    } finally {
+      finish();
     }
   }
 

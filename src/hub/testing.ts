@@ -29,7 +29,9 @@ export function openTestHub(
     endpoint,
     allowPrivateRedirects: true,
     builtin: new Map(),
+    chooseFiles: ({ files }) => ({ ok: true, value: { files, entryFile: files[0]?.path ?? "" } }),
     clock: hastyClock,
+    threads: 0,
     ...more,
     limits: { minFreeBytes: 0, ...more.limits },
   });

@@ -46,6 +46,11 @@ export const httpErrors = {
     type: "invalid_request_error",
     meaning: "The path exists, but not with this method.",
   },
+  gone: {
+    status: 410,
+    type: "not_found_error",
+    meaning: "The deployment was deleted; its statistics are gone.",
+  },
   name_taken: { status: 409, type: "conflict_error", meaning: "The name is in use." },
   body_too_large: {
     status: 413,
