@@ -7,15 +7,18 @@ import { randomUUID } from "node:crypto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
+import { reasonUnavailable } from "../schema/unavailable.ts";
 import { accountOperations } from "./accounts.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
+import { serveDocument } from "./document.ts";
 import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
+import { loraOperations } from "./lora.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
@@ -54,6 +57,7 @@ export function createApi(deps: ApiDeps): Api {
     ...logOperations(deps),
     ...statsOperations(deps),
     ...paymentOperations(deps),
+    ...loraOperations(),
     ...accountOperations(deps),
     ...tokenOperations(deps),
     ...installationOperations(deps),
@@ -97,14 +101,18 @@ export function createApi(deps: ApiDeps): Api {
     if (done !== undefined && reply.statusCode === done.status) done.afterwards();
   });
   app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
+  app.setNotFoundHandler((request, reply) => refuse(deps, nothingAt(request), request, reply));
   for (const each of operations) mount(app, each, deps);
+  serveDocument(app, operations, deps.version);
   refuseOtherMethods(app, operations);
   return { app, operations };
 }
 
-const nothingHere =
-  "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
+function nothingAt(request: FastifyRequest): HttpError {
+  const reason = reasonUnavailable(request.method, request.url.replace(/[?#].*$/s, ""));
+  if (reason !== null) return new HttpError("not_offered", reason);
+  return new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
+}
 
 function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
   app.route({
@@ -139,7 +147,9 @@ function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation
     app.route({
       method: methods.filter((method) => !allowed.has(method)),
       url: path,
-      handler: async (_request, reply) => {
+      handler: async (request, reply) => {
+        const reason = reasonUnavailable(request.method, path);
+        if (reason !== null) throw new HttpError("not_offered", reason);
         const allow = [...allowed].join(", ");
         const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
         return reply.code(status).header("allow", allow).send(deepError(message));

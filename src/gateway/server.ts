@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
+import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
 import { callerOf } from "./auth.ts";
@@ -112,11 +113,14 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
         return sendModels(response, request, directory(), route);
-      case "nothing":
+      case "nothing": {
+        const reason = reasonUnavailable(request.method ?? "", visit.record.path);
+        if (reason !== null) throw new HttpError("not_offered", reason);
         throw new HttpError(
           "not_found",
           "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
         );
+      }
       case "control":
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,

@@ -72,6 +72,11 @@ export const httpErrors = {
     type: "server_error",
     meaning: "A defect in Berth; the log has the details under the request id.",
   },
+  not_offered: {
+    status: 501,
+    type: "invalid_request_error",
+    meaning: "DeepInfra has this, Berth does not; the text says why.",
+  },
   engine_failed: { status: 502, type: "server_error", meaning: "The engine broke off or answered nonsense." },
   model_not_ready: {
     status: 503,
