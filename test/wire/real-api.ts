@@ -30,6 +30,8 @@ export type RealApi = {
   readonly app: FastifyInstance;
   readonly operations: readonly Operation[];
   readonly store: Store;
+  /** The database, for tests that look behind the API. */
+  readonly databaseFile: string;
   readonly vault: Vault;
   /** Tokens by account: `root` is the administrator. */
   readonly tokens: { readonly root: string; readonly ann: string; readonly bob: string };
@@ -96,6 +98,7 @@ export async function startRealApi(): Promise<RealApi> {
     app,
     operations,
     store,
+    databaseFile: join(home, "berth.db"),
     vault,
     tokens,
     poked,
