@@ -14,6 +14,7 @@ import { createCli } from "./cli/program.ts";
 import { addToRate, quiet, readRate } from "./core/live-rate.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
+import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
 import { createSpool } from "./gateway/spool.ts";
 import { usageRecordOf } from "./gateway/usage-record.ts";
@@ -125,6 +126,7 @@ async function runControl(): Promise<void> {
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
+    chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
   });
   const driver = openDriver(settings, log);
@@ -245,13 +247,17 @@ async function runGateway(): Promise<void> {
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
+      queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,
       snapshotMaxAgeMs: 3_600_000,
-      connectMs: 5_000,
-      firstTokenMs: 600_000,
-      silenceMs: 300_000,
+      slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
+      connectMs: settings.BERTH_CONNECT_S * 1000,
+      firstTokenMs: settings.BERTH_FIRST_TOKEN_S * 1000,
+      silenceMs: settings.BERTH_SILENCE_S * 1000,
+      totalMs: settings.BERTH_TOTAL_S * 1000,
     },
+    continuesStreams: settings.BERTH_CONTINUE,
     clock: systemClock,
     log,
     onRecord(record) {

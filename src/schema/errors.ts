@@ -67,6 +67,11 @@ export const httpErrors = {
     type: "rate_limit_error",
     meaning: "Too many requests wait for this model already.",
   },
+  rate_limited: {
+    status: 429,
+    type: "rate_limit_error",
+    meaning: "The account has used up what it may use of this model; the message names the limit.",
+  },
   internal: {
     status: 500,
     type: "server_error",
@@ -92,6 +97,11 @@ export const httpErrors = {
     status: 503,
     type: "server_error",
     meaning: "The database cannot be used now: its server is away, or its disk is full. Inference goes on.",
+  },
+  overloaded: {
+    status: 503,
+    type: "server_error",
+    meaning: "A slot would become free too late for this request: the model is busy.",
   },
   shutting_down: { status: 503, type: "server_error", meaning: "Berth is stopping." },
   timeout: { status: 504, type: "server_error", meaning: "The engine did not answer within the limit." },
