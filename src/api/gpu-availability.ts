@@ -15,6 +15,8 @@ export function gpuOperations({ store, capacity }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/deploy/llm/gpu_availability",
+      id: "deploy_gpu_availability_deploy_llm_gpu_availability_get",
+      summary: "What could be deployed on here.",
       answer: gpuAvailabilityOut,
       handle: async () => listConfigurations(await capacity(), await store.instances()),
     }),
