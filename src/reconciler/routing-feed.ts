@@ -147,6 +147,7 @@ export function notifyingStore(store: Store, onChange: () => void): Store {
     events: (deploymentId, limit) => store.events(deploymentId, limit),
     note: (key) => store.note(key),
     putNote: (key, value) => store.putNote(key, value),
+    usage: store.usage,
     close: () => store.close(),
   };
 }
