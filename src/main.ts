@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { createScopeJudge } from "./api/scopes.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
@@ -118,6 +119,11 @@ async function runControl(): Promise<void> {
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
+  const accountRates = {
+    concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
+    requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
+    tokensPerMinute: settings.BERTH_ACCOUNT_TPM,
+  };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
     limits: {
@@ -140,13 +146,20 @@ async function runControl(): Promise<void> {
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
+    defaultLimits: accountRates,
     log,
   });
 
   let isGoingDown = false;
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log },
-    limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
+    limits: {
+      quotaGpus: settings.BERTH_QUOTA_GPUS,
+      bodyBytes: 2 ** 20,
+      accountGpus: settings.BERTH_ACCOUNT_GPUS,
+      accountRates,
+      audit: { max: settings.BERTH_AUDIT_MAX, ageMs: settings.BERTH_AUDIT_DAYS * 86_400_000 },
+    },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     poke: reconciler.poke,
@@ -163,6 +176,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onGatewayGone: reconciler.dropGateway,
     log,
   });

@@ -8,16 +8,22 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
 import { accountOperations } from "./accounts.ts";
+import { auditOperations, leaveAuditEntry } from "./audit.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
+import { deepctlOperations } from "./deepctl.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
 import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
+import { limitRequestOperations } from "./limit-requests.ts";
+import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
+import { meOperations } from "./me.ts";
 import type { Operation } from "./operation.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { tokenOperations } from "./tokens.ts";
 
 declare module "fastify" {
@@ -52,6 +58,12 @@ export function createApi(deps: ApiDeps): Api {
     ...logOperations(deps),
     ...accountOperations(deps),
     ...tokenOperations(deps),
+    ...meOperations(deps),
+    ...limitOperations(deps),
+    ...limitRequestOperations(deps),
+    ...scopedJwtOperations(deps),
+    ...auditOperations(deps),
+    ...deepctlOperations(),
     ...installationOperations(deps),
   ];
   const app = Fastify({
@@ -74,7 +86,7 @@ export function createApi(deps: ApiDeps): Api {
     reply.header("x-request-id", request.id);
     const wanted = request.routeOptions.config.operation;
     if (wanted === undefined) return;
-    request.caller = await authenticate(deps.store, request.headers);
+    request.caller = await authenticate(deps.store, request.headers, wanted.access === "public");
     if (wanted.access === "administrator" && !request.caller.isAdmin) {
       throw new HttpError("forbidden", "Only an administrator may do this.");
     }
@@ -111,6 +123,8 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
       const { caller, body, query, params } = request;
       if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
+      // Here and nowhere else, so that no operation can forget it.
+      if (mounted.isChange) await leaveAuditEntry(deps, { operation: mounted, request, caller, answer });
       // The gateway passes the answer to a change on once it goes by these routes.
       if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);

@@ -1,7 +1,8 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
-import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import type { DefaultRateLimits } from "../core/routes.ts";
+import type { LoadReport, RoutingSnapshot, ScopeQuestion, ScopeVerdict } from "../core/routing.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
 
 export type Log = (
@@ -21,6 +22,12 @@ export type ApiDeps = {
     readonly quotaGpus: number;
     /** Largest request body, before and after inflation. */
     readonly bodyBytes: number;
+    /** Most GPUs of each type of an account without a limit of its own. */
+    readonly accountGpus: number;
+    /** Rates of an account without limits of its own; 0 is no limit. */
+    readonly accountRates: DefaultRateLimits;
+    /** What is kept of the record of changes. */
+    readonly audit: { readonly max: number; readonly ageMs: number };
   };
   /** A new id of 16 letters and digits. */
   newId(): string;
@@ -46,6 +53,7 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */
   onGatewayGone(gatewayId: string): void;
   readonly log: Log;

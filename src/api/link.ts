@@ -5,8 +5,8 @@
  * stream; its reports count only then. Must not be reachable from outside.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { LoadReport } from "../core/routing.ts";
-import { loadReport } from "../schema/routing.ts";
+import type { z } from "zod";
+import { loadReport, scopeQuestion } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
 
 /** An empty line this often tells a gateway that control is there. */
@@ -18,7 +18,10 @@ const maxStreams = 64;
 /** Largest load report. */
 const maxReportBytes = 16 * 1024 * 1024;
 
-/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>` and `POST /load`. */
+/** Largest question about a scoped JWT. */
+const maxQuestionBytes = 16 * 1024;
+
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load` and `POST /scopes`. */
 export function createLink(deps: LinkDeps): Server {
   const streams = new Map<ServerResponse, string>();
   const server = createServer((request, response) => {
@@ -47,7 +50,7 @@ async function answer(
     return streamRoutes(deps, streams, gatewayId, response);
   }
   if (request.method === "POST" && url?.pathname === "/load") {
-    const report = await readReport(request);
+    const report = await readJson(request, loadReport, maxReportBytes);
     if (report === null) {
       deps.log("warn", "a gateway sent a load report that cannot be read", {});
       return end(response, 400);
@@ -56,6 +59,13 @@ async function answer(
     if (![...streams.values()].includes(report.gatewayId)) return end(response, 409);
     deps.onLoad(report);
     return end(response, 204);
+  }
+  if (request.method === "POST" && url?.pathname === "/scopes") {
+    const question = await readJson(request, scopeQuestion, maxQuestionBytes);
+    if (question === null) return end(response, 400);
+    const verdict = await deps.judgeScope(question);
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(verdict));
+    return;
   }
   end(response, 404);
 }
@@ -108,17 +118,21 @@ function streamRoutes(
   send();
 }
 
-/** Null when it is too large, no JSON or not a load report. */
-async function readReport(request: IncomingMessage): Promise<LoadReport | null> {
+/** Null when it is too large, no JSON or not what the schema says. */
+async function readJson<T>(
+  request: IncomingMessage,
+  schema: z.ZodType<T>,
+  maxBytes: number,
+): Promise<T | null> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     size += (chunk as Buffer).length;
-    if (size > maxReportBytes) return null;
+    if (size > maxBytes) return null;
     chunks.push(chunk as Buffer);
   }
   try {
-    const outcome = loadReport.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    const outcome = schema.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
     return outcome.success ? outcome.data : null;
   } catch {
     return null; // no JSON: the caller says so

@@ -11,8 +11,8 @@ import { InputError } from "./refusal.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** administrator: others get 403. */
-export type Access = "token" | "administrator";
+/** public: also without a token, then as `anonymous`; administrator: others get 403. */
+export type Access = "public" | "token" | "administrator";
 
 export type RawInput = {
   readonly caller: Caller;
@@ -37,6 +37,8 @@ export type Operation = {
     readonly answer: z.ZodType;
   };
   readonly access: Access;
+  /** Leaves an audit entry: every method but GET, unless it says otherwise. */
+  readonly isChange: boolean;
   /** Whether a body is read at all. */
   readonly readsBody: boolean;
   /** Status of a success. */
@@ -58,6 +60,7 @@ export function operation<
   readonly id?: string;
   readonly summary?: string;
   readonly access?: Access;
+  readonly isChange?: boolean;
   readonly status?: number;
   readonly body?: Body;
   readonly query?: Query;
@@ -79,6 +82,7 @@ export function operation<
     summary: spec.summary ?? "",
     schemas: { body: body ?? null, query: query ?? null, params: params ?? null, answer },
     access: spec.access ?? "token",
+    isChange: spec.isChange ?? spec.method !== "GET",
     readsBody: body !== undefined,
     status: spec.status ?? 200,
     afterwards: spec.afterwards ?? (() => undefined),

@@ -19,6 +19,9 @@ export const clockSkewMs = 60_000;
 /** More than anyone spends; keeps billionths of it a whole number. */
 export const maxSpendingLimitUsd = 1_000_000;
 
+/** Said of every JWT whose signer or signature is not right, so that nobody learns which accounts and tokens there are. */
+export const notGenuine = "it was not signed by an API token that exists";
+
 export type ParsedJwt = {
   readonly account: string;
   /** Name of the API token that signed it. */
@@ -36,7 +39,9 @@ export type JwtRights = {
   readonly spendingLimitUsd: number | null;
 };
 
-export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string };
+export type Read<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly reason: string };
 
 /** Whether a token that is sent wants to be a JWT. */
 export function looksLikeJwt(token: string): boolean {
@@ -48,7 +53,12 @@ export function parseJwt(token: string): Read<ParsedJwt> {
   const text = token.startsWith(jwtPrefix) ? token.slice(jwtPrefix.length) : token;
   if (text.length > maxJwtChars) return refuse(`it is longer than ${maxJwtChars} characters`);
   const [headerText, claimsText, signatureText, ...rest] = text.split(".");
-  if (headerText === undefined || claimsText === undefined || signatureText === undefined || rest.length > 0) {
+  if (
+    headerText === undefined ||
+    claimsText === undefined ||
+    signatureText === undefined ||
+    rest.length > 0
+  ) {
     return refuse("it does not have three parts");
   }
   const header = readObject(headerText);
@@ -66,7 +76,8 @@ export function parseJwt(token: string): Read<ParsedJwt> {
 
 /** What a genuine JWT allows, or why it allows nothing (now). */
 export function readRights({ account, claims }: ParsedJwt, nowMs: number): Read<JwtRights> {
-  if (claims.sub !== undefined && claims.sub !== account) return refuse("its sub is not the account of its kid");
+  if (claims.sub !== undefined && claims.sub !== account)
+    return refuse("its sub is not the account of its kid");
   if (claims.aud !== undefined) return refuse("it has an aud");
   const times = readTimes(claims, nowMs);
   if (!times.ok) return times;

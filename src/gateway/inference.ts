@@ -6,7 +6,7 @@
 import type { RouteModel } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
-import { requireCaller, scopeOf } from "./auth.ts";
+import { type Authenticator, allowedModels, type Caller, scopeOf } from "./auth.ts";
 import type { Asked, Face, Reply } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
@@ -15,6 +15,7 @@ import type { Visit } from "./visit.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
+  readonly authenticator: Authenticator;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
 };
@@ -44,22 +45,30 @@ export async function serveInference(
   { face, path, query }: InferenceRoute,
 ): Promise<void> {
   const { request, response, requestId, signal, record } = visit;
-  const caller = requireCaller(request.headers, deps.directory());
+  const caller = await deps.authenticator.require(visit, deps.directory());
   record.account = caller.account;
   record.tokenId = caller.tokenId;
+  record.scopeId = caller.scope?.scopeId ?? null;
   const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
-  const named = findModels(deps.directory(), asked.selectors, caller.account);
+  const named = findModels(deps.directory(), asked.selectors, caller);
+  try {
+    await serveByFirst(deps, visit, asked, named, caller.account);
+  } finally {
+    caller.scope?.spend(record.costNanoUsd);
+  }
+}
+
+async function serveByFirst(
+  deps: InferenceDeps,
+  visit: Visit,
+  asked: Asked,
+  named: readonly Named[],
+  account: string,
+): Promise<void> {
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
+    const reply = await serveBy(deps, visit, asked, { model, selector }, account, at === named.length - 1);
     if (reply !== "next") return;
   }
 }
@@ -101,12 +110,14 @@ function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel):
   record.costNanoUsd = costNanoUsd(usage, prices);
 }
 
-/** The models that these selectors name for the account, in order, each once. Throws HttpError when there is none. */
-function findModels(directory: Directory, selectors: readonly string[], account: string): Named[] {
+/** The models that these selectors name for the caller, in order, each once. Throws HttpError when there is none. */
+function findModels(directory: Directory, selectors: readonly string[], caller: Caller): Named[] {
+  const allowed = allowedModels(caller, directory);
   const named = new Map<RouteModel, Named>();
   for (const selector of selectors) {
-    const model = findModel(directory, selector, account);
-    if (model !== null && !named.has(model)) named.set(model, { model, selector });
+    const model = findModel(directory, selector, caller.account);
+    if (model !== null && allowed?.has(model) !== false && !named.has(model))
+      named.set(model, { model, selector });
   }
   if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
   return [...named.values()];

@@ -18,6 +18,8 @@ export type RequestRecord = {
   /** Null where no valid token was needed or sent. */
   account: string | null;
   tokenId: string | null;
+  /** Id of the scoped JWT that called, null for the token itself. */
+  scopeId: string | null;
   /** Full name and id of the model; null before it is found. */
   model: string | null;
   deploymentId: string | null;
@@ -54,6 +56,7 @@ export function openRecord(
     status: 0,
     account: null,
     tokenId: null,
+    scopeId: null,
     model: null,
     deploymentId: null,
     instanceId: null,
