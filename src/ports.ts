@@ -10,6 +10,7 @@ import type { Deployment, RepoFile, ResolvedWeights, Weights } from "./core/depl
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
+import type { ModelFacts } from "./core/model-facts.ts";
 import type { InstanceRun } from "./core/rent.ts";
 import type { UsageKind, UsageRecord } from "./core/usage.ts";
 import type { UsageTotals } from "./core/usage-totals.ts";
@@ -182,6 +183,12 @@ export type RepoListing = {
   readonly files: readonly RepoFile[];
 };
 
+/** Picks the files of a repository that are needed, or says why there are none. */
+export type ChooseFiles = (
+  listing: RepoListing,
+  quantization: string | null,
+) => HubOutcome<{ readonly files: readonly RepoFile[]; readonly entryFile: string }>;
+
 export type HubOutcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly failure: Failure };
@@ -202,6 +209,16 @@ export interface Hub {
     onProgress: (progress: DownloadProgress) => void,
     signal: AbortSignal,
   ): Promise<HubOutcome<null>>;
+  /**
+   * What the model is, from its configuration and the headers of its weight files: a few megabytes are read, nothing is
+   * stored. Looks at `files`, as an engine chose them of a listing; without, at what would be chosen of the repository.
+   */
+  inspect(
+    weights: Weights,
+    token: string | null,
+    signal: AbortSignal,
+    files?: readonly RepoFile[],
+  ): Promise<HubOutcome<ModelFacts>>;
   /** Folder that holds the commit's files under their repository paths; exists after `fetch`. */
   snapshotPath(repo: string, commit: string): string;
 }

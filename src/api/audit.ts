@@ -48,7 +48,8 @@ export async function leaveAuditEntry(
   done: {
     readonly operation: Operation;
     readonly request: FastifyRequest;
-    readonly caller: Caller;
+    /** Null where nobody in particular changed something through a public operation. */
+    readonly caller: Caller | null;
     readonly answer: unknown;
   },
 ): Promise<void> {
@@ -56,9 +57,9 @@ export async function leaveAuditEntry(
   const atMs = deps.clock.now();
   const entry: AuditEntry = {
     atMs,
-    account: caller.account,
-    tokenId: caller.tokenId,
-    address: caller.address.slice(0, 64),
+    account: caller?.account ?? "",
+    tokenId: caller?.tokenId ?? "",
+    address: (caller?.address ?? "").slice(0, 64),
     action: `${made.method} ${made.path}`,
     target: targetOf(request.params, answer),
     requestId: request.id,

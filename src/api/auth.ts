@@ -18,28 +18,16 @@ export type Caller = {
   readonly address: string;
 };
 
-/** Whoever calls a public operation without a token: no account's name is empty. */
-const anonymous = { account: "", isAdmin: false, tokenId: "" };
-
 /** sha256 in hex. API tokens are long random strings, so that no slow hash is needed to look them up. */
 export function hashToken(secret: string): string {
   return createHash("sha256").update(secret).digest("hex");
 }
 
-/**
- * Throws `unauthenticated` when there is no account for the token, or it may not be used from where the client is.
- * @param isPublic no token is fine too
- */
-export async function authenticate(
-  store: Store,
-  headers: IncomingHttpHeaders,
-  isPublic: boolean,
-): Promise<Caller> {
+/** Throws `unauthenticated` when there is no account for the token, or it may not be used from where the client is. */
+export async function authenticate(store: Store, headers: IncomingHttpHeaders): Promise<Caller> {
   const secret = secretIn(headers);
-  // The gateway drops what clients send under this name and puts one address there.
-  const address = String(headers["x-forwarded-for"] ?? "").trim();
+  const address = clientAddress(headers);
   if (secret === null) {
-    if (isPublic) return { ...anonymous, address };
     throw new HttpError("unauthenticated", 'No token was sent. Send it as "Authorization: Bearer <token>".');
   }
   const token = await store.tokenByHash(hashToken(secret));
@@ -57,6 +45,11 @@ export async function authenticate(
     throw new HttpError("unauthenticated", "The token may not be used from this address.");
   }
   return { account: account.name, isAdmin: account.isAdmin, tokenId: token.id, address };
+}
+
+/** The gateway drops what clients send under this name and puts one address there; "" where it is not known. */
+function clientAddress(headers: IncomingHttpHeaders): string {
+  return String(headers["x-forwarded-for"] ?? "").trim();
 }
 
 /** The first of `Authorization: Bearer`, `xi-api-key` and `x-api-key` that holds something. */

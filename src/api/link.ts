@@ -2,11 +2,13 @@
  * Control's side of the link to the gateways, on an internal socket of its own: routing snapshots go down as an endless
  * NDJSON stream, load reports come up. Both are whole pictures, so that nothing is queued: a reader that is slow gets
  * the newest snapshot when it is ready again, and one that stays stuck is cut. A gateway is there as long as it has a
- * stream; its reports count only then. Must not be reachable from outside.
+ * stream; its reports count only then. Records of usage come up too: they are answered when they are stored, and count
+ * whoever brings them. Must not be reachable from outside.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { z } from "zod";
-import { loadReport, scopeQuestion } from "../schema/routing.ts";
+import type { RecordBatch } from "../core/routing.ts";
+import { loadReport, recordBatch, scopeQuestion } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
 
 /** An empty line this often tells a gateway that control is there. */
@@ -15,13 +17,10 @@ const heartbeatMs = 2_000;
 const stuckMs = 20_000;
 /** Streams at once; a gateway needs one, and a moment of two when it reconnects. */
 const maxStreams = 64;
-/** Largest load report. */
-const maxReportBytes = 16 * 1024 * 1024;
+/** Largest message of a gateway. */
+const maxMessageBytes = 16 * 1024 * 1024;
 
-/** Largest question about a scoped JWT. */
-const maxQuestionBytes = 16 * 1024;
-
-/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load` and `POST /scopes`. */
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load`, `/records` and `/scopes`. */
 export function createLink(deps: LinkDeps): Server {
   const streams = new Map<ServerResponse, string>();
   const server = createServer((request, response) => {
@@ -50,7 +49,7 @@ async function answer(
     return streamRoutes(deps, streams, gatewayId, response);
   }
   if (request.method === "POST" && url?.pathname === "/load") {
-    const report = await readJson(request, loadReport, maxReportBytes);
+    const report = await readMessage(request, loadReport);
     if (report === null) {
       deps.log("warn", "a gateway sent a load report that cannot be read", {});
       return end(response, 400);
@@ -61,11 +60,19 @@ async function answer(
     return end(response, 204);
   }
   if (request.method === "POST" && url?.pathname === "/scopes") {
-    const question = await readJson(request, scopeQuestion, maxQuestionBytes);
+    const question = await readMessage(request, scopeQuestion);
     if (question === null) return end(response, 400);
     const verdict = await deps.judgeScope(question);
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(verdict));
     return;
+  }
+  if (request.method === "POST" && url?.pathname === "/records") {
+    const batch = await readMessage(request, recordBatch);
+    if (batch === null) {
+      deps.log("error", "a gateway sent records of usage that cannot be read", {});
+      return end(response, 400);
+    }
+    return end(response, (await store(deps, batch)) ? 204 : 503);
   }
   end(response, 404);
 }
@@ -118,17 +125,26 @@ function streamRoutes(
   send();
 }
 
-/** Null when it is too large, no JSON or not what the schema says. */
-async function readJson<T>(
-  request: IncomingMessage,
-  schema: z.ZodType<T>,
-  maxBytes: number,
-): Promise<T | null> {
+/** False when the store cannot take them now: the gateway keeps them and sends them again. */
+async function store(deps: LinkDeps, batch: RecordBatch): Promise<boolean> {
+  try {
+    await deps.onRecords(batch);
+    return true;
+  } catch (error) {
+    deps.log("error", "records of usage could not be stored; the gateway keeps them", {
+      error: String(error),
+    });
+    return false;
+  }
+}
+
+/** Null when it is too large, no JSON or not what is expected. */
+async function readMessage<T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<T | null> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     size += (chunk as Buffer).length;
-    if (size > maxBytes) return null;
+    if (size > maxMessageBytes) return null;
     chunks.push(chunk as Buffer);
   }
   try {

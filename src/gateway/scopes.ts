@@ -83,13 +83,12 @@ export function createScopeBook(options: {
       const jwt = sent.startsWith(jwtPrefix) ? sent.slice(jwtPrefix.length) : sent;
       if (jwt.length > maxJwtChars) throw notValid(`it is longer than ${maxJwtChars} characters`);
       const key = hash("sha256", jwt, "base64");
-      const nowMs = options.now();
       const refusal = refused.get(key);
-      if (refusal !== undefined && nowMs < refusal.untilMs) throw notValid(refusal.reason);
+      if (refusal !== undefined && options.now() < refusal.untilMs) throw notValid(refusal.reason);
       let entry = granted.get(key);
       if (entry === undefined) entry = await learn(jwt, key, directory);
       else keep(granted, key, entry); // the longest unused goes first
-      return { scope: open(entry, nowMs, directory), parent: parentOf(entry, directory) };
+      return { scope: open(entry, options.now(), directory), parent: parentOf(entry, directory) };
     },
   };
 }

@@ -4,6 +4,7 @@
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { Deployment } from "../core/deployment.ts";
+import type { Prices } from "../core/prices.ts";
 import { type DefaultRateLimits, routeAccounts, routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, Store, UsageStore } from "../ports.ts";
@@ -33,6 +34,7 @@ export function createRoutingFeed(options: {
   readonly abilities: ReadonlyMap<string, Abilities>;
   /** Limits of accounts that have none of their own; 0 is no limit. */
   readonly defaultLimits: DefaultRateLimits;
+  readonly prices: Prices["models"];
   log(level: "error", message: string, fields: Record<string, unknown>): void;
 }): RoutingFeed {
   const { store, clock } = options;
@@ -58,7 +60,7 @@ export function createRoutingFeed(options: {
       abilities: options.abilities,
       accounts: routeAccounts(accounts, terms, options.defaultLimits),
       spentScopes: await store.access.spentScopes(clock.now()),
-      prices: new Map(),
+      prices: options.prices,
     });
     for (const listener of listeners) listener(snapshot);
   }
