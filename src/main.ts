@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { createScopeJudge } from "./api/scopes.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
 import { addToRate, quiet, readRate } from "./core/live-rate.ts";
@@ -131,6 +132,11 @@ async function runControl(): Promise<void> {
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
+  const accountRates = {
+    concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
+    requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
+    tokensPerMinute: settings.BERTH_ACCOUNT_TPM,
+  };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
     limits: {
@@ -153,6 +159,7 @@ async function runControl(): Promise<void> {
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
+    defaultLimits: accountRates,
     prices: prices.models,
     log,
   });
@@ -170,7 +177,13 @@ async function runControl(): Promise<void> {
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log, prices },
     liveRate: () => readRate(rate, systemClock.now()),
-    limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
+    limits: {
+      quotaGpus: settings.BERTH_QUOTA_GPUS,
+      bodyBytes: 2 ** 20,
+      accountGpus: settings.BERTH_ACCOUNT_GPUS,
+      accountRates,
+      audit: { max: settings.BERTH_AUDIT_MAX, ageMs: settings.BERTH_AUDIT_DAYS * dayMs },
+    },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     poke: reconciler.poke,
@@ -187,6 +200,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
       rate = addToRate(rate, fresh, systemClock.now());

@@ -79,6 +79,28 @@ export const settingsShape = {
     .describe(
       "Most GPUs (instances x num_gpus) one deployment may ask for; an instance on the CPU counts as one.",
     ),
+  BERTH_ACCOUNT_GPUS: wholeNumber(0, 100_000)
+    .default(1024)
+    .describe(
+      "Most GPUs of each type that an account's running deployments may grow to together (max_instances x num_gpus), where an administrator has set no other limit; an instance on the CPU counts as one of `other`.",
+    ),
+  BERTH_ACCOUNT_CONCURRENCY: wholeNumber(0, 1_000_000)
+    .default(0)
+    .describe(
+      "Most requests of an account at one model at once, waiting ones among them, where an administrator has set no other limit. 0 is no limit.",
+    ),
+  BERTH_ACCOUNT_RPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for requests per minute at one model. 0 is no limit."),
+  BERTH_ACCOUNT_TPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for prompt and generated tokens per minute at one model. 0 is no limit."),
+  BERTH_AUDIT_DAYS: wholeNumber(1, 36_500)
+    .default(365)
+    .describe("How long the record of changes (GET /v1/berth/audit) is kept."),
+  BERTH_AUDIT_MAX: wholeNumber(100, 10_000_000)
+    .default(100_000)
+    .describe("Most changes that are kept in that record; the oldest go first."),
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),

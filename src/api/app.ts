@@ -9,19 +9,25 @@ import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
 import { accountOperations } from "./accounts.ts";
+import { auditOperations, leaveAuditEntry } from "./audit.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
+import { deepctlOperations } from "./deepctl.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
 import { serveDocument } from "./document.ts";
 import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
+import { limitRequestOperations } from "./limit-requests.ts";
+import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
 import { loraOperations } from "./lora.ts";
+import { meOperations } from "./me.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
 
@@ -60,6 +66,12 @@ export function createApi(deps: ApiDeps): Api {
     ...loraOperations(),
     ...accountOperations(deps),
     ...tokenOperations(deps),
+    ...meOperations(deps),
+    ...limitOperations(deps),
+    ...limitRequestOperations(deps),
+    ...scopedJwtOperations(deps),
+    ...auditOperations(deps),
+    ...deepctlOperations(),
     ...installationOperations(deps),
   ];
   const app = Fastify({
@@ -110,7 +122,7 @@ export function createApi(deps: ApiDeps): Api {
 
 function nothingAt(request: FastifyRequest): HttpError {
   const reason = reasonUnavailable(request.method, request.url.replace(/[?#].*$/s, ""));
-  if (reason !== null) return new HttpError("not_offered", reason);
+  if (reason !== null) return new HttpError("not_implemented", reason);
   return new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
 }
 
@@ -122,6 +134,8 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
     handler: async (request, reply) => {
       const { caller, body, query, params } = request;
       const answer = await mounted.run({ caller, body, query, path: params });
+      // Here and nowhere else, so that no operation can forget it.
+      if (mounted.isChange) await leaveAuditEntry(deps, { operation: mounted, request, caller, answer });
       // The gateway passes the answer to a change on once it goes by these routes.
       if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
@@ -149,7 +163,7 @@ function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation
       url: path,
       handler: async (request, reply) => {
         const reason = reasonUnavailable(request.method, path);
-        if (reason !== null) throw new HttpError("not_offered", reason);
+        if (reason !== null) throw new HttpError("not_implemented", reason);
         const allow = [...allowed].join(", ");
         const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
         return reply.code(status).header("allow", allow).send(deepError(message));

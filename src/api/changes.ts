@@ -3,7 +3,9 @@
  * its transaction and may run them again. They write desired state alone; the reconciler acts on it.
  */
 import { type Deployment, noTries, type ScaleSettings } from "../core/deployment.ts";
+import { gpusAskedFor } from "../core/gpu-quota.ts";
 import { HttpError } from "../schema/errors.ts";
+import { valueError } from "../schema/validation.ts";
 import { InputError } from "./refusal.ts";
 import { checkScale } from "./scale-rules.ts";
 import { deploymentNotFound } from "./visibility.ts";
@@ -61,6 +63,25 @@ export function rescaleDeployment(wanted: Partial<ScaleSettings>, quotaGpus: num
     if (issues.length > 0) return refuse(new InputError(issues));
     return { ok: true, value: { ...current, settings, updatedAtMs: now } };
   };
+}
+
+/** Refuses what takes more GPUs than before and more than the account may have. */
+export function withinQuota(
+  decision: Decision,
+  current: Deployment,
+  refuseGpus: (wanted: Deployment) => string | null,
+): Decision {
+  if (!decision.ok) return decision;
+  const { config } = current;
+  const grows = gpusAskedFor([decision.value], config.gpu) > gpusAskedFor([current], config.gpu);
+  const refusal = grows ? refuseGpus(decision.value) : null;
+  if (refusal === null) return decision;
+  const isStart = current.desired !== decision.value.desired || current.failure !== null;
+  return refuse(
+    isStart
+      ? wrongState(refusal)
+      : new InputError([valueError(["body", "settings", "max_instances"], refusal)]),
+  );
 }
 
 function refuse(refusal: HttpError | InputError): Decision {

@@ -16,6 +16,7 @@ import {
   deployUpdateIn,
 } from "../schema/deploy.ts";
 import { HttpError } from "../schema/errors.ts";
+import { valueError } from "../schema/validation.ts";
 import type { Caller } from "./auth.ts";
 import {
   type Change,
@@ -23,16 +24,19 @@ import {
   rescaleDeployment,
   startDeployment,
   stopDeployment,
+  withinQuota,
 } from "./changes.ts";
 import { type Draft, draftDeployment, readInactiveShutdown } from "./create-llm.ts";
 import { toDeploymentOut } from "./deployment-out.ts";
 import type { ApiDeps } from "./deps.ts";
+import { createGpuQuotas, type GpuQuotas } from "./gpu-quota.ts";
 import { type Operation, operation } from "./operation.ts";
 import { InputError } from "./refusal.ts";
 import { deploymentNotFound, findDeployment, listDeployments } from "./visibility.ts";
 
 export function deploymentOperations(deps: ApiDeps): Operation[] {
   const { store, clock } = deps;
+  const quotas = createGpuQuotas(deps);
   return [
     operation({
       method: "POST",
@@ -45,7 +49,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
           quotaGpus: deps.limits.quotaGpus,
         });
         if (!draft.ok) throw new InputError(draft.issues);
-        return await createDeployment(deps, caller, draft.value);
+        return await createDeployment(deps, quotas, caller, draft.value);
       },
     }),
     operation({
@@ -74,7 +78,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       handle: async ({ caller, path, body }) => {
         const wanted = readUpdate(body);
         const rescale = rescaleDeployment(wanted, deps.limits.quotaGpus, clock.now());
-        return await change(deps, caller, path.deploy_id, "settings_changed", rescale);
+        return await change(deps, quotas, caller, path.deploy_id, "settings_changed", rescale);
       },
     }),
     operation({
@@ -83,7 +87,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "deleted", deleteDeployment(clock.now())),
+        await change(deps, quotas, caller, path.deploy_id, "deleted", deleteDeployment(clock.now())),
     }),
     operation({
       method: "POST",
@@ -91,7 +95,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "stopped", stopDeployment(clock.now())),
+        await change(deps, quotas, caller, path.deploy_id, "stopped", stopDeployment(clock.now())),
     }),
     operation({
       method: "POST",
@@ -99,12 +103,17 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "started", startDeployment(clock.now())),
+        await change(deps, quotas, caller, path.deploy_id, "started", startDeployment(clock.now())),
     }),
   ];
 }
 
-async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Promise<DeploymentOut> {
+async function createDeployment(
+  deps: ApiDeps,
+  quotas: GpuQuotas,
+  caller: Caller,
+  draft: Draft,
+): Promise<DeploymentOut> {
   const { store, clock } = deps;
   const id = deps.newId();
   const now = clock.now();
@@ -121,7 +130,12 @@ async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Pr
     ...nothingSeen,
   };
   const sealed = draft.hfToken === null ? null : deps.vault.seal(draft.hfToken, `hf-token:${id}`);
-  if ((await store.addDeployment(deployment, sealed)) === "name-taken") {
+  const added = await quotas.within(caller.account, async (refuse) => {
+    const refusal = refuse(deployment);
+    if (refusal !== null) throw new InputError([valueError(["body", "settings", "max_instances"], refusal)]);
+    return await store.addDeployment(deployment, sealed);
+  });
+  if (added === "name-taken") {
     const message = `There is a deployment named ${draft.name} already. Take another model_name, or delete that one.`;
     throw new HttpError("name_taken", message, { param: "model_name" });
   }
@@ -190,6 +204,7 @@ const changeTexts = {
 
 async function change(
   deps: ApiDeps,
+  quotas: GpuQuotas,
   caller: Caller,
   id: string,
   code: keyof typeof changeTexts,
@@ -197,11 +212,13 @@ async function change(
 ): Promise<{ deploy_id: string }> {
   const found = await findDeployment(deps.store, caller, id, "manage");
   const last: { refusal: Error | null } = { refusal: null };
-  const stored = await deps.store.changeDeployment(found.id, (current) => {
-    const decision = decide(current);
-    last.refusal = decision.ok ? null : decision.refusal;
-    return decision.ok ? decision.value : null;
-  });
+  const stored = await quotas.within(found.account, (refuse) =>
+    deps.store.changeDeployment(found.id, (current) => {
+      const decision = withinQuota(decide(current), current, refuse);
+      last.refusal = decision.ok ? null : decision.refusal;
+      return decision.ok ? decision.value : null;
+    }),
+  );
   if (stored === null) throw deploymentNotFound();
   if (last.refusal !== null) throw last.refusal;
   await tell(deps, stored, code, `${stored.name} ${changeTexts[code]}: ${describe(stored)}.`, caller);

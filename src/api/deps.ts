@@ -2,7 +2,14 @@
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { Prices } from "../core/prices.ts";
-import type { LoadReport, RecordBatch, RoutingSnapshot } from "../core/routing.ts";
+import type { DefaultRateLimits } from "../core/routes.ts";
+import type {
+  LoadReport,
+  RecordBatch,
+  RoutingSnapshot,
+  ScopeQuestion,
+  ScopeVerdict,
+} from "../core/routing.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
 
 export type Log = (
@@ -22,6 +29,12 @@ export type ApiDeps = {
     readonly quotaGpus: number;
     /** Largest request body, before and after inflation. */
     readonly bodyBytes: number;
+    /** Most GPUs of each type of an account without a limit of its own. */
+    readonly accountGpus: number;
+    /** Rates of an account without limits of its own; 0 is no limit. */
+    readonly accountRates: DefaultRateLimits;
+    /** What is kept of the record of changes. */
+    readonly audit: { readonly max: number; readonly ageMs: number };
   };
   /** A new id of 16 letters and digits. */
   newId(): string;
@@ -50,6 +63,7 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** Resolves when every record is stored; rejects when none is. */
   onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */

@@ -3,10 +3,10 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel, RouteToken } from "../core/routing.ts";
+import type { RouteModel } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
-import { requireCaller, scopeOf } from "./auth.ts";
+import { type Authenticator, allowedModels, type Caller, scopeOf } from "./auth.ts";
 import type { Asked, Face, Reply } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
@@ -15,6 +15,7 @@ import type { Visit } from "./visit.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
+  readonly authenticator: Authenticator;
   /** Longest time for all of it, milliseconds. */
   readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
@@ -61,13 +62,28 @@ async function serve(
   { face, path, query }: InferenceRoute,
 ): Promise<void> {
   const { request, response, requestId, signal, record } = visit;
-  const caller = requireCaller(request.headers, deps.directory());
+  const caller = await deps.authenticator.require(visit, deps.directory());
   record.account = caller.account;
   record.tokenId = caller.tokenId;
+  record.scopeId = caller.scope?.scopeId ?? null;
   const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
-  const named = findModels(deps.directory(), asked.selectors, caller.account);
+  const named = findModels(deps.directory(), asked.selectors, caller);
+  try {
+    await serveByFirst(deps, visit, asked, named, caller);
+  } finally {
+    caller.scope?.spend(record.costNanoUsd);
+  }
+}
+
+async function serveByFirst(
+  deps: InferenceDeps,
+  visit: Visit,
+  asked: Asked,
+  named: readonly Named[],
+  caller: Caller,
+): Promise<void> {
   for (const [at, { model, selector }] of named.entries()) {
     const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
     if (reply !== "next") return;
@@ -80,7 +96,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  { account, tokenId }: RouteToken,
+  { account, tokenId }: Caller,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -130,12 +146,14 @@ function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel):
   record.costNanoUsd = costNanoUsd(usage, prices);
 }
 
-/** The models that these selectors name for the account, in order, each once. Throws HttpError when there is none. */
-function findModels(directory: Directory, selectors: readonly string[], account: string): Named[] {
+/** The models that these selectors name for the caller, in order, each once. Throws HttpError when there is none. */
+function findModels(directory: Directory, selectors: readonly string[], caller: Caller): Named[] {
+  const allowed = allowedModels(caller, directory);
   const named = new Map<RouteModel, Named>();
   for (const selector of selectors) {
-    const model = findModel(directory, selector, account);
-    if (model !== null && !named.has(model)) named.set(model, { model, selector });
+    const model = findModel(directory, selector, caller.account);
+    if (model !== null && allowed?.has(model) !== false && !named.has(model))
+      named.set(model, { model, selector });
   }
   if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
   return [...named.values()];

@@ -8,6 +8,10 @@ import type { RouteModel, RouteToken, RoutingSnapshot } from "../core/routing.ts
 export type Directory = {
   readonly models: readonly RouteModel[];
   readonly tokensByHash: ReadonlyMap<string, RouteToken>;
+  readonly tokensById: ReadonlyMap<string, RouteToken>;
+  /** Accounts that have a token. */
+  readonly accounts: ReadonlySet<string>;
+  readonly spentScopes: ReadonlySet<string>;
   readonly byId: ReadonlyMap<string, RouteModel>;
   readonly byName: ReadonlyMap<string, RouteModel>;
   readonly byLowerName: ReadonlyMap<string, RouteModel>;
@@ -19,6 +23,9 @@ export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
   return {
     models,
     tokensByHash: new Map(tokens.map((token) => [token.hash, token])),
+    tokensById: new Map(tokens.map((token) => [token.tokenId, token])),
+    accounts: new Set(tokens.map((token) => token.account)),
+    spentScopes: new Set(snapshot.spentScopes),
     byId: new Map(models.map((model) => [model.deploymentId, model])),
     byName: new Map(models.map((model) => [model.name, model])),
     byLowerName: new Map(models.map((model) => [model.name.toLowerCase(), model])),

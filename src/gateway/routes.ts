@@ -57,7 +57,10 @@ export function findRoute(target: string): Route {
 /** The path alone, for logs: queries can hold secrets, and so does the path of a token that is named by its secret. */
 export function pathOf(target: string): string {
   const path = target.replace(/[?#].*$/s, "").slice(0, 512);
-  return (decode(path) ?? path).replace(/(api-tokens\/+)(?!id\/)[^/]+/i, "$1(hidden)");
+  return (decode(path) ?? path).replace(
+    /(api-tokens\/+(?!id\/)|payment\/+usage\/+(?!(?:tokens|rent)(?:\/|$)))[^/]+/i,
+    "$1(hidden)",
+  );
 }
 
 /** Null when the percent-encoding is broken. */

@@ -229,6 +229,6 @@ test("what Berth does not have says why", async () => {
   const response = await rig.ask("/v1/openai/images/generations", { method: "POST", body: "{}" });
   expect(response.status).toBe(501);
   expect(await response.json()).toMatchObject({
-    error: { code: "not_offered", message: expect.stringContaining("no image generation") },
+    error: { code: "not_implemented", message: expect.stringContaining("no image generation") },
   });
 });

@@ -8,7 +8,8 @@ import type { InstanceRecord } from "../core/instance.ts";
 
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
   const id = more.id ?? "t1";
-  return { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde", createdAtMs: 10, ...more };
+  const plain = { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde" };
+  return { ...plain, allowedIps: null, createdAtMs: 10, ...more };
 }
 
 export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {

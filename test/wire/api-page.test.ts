@@ -15,7 +15,9 @@ afterAll(() => api?.close());
 
 it("has every operation of the API", () => {
   const written = new Set(
-    [...page.matchAll(/`(GET|POST|PUT|DELETE) (\/\S+)`/g)].map(([, method, path]) => `${method} ${path}`),
+    [...page.matchAll(/`(GET|POST|PUT|PATCH|DELETE) (\/\S+)`/g)].map(
+      ([, method, path]) => `${method} ${path}`,
+    ),
   );
   const ofGateway = [...written].filter((one) => gatewayPaths.test(one.split(" ")[1] ?? ""));
   const served = api.operations.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);

@@ -78,7 +78,13 @@ export async function startRealApi(): Promise<RealApi> {
     vault,
     clock,
     version: "0.0.0-test",
-    limits: { quotaGpus: 64, bodyBytes: 1_000_000 },
+    limits: {
+      quotaGpus: 64,
+      bodyBytes: 1_000_000,
+      accountGpus: 1024,
+      accountRates: { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 },
+      audit: { max: 100_000, ageMs: 365 * 86_400_000 },
+    },
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
@@ -144,7 +150,7 @@ export async function startRealApi(): Promise<RealApi> {
     const id = newId();
     const hash = hashToken(tokens[name]);
     const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
-    await store.addToken(token, vault.seal(tokens[name], `api-token:${id}`));
+    await store.addToken({ ...token, allowedIps: null }, vault.seal(tokens[name], `api-token:${id}`));
   }
   return api;
 }
