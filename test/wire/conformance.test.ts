@@ -9,7 +9,7 @@ import { inferenceOperations } from "../../src/schema/inference-operations.ts";
 import { templateOf } from "../../src/schema/openapi.ts";
 import { reasonUnavailable } from "../../src/schema/unavailable.ts";
 import { startRealApi } from "./real-api.ts";
-import { keyOf, prepareFor, requestFor, startWorld, type World } from "./world.ts";
+import { expectedStatus, keyOf, prepareFor, requestFor, startWorld, type World } from "./world.ts";
 
 type Published = {
   readonly id: string;
@@ -59,8 +59,8 @@ describe("what Berth has", () => {
     const { method, url, body } = requestFor(operation, world.ids);
     const token = operation.access === "administrator" ? world.tokens.root : world.tokens.ann;
     const answer = await world.call(method, url, { body, token });
-    expect(answer.status, answer.text).toBe(operation.status);
-    expect(issuesOf(wanted(key)?.answer ?? {}, answer.json)).toEqual([]);
+    expect(answer.status, answer.text).toBe(expectedStatus(operation));
+    if (answer.status < 300) expect(issuesOf(wanted(key)?.answer ?? {}, answer.json)).toEqual([]);
   });
 
   test.each(operations.map((each) => [keyOf(each), each] as const))(
@@ -71,7 +71,7 @@ describe("what Berth has", () => {
       const { method, url, body } = requestFor(operation, world.ids);
       const before = world.dump();
       const stranger = await world.call(method, url, { body, token: "nobody's" });
-      expect(stranger.status).toBe(operation.access === "public" ? operation.status : 401);
+      expect(stranger.status).toBe(operation.access === "public" ? expectedStatus(operation) : 401);
       if (operation.access !== "public") expect(issuesOf(shape("DeepError"), stranger.json)).toEqual([]);
       if (operation.schemas.body === null) return;
       const refused = await world.call(method, url, { body: "{", token: world.tokens.root });

@@ -23,6 +23,9 @@ const nobodys: Readonly<Record<string, string>> = {
   api_token: "berth_secret_nosuch",
   token_id: "nosuch0000000000",
   model_name: "ann/nosuch",
+  name: "nosuch",
+  request_id: "nosuch0000000000",
+  jwtoken: "jwt:e30.e30.nosuch",
 };
 
 test.each(operations.map((each) => [keyOf(each), each] as const))(

@@ -21,12 +21,16 @@ export type World = RealApi & {
 
 export const deployBody = { model_name: "annsmodel", gpu: "other", hf: { repo: "annsorg/annsrepo" } };
 
+const poolBody = { reason: "annsreason", requested_max: { other: 9 } };
+
 export async function startWorld(): Promise<World> {
   const api = await startRealApi();
   const created = await api.call("POST", "/deploy/llm", { body: deployBody });
   const { deploy_id } = created.json as { deploy_id: string };
   const made = await api.call("POST", "/v1/api-tokens", { body: { name: "annstoken" } });
   const token = made.json as { token: string; token_id: string };
+  const minted = await api.call("POST", "/v1/scoped-jwt", { body: { api_key_name: "annstoken" } });
+  const asked = await api.call("POST", "/v1/me/gpu_pool/request", { body: poolBody });
   await api.store.putInstance(sampleInstance({ id: "annsinstance", deploymentId: deploy_id }));
   await api.store.usage.add([
     sampleRecord({ requestId: "annsrequest", deploymentId: deploy_id, startedAtMs: api.now - 60_000 }),
@@ -44,6 +48,9 @@ export async function startWorld(): Promise<World> {
       api_token: token.token,
       token_id: token.token_id,
       model_name: "ann/annsmodel",
+      name: "ann",
+      request_id: (asked.json as { request_id: string }).request_id,
+      jwtoken: (minted.json as { token: string }).token,
     },
     marks: [
       deploy_id,
@@ -77,14 +84,36 @@ function dump(file: string): string {
   }
 }
 
-/** Bodies that the operations accept, by operation id, else by `METHOD /path/{template}`. */
-const bodies: Readonly<Record<string, unknown>> = {
-  "POST /deploy/llm": { model_name: "another", gpu: "other", hf: { repo: "org/model" } },
-  "PUT /deploy/{deploy_id}": { settings: { min_instances: 0, max_instances: 2 } },
-  "POST /v1/api-tokens": { name: "new" },
-  "POST /v1/accounts": { name: "carl" },
-  "POST /v1/request-costs": { requestIds: ["annsrequest"] },
+/** Bodies that the operations accept, by `METHOD /path/{template}`. */
+const bodies: Readonly<Record<string, (ids: Readonly<Record<string, string>>) => unknown>> = {
+  "POST /deploy/llm": () => ({ model_name: "another", gpu: "other", hf: { repo: "org/model" } }),
+  "PUT /deploy/{deploy_id}": () => ({ settings: { min_instances: 0, max_instances: 2 } }),
+  "POST /v1/api-tokens": () => ({ name: "new" }),
+  "PUT /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: ["10.0.0.0/8"] }),
+  "PATCH /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: null }),
+  "POST /v1/accounts": () => ({ name: "carl" }),
+  "PATCH /v1/accounts/{name}": () => ({ is_disabled: false }),
+  "PATCH /v1/me": () => ({ email: "someone@example.org" }),
+  "POST /v1/request-costs": () => ({ requestIds: ["annsrequest"] }),
+  "POST /v1/scoped-jwt": () => ({ api_key_name: "first" }),
+  "POST /v1/me/rate_limit/request": () => ({ rate_limit: 300, reason: "more" }),
+  "POST /v1/me/gpu_limit/request": () => ({ gpu_type: "other", requested_limit: 9, reason: "more" }),
+  "POST /v1/me/gpu_pool/request": ({ request_id }) => ({
+    ...poolBody,
+    reason: "more",
+    expected_request_id: request_id,
+  }),
+  "POST /v1/berth/limit-requests/{request_id}/grant": () => ({ answer: "so be it" }),
+  "POST /v1/berth/limit-requests/{request_id}/reject": () => ({ answer: "no" }),
 };
+
+/** Operations that are there to say no, with their status. */
+const declined: Readonly<Record<string, number>> = { "GET /github/cli/login": 501 };
+
+/** Status of the answer to a request that is right. */
+export function expectedStatus(operation: Operation): number {
+  return declined[keyOf(operation)] ?? operation.status;
+}
 
 /** What must have happened before an operation can be accepted, by `METHOD /path/{template}`. */
 const earlier: Readonly<Record<string, (world: World) => Promise<unknown>>> = {
@@ -96,7 +125,7 @@ export async function prepareFor(operation: Operation, world: World): Promise<vo
   await earlier[keyOf(operation)]?.(world);
 }
 
-const queries: Readonly<Record<string, string>> = { from: "1" };
+const queries: Readonly<Record<string, string>> = { from: "1", version: "0.6.0", login_id: "x" };
 
 export function keyOf(operation: { readonly method: string; readonly path: string }): string {
   return `${operation.method} ${templateOf(operation.path)}`;
@@ -120,8 +149,9 @@ export function requestFor(operation: Operation, ids: Readonly<Record<string, st
   });
   const url = query.length === 0 ? filled : `${filled}?${query.join("&")}`;
   if (schemas.body === null) return { method, url, body: undefined };
-  if (!(key in bodies)) throw new Error(`${key}: give world.ts a body that it accepts`);
-  return { method, url, body: bodies[key] };
+  const body = bodies[key];
+  if (body === undefined) throw new Error(`${key}: give world.ts a body that it accepts`);
+  return { method, url, body: body(ids) };
 }
 
 /** Names of the query parameters that must be there. */
