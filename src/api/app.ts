@@ -10,6 +10,7 @@ import { deepError, HttpError } from "../schema/errors.ts";
 import { accountOperations } from "./accounts.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
+import { historyOperations } from "./config-history.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
 import { eventOperations } from "./events.ts";
@@ -47,6 +48,7 @@ const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as 
 export function createApi(deps: ApiDeps): Api {
   const operations = [
     ...deploymentOperations(deps),
+    ...historyOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
     ...logOperations(deps),

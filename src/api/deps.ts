@@ -1,4 +1,6 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
+import type { Catalogue } from "../core/catalogue.ts";
+import type { EngineArgs, GpuType } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
@@ -22,6 +24,19 @@ export type ApiDeps = {
     /** Largest request body, before and after inflation. */
     readonly bodyBytes: number;
   };
+  /** Well-known models, by which `base_model` and presets go. */
+  readonly catalogue: Catalogue;
+  /** Images that `container_image` may name. */
+  readonly containerImages: readonly string[];
+  /** Where clients reach this installation, for examples; no slash at the end. */
+  readonly baseUrl: string;
+  /** US dollars for one hour of one GPU of this type. */
+  gpuUsdPerHour(gpu: GpuType): number;
+  /**
+   * Null when the engine takes these arguments, else one sentence. Where the engine is not known yet (null), only what
+   * no installed engine takes is refused.
+   */
+  refuseArgs(engine: string | null, args: EngineArgs): string | null;
   /** A new id of 16 letters and digits. */
   newId(): string;
   /** A new API token's secret: long, random, printable, without spaces and slashes. */

@@ -23,6 +23,8 @@ const holding = (...gpus: string[]): InstanceRecord => ({
   intent: "run",
   createdAtMs: 0,
   drainSinceMs: null,
+  revision: 1,
+  warmedAtMs: null,
   observed: {
     id: "i",
     deploymentId: "d",

@@ -7,6 +7,7 @@ import type { ApiToken } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
+import { isOnTrial } from "./revision.ts";
 import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
 import { freeOfCharge, type TokenPrices } from "./usage.ts";
 
@@ -48,7 +49,10 @@ function routeOf(
   records: readonly InstanceRecord[],
   { secrets, loadTimesMs, abilities, prices }: RoutesInput,
 ): RouteModel {
-  const instances = records.flatMap((record) => routeInstance(record, secrets.get(record.id)));
+  const instances = records
+    // What has not shown yet that its new arguments work gets no requests of clients.
+    .filter((record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record))
+    .flatMap((record) => routeInstance(record, secrets.get(record.id)));
   const { state, reason } = routeState(deployment, records, instances);
   return {
     deploymentId: deployment.id,

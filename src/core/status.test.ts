@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Deployment, noTries } from "./deployment.ts";
+import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, ObservedInstance } from "./instance.ts";
 import { routesOf } from "./routes.ts";
@@ -16,7 +16,7 @@ const base: Deployment = {
     maxBatchSize: 4,
     weights: { repo: "o/n", revision: null },
     baseModel: null,
-    extraArgs: [],
+    containerImage: null,
   },
   settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
   desired: "run",
@@ -27,6 +27,7 @@ const base: Deployment = {
   failure: null,
   hasRun: false,
   tries: noTries,
+  revisions: firstRevisions(noEngineArgs),
 };
 const broken = failure("repo_gated", "It is gated.", "Ask for access.");
 
@@ -48,7 +49,8 @@ function record(state: ObservedInstance["state"] | null, intent: "run" | "drain"
           readyAtMs: 1,
           failure: null,
         };
-  return { id: "i", deploymentId: "d1", intent, createdAtMs: 0, drainSinceMs: null, observed };
+  const base = { id: "i", deploymentId: "d1", intent, createdAtMs: 0, drainSinceMs: null };
+  return { ...base, revision: 1, warmedAtMs: null, observed };
 }
 
 const atZero = { minInstances: 0, maxInstances: 1, inactiveShutdownS: null };
@@ -80,7 +82,7 @@ describe("status", () => {
       record(null),
       record("exited"),
     ];
-    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2 });
+    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2, warming: 0 });
   });
 });
 

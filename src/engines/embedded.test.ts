@@ -16,7 +16,7 @@ describe("launch", () => {
     entryFile: "q/m.gguf",
     servedNames: ["ann/m"],
     maxBatchSize: 8,
-    extraArgs: ["--ctx-size", "512"],
+    engineArgs: { standardArgs: {}, extraArgs: ["--ctx-size", "512"] },
     endpoint: { kind: "tcp", host: "127.0.0.1", port: 4000 },
     secret: "very-secret",
     placement: { node: "n", gpus: [] },
@@ -43,7 +43,7 @@ describe("launch", () => {
 
 describe("extra arguments", () => {
   it.each([[[]], [["--ctx-size", "4096"]], [["--ctx-size=4096", "--threads", "2"]]])("accepts %j", (args) => {
-    expect(engine.refuseArgs(args)).toBeNull();
+    expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toBeNull();
   });
 
   it.each([
@@ -54,7 +54,7 @@ describe("extra arguments", () => {
     [["--ctx-size", "4096", "file"], '"file"'],
     [["__proto__"], "__proto__"],
   ])("refuses %j by name", (args, name) => {
-    expect(engine.refuseArgs(args)).toContain(name);
+    expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toContain(name);
   });
 });
 

@@ -8,7 +8,7 @@ import { newerStateError, StoreError } from "./error.ts";
 import type { Database, Tables } from "./tables.ts";
 
 /** Step n (from 1) is at index n - 1. */
-const migrations: readonly ((db: QueryExecutorProvider) => Promise<void>)[] = [createTables];
+const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [createTables, addRevisions];
 
 /** Version of the state that this code reads and writes. */
 export const stateVersion = migrations.length;
@@ -117,4 +117,28 @@ async function createTables(db: QueryExecutorProvider): Promise<void> {
     "create table notes (key text not null primary key, value text not null)",
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
+}
+
+/** Arguments move from the fixed configuration to the revisions, which a rolling update changes. */
+async function addRevisions(db: Kysely<Tables>): Promise<void> {
+  const statements = [
+    "alter table deployments add column revisions text not null default ''",
+    "alter table instances add column revision bigint not null default 1",
+    "alter table instances add column warmed_at_ms bigint",
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+  const found = await db.selectFrom("deployments").select(["id", "config"]).execute();
+  for (const { id, config } of found) {
+    const { extraArgs, ...rest } = JSON.parse(config) as { extraArgs: readonly string[] };
+    const tries = { count: 0, lastAtMs: null, lastFailure: null };
+    const wanted = { id: 1, args: { standardArgs: {}, extraArgs } };
+    await db
+      .updateTable("deployments")
+      .set({
+        config: JSON.stringify({ ...rest, containerImage: null }),
+        revisions: JSON.stringify({ wanted, fallback: null, tries, updateError: null, retired: [] }),
+      })
+      .where("id", "=", id)
+      .execute();
+  }
 }

@@ -10,6 +10,7 @@ import { createApi } from "../../src/api/app.ts";
 import { hashToken } from "../../src/api/auth.ts";
 import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
+import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
@@ -50,6 +51,8 @@ export type RealApi = {
   close(): Promise<void>;
 };
 
+export const allowedImage = `engines/one@sha256:${"a".repeat(64)}`;
+
 export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
 
 export async function startRealApi(): Promise<RealApi> {
@@ -76,6 +79,12 @@ export async function startRealApi(): Promise<RealApi> {
     clock,
     version: "0.0.0-test",
     limits: { quotaGpus: 64, bodyBytes: 1_000_000 },
+    catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
+    containerImages: [allowedImage],
+    baseUrl: "http://berth.test",
+    gpuUsdPerHour: (gpu) => (gpu === "H100-80GB" ? 2 : 0),
+    refuseArgs: (_engine, { extraArgs }) =>
+      extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
