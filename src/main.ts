@@ -13,6 +13,7 @@ import { createLink } from "./api/link.ts";
 import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
+import { freeOfCharge } from "./core/usage.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
 import { createGateway } from "./gateway/server.ts";
@@ -172,6 +173,8 @@ async function runControl(): Promise<void> {
     catalogue: openCatalogue(settings),
     containerImages: listOf(settings.BERTH_CONTAINER_IMAGES),
     baseUrl: publicUrl(settings, settings.BERTH_PORT),
+    engineNames: [...engines.keys()],
+    tokenPrices: () => freeOfCharge,
     gpuUsdPerHour: () => 0,
     refuseArgs: (engine, args) => refuseByEngines(engines, engine, args),
     poke: reconciler.poke,

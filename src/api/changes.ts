@@ -57,6 +57,14 @@ export function deleteDeployment(now: number): Change {
   };
 }
 
+/** Callable by every token, or by the owner's alone. */
+export function publishDeployment(isPublic: boolean, now: number): Change {
+  return (current) => {
+    if (current.desired === "delete") return refuse(deploymentNotFound());
+    return { ok: true, value: { ...current, isPublic, updatedAtMs: now } };
+  };
+}
+
 export type Update = {
   /** Halves that are absent stay as they are. */
   readonly settings: Partial<ScaleSettings>;

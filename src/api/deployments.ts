@@ -209,6 +209,8 @@ const changeTexts = {
   settings_changed: "was given other settings",
   update_asked: "was given other arguments",
   restore_asked: "was given arguments of its history again",
+  published: "may be called with every token",
+  unpublished: "may be called with its owner's tokens alone",
   stopped: "was stopped",
   started: "was started",
   deleted: "was deleted",

@@ -4,6 +4,7 @@ import type { EngineArgs, GpuType } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import type { TokenPrices } from "../core/usage.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
 
 export type Log = (
@@ -30,6 +31,10 @@ export type ApiDeps = {
   readonly containerImages: readonly string[];
   /** Where clients reach this installation, for examples; no slash at the end. */
   readonly baseUrl: string;
+  /** Names of the engines that are installed. */
+  readonly engineNames: readonly string[];
+  /** By full model name. */
+  tokenPrices(model: string): TokenPrices;
   /** US dollars for one hour of one GPU of this type. */
   gpuUsdPerHour(gpu: GpuType): number;
   /**

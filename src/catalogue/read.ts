@@ -51,7 +51,8 @@ const entry = z.strictObject({
   /** Layers that keep keys and values, and the elements that each keeps for a token. */
   kv_layers: z.int().min(0),
   kv_width: z.int().min(0),
-  source: z.url(),
+  source: z.string().min(1),
+  vllm_args: z.array(z.string()).default([]),
   presets: z.array(preset).min(1),
 });
 
@@ -89,11 +90,14 @@ function toEntry(raw: z.output<typeof entry>): CatalogueEntry {
     bitsPerParameter: raw.bits,
     kvBytesPerToken: raw.kv_layers * raw.kv_width * 2,
     source: raw.source,
-    presets: raw.presets.map((found) => toPreset(raw.name, found)),
+    presets: raw.presets.map((found) => toPreset(raw, found)),
   };
 }
 
-function toPreset(name: string, raw: z.output<typeof preset>): CatalogueEntry["presets"][number] {
+function toPreset(
+  { name, vllm_args }: z.output<typeof entry>,
+  raw: z.output<typeof preset>,
+): CatalogueEntry["presets"][number] {
   const { gpu, numGpus } = raw.gpus;
   const { standard_args: given } = raw;
   const standardArgs = {
@@ -112,7 +116,10 @@ function toPreset(name: string, raw: z.output<typeof preset>): CatalogueEntry["p
     gpu,
     numGpus,
     engine: raw.engine,
-    args: { standardArgs: Object.fromEntries(set), extraArgs: raw.extra_args },
+    args: {
+      standardArgs: Object.fromEntries(set),
+      extraArgs: raw.engine === "vllm" ? [...vllm_args, ...raw.extra_args] : raw.extra_args,
+    },
     label: raw.label,
   };
 }

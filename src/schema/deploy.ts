@@ -159,6 +159,61 @@ export const configHistoryOut = z.array(
 
 export const historyEntryPath = z.object({ deploy_id: z.string(), entry_id: z.string() });
 
+/** Query of `GET /deploy/llm/presets`. */
+export const presetsQuery = z.object({
+  hf_repo_id: z.string(),
+  gpu: z.string().nullish(),
+  engine: z.string().nullish(),
+  source: z.string().nullish(),
+});
+
+export const presetsOut = z.array(
+  z.object({
+    id: z.string(),
+    /** `NxGPU`. */
+    gpu_configs: z.array(z.string()),
+    source: z.string(),
+    engine: z.string(),
+    standard_args: standardArgsOut,
+    extra_args: z.array(z.string()),
+    label: z.string(),
+  }),
+);
+export type PresetsOut = z.output<typeof presetsOut>;
+
+export const suggestNameQuery = z.object({ model_name: z.string() });
+export const suggestNameOut = z.object({ model_name: z.string() });
+
+export const standardArgsQuery = z.object({ engine: z.string().default("vllm") });
+/** Answer of `GET /deploy/llm/standard_args`: the knobs that the engine has. */
+export const knobsOut = z.record(
+  z.string(),
+  z.object({
+    type: z.enum(["integer", "number", "boolean", "string"]),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+    enum: z.array(z.string()).optional(),
+    description: z.string(),
+  }),
+);
+
+/** Body of `POST /v1/deploy`, an older way to deploy. */
+export const deployModelIn = z.object({
+  provider: z.enum(["huggingface", "deepinfra", "cnt"]).default("cnt"),
+  model_name: z.string(),
+  version: z.string().nullish(),
+});
+
+/** Body of `POST /deploy/hf/`, an older way to deploy. */
+export const hfModelIn = z.object({ model_name: z.string(), task: z.string().nullish() });
+
+/** Query of `GET /deploy/llm/gpu_availability`. */
+export const gpuAvailabilityQuery = z.object({
+  /** A Hugging Face repository. */
+  source: z.string().default(""),
+  base_model: z.string().default(""),
+});
+
 /** Answer of `GET /deploy/llm/gpu_availability`. */
 export const gpuAvailabilityOut = z.object({
   gpus: z.array(

@@ -94,7 +94,12 @@ describe("POST /deploy/llm", () => {
   const refusals: [string, object, string, RegExp][] = [
     ["hf and base_model", { base_model: "berth/starter" }, "body", /not both/],
     ["neither", { hf: null }, "body", /is required/],
-    ["an unknown base_model", { hf: null, base_model: "constructor" }, "body.base_model", /models\/deployment\/list/],
+    [
+      "an unknown base_model",
+      { hf: null, base_model: "constructor" },
+      "body.base_model",
+      /models\/deployment\/list/,
+    ],
     ["another account's prefix", { model_name: "bob/m" }, "body.model_name", /"ann\/"/],
     ["a name with a slash", { model_name: "ann/a/b" }, "body.model_name", /letters/],
     ["an empty name", { model_name: "" }, "body.model_name", /letters/],

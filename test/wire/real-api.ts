@@ -82,6 +82,8 @@ export async function startRealApi(): Promise<RealApi> {
     catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
     containerImages: [allowedImage],
     baseUrl: "http://berth.test",
+    engineNames: ["test"],
+    tokenPrices: () => ({ inputUsd: 1, outputUsd: 2, cachedUsd: 0.5 }),
     gpuUsdPerHour: (gpu) => (gpu === "H100-80GB" ? 2 : 0),
     refuseArgs: (_engine, { extraArgs }) =>
       extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
