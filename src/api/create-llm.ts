@@ -2,10 +2,11 @@
  * What `POST /deploy/llm` asks for, as the core's values, or everything that is wrong with it. Pure. Owns the rules that
  * span fields or need the core's vocabulary; the schema has checked each field by itself. Never repeats a token.
  */
-import { type Catalogue, type CatalogueEntry, findEntry, findPreset, repoFor } from "../core/catalogue.ts";
+
 import type { DeploymentConfig, EngineArgs, ScaleSettings, Weights } from "../core/deployment.ts";
 import { modelNamePattern } from "../core/deployment.ts";
 import { refuseUnsafeArgs } from "../core/engine-args.ts";
+import { type Catalogue, type CatalogueEntry, findEntry, findPreset, repoFor } from "../core/known-models.ts";
 import { isRevision, parseRepo, repoNameRule, revisionRule } from "../core/repo.ts";
 import type { DeployLlmIn } from "../schema/deploy.ts";
 import type { ValidationIssue } from "../schema/errors.ts";

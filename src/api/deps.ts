@@ -1,8 +1,9 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
-import type { Catalogue } from "../core/catalogue.ts";
+
 import type { EngineArgs, GpuType } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
+import type { Catalogue } from "../core/known-models.ts";
 import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
 import type { TokenPrices } from "../core/usage.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";

@@ -2,9 +2,10 @@
  * `GET /deploy/llm/gpu_availability`: every configuration that this installation could place, and which of them it could
  * place now. Follows the rule of placement: "other" is the GPUs of no listed type where there are some, else the CPU.
  */
-import { type CatalogueEntry, findByRepo, findEntry } from "../core/catalogue.ts";
+
 import { type GpuType, gpuTypes } from "../core/deployment.ts";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
+import { type CatalogueEntry, findByRepo, findEntry } from "../core/known-models.ts";
 import { type GpuAvailabilityOut, gpuAvailabilityOut, gpuAvailabilityQuery } from "../schema/deploy.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";

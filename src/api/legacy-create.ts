@@ -2,7 +2,7 @@
  * Two older ways to deploy that clients still use. They name a model alone: its name in the account, the hardware and the
  * bounds are chosen here, and the rest is `POST /deploy/llm`'s.
  */
-import { findEntry } from "../core/catalogue.ts";
+import { findEntry } from "../core/known-models.ts";
 import { deployIdOut, deployLlmIn, deployModelIn, hfModelIn } from "../schema/deploy.ts";
 import type { Caller } from "./auth.ts";
 import { draftDeployment } from "./create-llm.ts";

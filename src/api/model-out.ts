@@ -1,8 +1,8 @@
 /** Deployments and catalogue entries as the model pages show them. Pure. */
-import type { CatalogueEntry } from "../core/catalogue.ts";
-import { weightBytes } from "../core/catalogue.ts";
+
 import { builtinAccount, type Deployment } from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
+import { type CatalogueEntry, weightBytes } from "../core/known-models.ts";
 import { parseRepo } from "../core/repo.ts";
 import type { TokenPrices } from "../core/usage.ts";
 import type { ModelInfoOut, ModelMetaIn, ModelOut } from "../schema/models.ts";

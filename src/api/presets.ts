@@ -2,8 +2,8 @@
  * What helps to write a deployment: the catalogue's presets, the knobs an engine has, and a name that is free. Reads only.
  */
 import type { z } from "zod";
-import { type Catalogue, findByRepo, findEntry } from "../core/catalogue.ts";
 import { modelNamePattern } from "../core/deployment.ts";
+import { type Catalogue, findByRepo, findEntry } from "../core/known-models.ts";
 import { type StandardArg, standardKnobs } from "../core/standard-args.ts";
 import {
   knobsOut,

@@ -1,5 +1,6 @@
 /** That the catalogue makes sense in itself: names, sizes, and that what is recommended fits. */
 import { describe, expect, it } from "vitest";
+import { refuseUnsafeArgs } from "../core/engine-args.ts";
 import {
   type CatalogueEntry,
   findByRepo,
@@ -9,8 +10,7 @@ import {
   type Preset,
   repoFor,
   weightBytes,
-} from "../core/catalogue.ts";
-import { refuseUnsafeArgs } from "../core/engine-args.ts";
+} from "../core/known-models.ts";
 import { parseRepo } from "../core/repo.ts";
 import { parseCatalogue, readCatalogue } from "./read.ts";
 

@@ -5,8 +5,8 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
-import type { Catalogue, CatalogueEntry } from "../core/catalogue.ts";
 import { gpuTypes } from "../core/deployment.ts";
+import type { Catalogue, CatalogueEntry } from "../core/known-models.ts";
 import { kvCacheDtypes, quantizations } from "../core/standard-args.ts";
 
 /** For example `2xH100-80GB`. */

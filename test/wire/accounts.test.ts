@@ -94,6 +94,13 @@ test("berth down answers first", async () => {
   });
 });
 
+/** What passes the schema of a change. */
+function bodyFor(method: string, path: string): object | undefined {
+  if (method === "PUT") return { settings: { max_instances: 2 } };
+  if (path.endsWith("/publicity")) return { public: true };
+  return path.endsWith("/meta") ? { description: "mine" } : undefined;
+}
+
 test("what is another account's is not found, in the words of what does not exist", async () => {
   const created = await api.call("POST", "/deploy/llm", {
     body: { model_name: "m", gpu: "other", hf: { repo: "a/b" } },
@@ -104,6 +111,8 @@ test("what is another account's is not found, in the words of what does not exis
     ":deploy_id": deploy_id,
     ":api_token": made.token,
     ":token_id": made.token_id,
+    ":model_name": "ann%2Fm",
+    ":owner": "ann/m",
   };
   const before = [await api.store.deployment(deploy_id), await api.store.tokens("ann")];
   let tried = 0;
@@ -111,19 +120,20 @@ test("what is another account's is not found, in the words of what does not exis
     const parameter = /:[a-z_]+/.exec(path)?.[0] ?? (path.endsWith("logs/query") ? "?" : null);
     if (parameter === null) continue;
     tried += 1;
-    const fill = (id: string) =>
-      parameter === "?" ? `${path}?deploy_id=${id}` : path.replace(parameter, id);
+    const fill = (id: string) => {
+      if (parameter === "?") return `${path}?deploy_id=${id}`;
+      const filled = path.replace(":owner/:name", ":name").replace(/:(owner|name|model_name)\b/, id);
+      const whole = filled.replace(parameter, id).replace(":entry_id", "1");
+      return method === "DELETE" && path.startsWith("/models/") ? `${whole}?version=ALL` : whole;
+    };
     const ask = (id: string) =>
-      api.call(method, fill(id), {
-        token: api.tokens.bob,
-        body: method === "PUT" ? { settings: { max_instances: 2 } } : undefined,
-      });
+      api.call(method, fill(id), { token: api.tokens.bob, body: bodyFor(method, path) });
     const theirs = await ask(ids[parameter] ?? deploy_id);
-    const missing = await ask("nosuch0000000000");
+    const missing = await ask(parameter === ":owner" ? "ann/nosuch" : "nosuch0000000000");
     expect([theirs.status, theirs.text], `${method} ${path}`).toEqual([404, missing.text]);
     expect(missing.status).toBe(404);
   }
-  expect(tried).toBe(12);
+  expect(tried).toBe(24);
   expect([await api.store.deployment(deploy_id), await api.store.tokens("ann")]).toEqual(before);
   for (const url of ["/deploy/list", "/v1/api-tokens", "/deploy/list?status=initializing,deleted"]) {
     expect((await api.call("GET", url, { token: api.tokens.bob })).text).not.toMatch(/ann|nosuch/);
