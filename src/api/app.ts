@@ -20,13 +20,15 @@ import { legacyOperations } from "./legacy-create.ts";
 import { logOperations } from "./logs.ts";
 import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
+import { paymentOperations } from "./payments.ts";
 import { presetOperations } from "./presets.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Set once the token was found. */
+    /** Set once the token was found; stays null for a public operation without a valid one. */
     caller: Caller | null;
   }
   interface FastifyContextConfig {
@@ -58,6 +60,8 @@ export function createApi(deps: ApiDeps): Api {
     ...eventOperations(deps),
     ...gpuOperations(deps),
     ...logOperations(deps),
+    ...statsOperations(deps),
+    ...paymentOperations(deps),
     ...accountOperations(deps),
     ...tokenOperations(deps),
     ...installationOperations(deps),

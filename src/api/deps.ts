@@ -1,11 +1,10 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
-
-import type { EngineArgs, GpuType } from "../core/deployment.ts";
+import type { EngineArgs } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { Catalogue } from "../core/known-models.ts";
-import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
-import type { TokenPrices } from "../core/usage.ts";
+import type { Prices } from "../core/prices.ts";
+import type { LoadReport, RecordBatch, RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
 
 export type Log = (
@@ -34,10 +33,6 @@ export type ApiDeps = {
   readonly baseUrl: string;
   /** Names of the engines that are installed. */
   readonly engineNames: readonly string[];
-  /** By full model name. */
-  tokenPrices(model: string): TokenPrices;
-  /** US dollars for one hour of one GPU of this type. */
-  gpuUsdPerHour(gpu: GpuType): number;
   /**
    * Null when the engine takes these arguments, else one sentence. Where the engine is not known yet (null), only what
    * no installed engine takes is refused.
@@ -55,6 +50,9 @@ export type ApiDeps = {
   progressOf(deploymentId: string): DownloadProgress | null;
   /** Why the store cannot do its work now, as the end of a sentence; null when the error is a defect. */
   outageOf(error: unknown): string | null;
+  readonly prices: Prices;
+  /** What the installation does right now, by the records of the last minute. */
+  liveRate(): { readonly requestsPerS: number; readonly tokensPerS: number; readonly ttftS: number | null };
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
   /** Stops Berth and every engine; called after the answer was sent. */
   down(): void;
@@ -67,6 +65,8 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  /** Resolves when every record is stored; rejects when none is. */
+  onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */
   onGatewayGone(gatewayId: string): void;
   readonly log: Log;

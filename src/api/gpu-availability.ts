@@ -6,6 +6,7 @@
 import { type GpuType, gpuTypes } from "../core/deployment.ts";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
 import { type CatalogueEntry, findByRepo, findEntry } from "../core/known-models.ts";
+import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
 import { type GpuAvailabilityOut, gpuAvailabilityOut, gpuAvailabilityQuery } from "../schema/deploy.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -13,7 +14,7 @@ import { type Operation, operation } from "./operation.ts";
 /** `num_gpus` goes up to 8. */
 const maxGpusPerInstance = 8;
 
-export function gpuOperations({ store, capacity, catalogue, gpuUsdPerHour }: ApiDeps): Operation[] {
+export function gpuOperations({ store, capacity, catalogue, prices }: ApiDeps): Operation[] {
   return [
     operation({
       method: "GET",
@@ -25,7 +26,7 @@ export function gpuOperations({ store, capacity, catalogue, gpuUsdPerHour }: Api
       handle: async ({ query }) => {
         const entry = findEntry(catalogue, query.base_model) ?? findByRepo(catalogue, query.source);
         const configurations = listConfigurations(await capacity(), await store.instances());
-        return { gpus: configurations.map(toOut(recommend(configurations, entry), gpuUsdPerHour)) };
+        return { gpus: configurations.map(toOut(recommend(configurations, entry), prices)) };
       },
     }),
   ];
@@ -84,10 +85,10 @@ export function recommend(
   return new Set(configurations.filter(fits).map(({ name }) => name));
 }
 
-function toOut(recommended: ReadonlySet<string>, gpuUsdPerHour: (gpu: GpuType) => number) {
+function toOut(recommended: ReadonlySet<string>, prices: Prices) {
   return ({ type, count, name, available }: Configuration): GpuAvailabilityOut["gpus"][number] => ({
     gpu_config: name,
-    usd_per_hour: count * gpuUsdPerHour(type),
+    usd_per_hour: count * gpuUsdPerHour(prices, type),
     available,
     recommended: recommended.has(name),
   });

@@ -5,6 +5,7 @@
  */
 import type { z } from "zod";
 import { builtinAccount, type Deployment } from "../core/deployment.ts";
+import { tokenPricesOf } from "../core/prices.ts";
 import { HttpError } from "../schema/errors.ts";
 import {
   doneOut,
@@ -243,7 +244,7 @@ async function readPage(deps: ApiDeps, deployment: Deployment): Promise<ModelPag
     deployment,
     instances: await deps.store.instances(deployment.id),
     meta: await readMeta(deps, deployment),
-    prices: deps.tokenPrices(deployment.name),
+    prices: tokenPricesOf(deps.prices.models, deployment.name),
   };
 }
 

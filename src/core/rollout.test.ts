@@ -244,6 +244,31 @@ describe("an update", () => {
     expect(put(world(1, 2, { hasRun: false }), "B").deployment.revisions.fallback).toBeNull();
   });
 
+  it("has nothing to replace at zero, and holds the next instance to the same", () => {
+    const settings = { minInstances: 0, maxInstances: 1, inactiveShutdownS: null };
+    const asleep = put({ ...world(0, 1), deployment: deployment({ settings }) }, "B");
+    expect(planDeployment(asleep).actions).toEqual([]);
+    expect(statusOf(asleep.deployment, [])).toMatchObject({ status: "running", rollout: null });
+    const woken = { ...asleep, load: { ...noLoad, queued: 5 } };
+    const good = run(woken, allGood);
+    expect(good.instances.map((one) => one.revision)).toEqual([2]);
+    expect(good.deployment.revisions.fallback).toBeNull();
+    const bad = run(woken, (revision) => (revision === 2 ? "crashes" : "good"));
+    expect(bad.instances.map((one) => one.revision)).toEqual([1]);
+    expect(bad.deployment.revisions.updateError).toMatchObject({ code: "engine_crashed" });
+  });
+
+  it("waits for a stop, and goes on after a start", () => {
+    const stopped = put(world(1, 2), "B");
+    const halted = run({ ...stopped, deployment: { ...stopped.deployment, desired: "stop" } }, allGood);
+    expect(halted.instances).toEqual([]);
+    const done = run(
+      { ...halted, deployment: { ...halted.deployment, desired: "run", hasRun: false } },
+      allGood,
+    );
+    expect(done.instances.map((one) => one.revision)).toEqual([2]);
+  });
+
   it("remembers a bounded history, newest first", () => {
     let { revisions } = deployment();
     for (let index = 0; index < 50; index += 1)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { parseEngineArguments } from "./embedded/arguments.ts";
 import { parseLaunchFile } from "./embedded/launch.ts";
 import { createEmbeddedEngine } from "./embedded.ts";
 
@@ -55,6 +56,45 @@ describe("extra arguments", () => {
     [["__proto__"], "__proto__"],
   ])("refuses %j by name", (args, name) => {
     expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toContain(name);
+  });
+});
+
+describe("standard arguments", () => {
+  it("become the program's own, before those that were given", () => {
+    const { files } = engine.launch({
+      ...{ instanceId: "i", snapshotPath: "/hub/snap", entryFile: "m.gguf", servedNames: ["m"] },
+      ...{ maxBatchSize: 8, endpoint: { kind: "unix", path: "/s" }, secret: "s" },
+      placement: { node: "n", gpus: [] },
+      engineArgs: {
+        standardArgs: {
+          ...{ maxContextSize: 4096, maxConcurrentRequests: 3 },
+          ...{ maxPrefillTokens: 512, enablePrefixCaching: false },
+        },
+        extraArgs: ["--ctx-size", "512"],
+      },
+    });
+    const file = parseLaunchFile(files[0]?.content ?? "");
+    expect(file.slots).toBe(3);
+    expect(parseEngineArguments(file.extraArgs)).toEqual({
+      ok: true,
+      value: { contextTokens: 512, threads: null, prefillTokens: 512, prefixCaching: 0 },
+    });
+  });
+
+  it.each([
+    [{ gpuMemoryFraction: 0.9 }, "The embedded engine has no gpu_memory_fraction."],
+    [{ quantization: "fp8" }, "The embedded engine has no quantization."],
+    [{ kvCacheDtype: "fp8" }, "The embedded engine cannot do kv_cache_dtype fp8, only auto."],
+    [{ maxConcurrentRequests: 257 }, "cannot do max_concurrent_requests 257, only up to 256."],
+    [{ maxContextSize: 15 }, "cannot do max_context_size 15, only 16 and more."],
+    [{ maxImagesPerPrompt: 1 }, "cannot do max_images_per_prompt 1, only 0."],
+  ] as const)("%j is refused by knob and engine", (standardArgs, sentence) => {
+    expect(engine.refuseArgs({ standardArgs, extraArgs: [] })).toContain(sentence);
+  });
+
+  it("accepts what it can do", () => {
+    const standardArgs = { kvCacheDtype: "auto", maxImagesPerPrompt: 0, maxContextSize: 16 } as const;
+    expect(engine.refuseArgs({ standardArgs, extraArgs: [] })).toBeNull();
   });
 });
 

@@ -3,7 +3,7 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel } from "../core/routing.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
@@ -15,6 +15,8 @@ import type { Visit } from "./visit.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
+  /** Longest time for all of it, milliseconds. */
+  readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
 };
@@ -32,6 +34,8 @@ type Named = { readonly model: RouteModel; readonly selector: string };
 const passedOver: ReadonlySet<HttpErrorCode> = new Set([
   "unsupported_parameter",
   "queue_full",
+  "overloaded",
+  "rate_limited",
   "engine_failed",
   "model_not_found",
   "model_not_ready",
@@ -39,6 +43,19 @@ const passedOver: ReadonlySet<HttpErrorCode> = new Set([
 ]);
 
 export async function serveInference(
+  deps: InferenceDeps,
+  visit: Visit,
+  route: InferenceRoute,
+): Promise<void> {
+  const timer = setTimeout(() => visit.cut(overdue(deps.totalMs)), deps.totalMs);
+  try {
+    await serve(deps, visit, route);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function serve(
   deps: InferenceDeps,
   visit: Visit,
   { face, path, query }: InferenceRoute,
@@ -52,14 +69,7 @@ export async function serveInference(
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
+    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
     if (reply !== "next") return;
   }
 }
@@ -70,7 +80,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  account: string,
+  { account, tokenId }: RouteToken,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -78,10 +88,17 @@ async function serveBy(
   record.model = model.name;
   record.deploymentId = model.deploymentId;
   const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
-  const reply = asked.reply(response, about);
+  let reply = asked.reply(response, about);
+  const openReply = () => {
+    reply = asked.reply(response, about);
+    return reply;
+  };
   try {
-    const body = asked.bodyFor(model, selector);
-    await offer(deps, visit, reply, { model, enginePath: asked.enginePath, body, scope: scopeOf(account) });
+    const scope = scopeOf(account);
+    const body = salted(asked.bodyFor(model, selector), model, scope);
+    const { enginePath, isStream, tier, failFast } = asked;
+    const turn = { account, tokenId, tier, failFast };
+    await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
@@ -91,6 +108,18 @@ async function serveBy(
     noteUsage(visit, reply, model);
   }
   return "done";
+}
+
+/**
+ * Engines that keep the cached prompts of different salts apart get one for each account. No face lets a salt through, so
+ * that it can be put in front.
+ * @param body one JSON object that is not empty
+ */
+function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer {
+  if (abilities.cacheScope !== "salt") return body;
+  const start = body.indexOf("{") + 1;
+  const salt = Buffer.from(`"cache_salt":${JSON.stringify(scope)},`);
+  return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
 }
 
 function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
@@ -110,6 +139,11 @@ function findModels(directory: Directory, selectors: readonly string[], account:
   }
   if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
   return [...named.values()];
+}
+
+function overdue(totalMs: number): HttpError {
+  const text = `The request took longer than ${totalMs / 1000} s, which is the limit (BERTH_TOTAL_S). Ask for less at once.`;
+  return new HttpError("timeout", text);
 }
 
 function modelNotFound(selector: string): HttpError {

@@ -12,6 +12,7 @@ import { callerOf } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -65,10 +66,17 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const faults = new Faults(now);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    limits: {
+      waitMs: limits.waitMs,
+      slotWaitMs: limits.slotWaitMs,
+      queueMax: limits.queueMax,
+      queueBytes: limits.queueBytes,
+    },
     now,
+    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -78,12 +86,15 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models);
+      admission.setModels(snapshot.models, snapshot.accounts);
+      faults.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();
     },
   });
-  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
+  const { continuesStreams } = options;
+  const { bodyBytes, totalMs } = limits;
+  const inference = { admission, pool, faults, now, bodyBytes, totalMs, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -138,14 +149,19 @@ export function createGateway(options: GatewayOptions): Gateway {
       trusted,
       silenceMs: limits.silenceMs,
       now,
-      onEnd(ended) {
-        visits.delete(ended);
-        if (visits.size === 0) onQuiet?.();
-        logRecord(ended.record);
-        options.onRecord?.(ended.record);
-      },
+      onEnd: () => finish(),
     });
     visits.add(visit);
+    // The client's end and ours come in either order; what was used is known only after both.
+    let ends = 0;
+    const finish = () => {
+      ends += 1;
+      if (ends < 2) return;
+      visits.delete(visit);
+      if (visits.size === 0) onQuiet?.();
+      logRecord(visit.record);
+      options.onRecord?.(visit.record);
+    };
     if (isStopping) response.shouldKeepAlive = false;
     const route = findRoute(request.url ?? "/");
     try {
@@ -153,6 +169,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     } catch (error) {
       if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
       answerError(visit, route, error);
+    } finally {
+      finish();
     }
   }
 

@@ -121,3 +121,20 @@ it("brings new arguments, takes bad ones back, and restores old ones, without lo
   expect(load.answers.length).toBeGreaterThan(3);
   expect(load.answers.every((status) => status === 200)).toBe(true);
 }, 120_000);
+
+it("goes on from the facts when control is killed in the middle of it", async () => {
+  const load = startLoad();
+  await berth.call("PUT", `/deploy/${id}`, { standard_args: { max_context_size: 640 }, extra_args: [] });
+  await until("the update to be under way", async () => (await shown()).status === "updating");
+  const [control] = berth.pids("control");
+  if (control === undefined) throw new Error("there is no control");
+  process.kill(control, "SIGKILL");
+  await until("the update to be done", async () => {
+    const { status, raw } = await berth.call("GET", `/deploy/${id}`);
+    const now = raw as Shown;
+    return status === 200 && now.status === "running" && now.standard_args.max_context_size === 640;
+  });
+  await until("one engine", () => berth.pids("engine").length === 1);
+  await load.end();
+  expect(load.answers.every((status) => status === 200)).toBe(true);
+}, 120_000);

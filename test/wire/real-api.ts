@@ -83,8 +83,6 @@ export async function startRealApi(): Promise<RealApi> {
     containerImages: [allowedImage],
     baseUrl: "http://berth.test",
     engineNames: ["test"],
-    tokenPrices: () => ({ inputUsd: 1, outputUsd: 2, cachedUsd: 0.5 }),
-    gpuUsdPerHour: (gpu) => (gpu === "H100-80GB" ? 2 : 0),
     refuseArgs: (_engine, { extraArgs }) =>
       extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
     newId,
@@ -94,6 +92,11 @@ export async function startRealApi(): Promise<RealApi> {
     routesVersion: async () => 1,
     progressOf: () => api.progress,
     outageOf,
+    prices: {
+      models: new Map([["ann/m", { inputUsd: 1, outputUsd: 2, cachedUsd: 0.5 }]]),
+      gpus: new Map([["H100-80GB", 2]]),
+    },
+    liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
     down: () => {
       downs += 1;
