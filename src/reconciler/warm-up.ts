@@ -22,7 +22,7 @@ export type WarmUps = {
 const warmUpMs = 120_000;
 
 export function createWarmUps(
-  options: Pick<ReconcilerOptions, "store" | "driver" | "engines" | "clock">,
+  options: Pick<ReconcilerOptions, "driver" | "engines" | "clock">,
   run: (deploymentId: string, what: string, work: () => Promise<void>) => void,
 ): WarmUps {
   const asking = new Set<string>();
