@@ -6,7 +6,7 @@
 import type { Abilities } from "./core/abilities.ts";
 import type { Account, AccountTerms, ApiToken, LimitRequest } from "./core/account.ts";
 import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
-import type { Deployment, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
+import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
@@ -242,7 +242,7 @@ export type LaunchSpec = {
   /** Every name the engine answers to in `model`. */
   readonly servedNames: readonly string[];
   readonly maxBatchSize: number;
-  readonly extraArgs: readonly string[];
+  readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;
   readonly placement: Placement;
@@ -257,7 +257,7 @@ export type Launch = {
   readonly files: readonly { readonly name: string; readonly content: string }[];
 };
 
-/** How a model becomes a server. One file an engine; all but `probe` is pure. */
+/** How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. */
 export interface Engine {
   readonly name: string;
   /** Hardware it can use here. */
@@ -270,11 +270,19 @@ export interface Engine {
   ):
     | { ok: true; value: Pick<ResolvedWeights, "files" | "entryFile" | "task"> }
     | { ok: false; failure: Failure };
-  /** Null when every argument is allowed, else one sentence that names the argument that is not. */
-  refuseArgs(extraArgs: readonly string[]): string | null;
+  /** Null when it has every knob and argument, else one sentence that names the one it has not, and the engine. */
+  refuseArgs(args: EngineArgs): string | null;
   launch(spec: LaunchSpec): Launch;
   /** Asks the server; never throws, and answers `silent` within `timeoutMs` when it gets no answer. */
   probe(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth>;
+  /**
+   * Has one token generated (or one text embedded), as a client would: null once it came, else why not. Never throws, and
+   * answers within `timeoutMs`.
+   */
+  warmUp(
+    target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
+    timeoutMs: number,
+  ): Promise<Failure | null>;
   /** Turns an exit and the last lines of output into a failure a person can act on. */
   explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
 }

@@ -28,6 +28,14 @@ const onOff = z.preprocess(
 const text = z.string("a text");
 const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
+/** The parts of a list with commas, without those that are empty. */
+export function listOf(list: string): string[] {
+  return list
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
 /** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
 export const settingsShape = {
   BERTH_HOME: text.min(1).default("~/.berth").describe("Folder of all state: database, weights, logs, keys."),
@@ -101,6 +109,19 @@ export const settingsShape = {
   BERTH_AUDIT_MAX: wholeNumber(100, 10_000_000)
     .default(100_000)
     .describe("Most changes that are kept in that record; the oldest go first."),
+  BERTH_CATALOGUE: text
+    .min(1)
+    .optional()
+    .describe(
+      "YAML file with further models for base_model and presets, in the form of Berth's own src/catalogue/models.yaml; its entries come first.",
+    ),
+  BERTH_CONTAINER_IMAGES: text
+    .refine(
+      (list) => listOf(list).every((image) => /^[\w./:-]{1,255}@sha256:[0-9a-f]{64}$/.test(image)),
+      "images with their digest (name@sha256:…), separated by commas",
+    )
+    .default("")
+    .describe("Comma-separated images that container_image may name, pinned by digest; empty means none."),
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),

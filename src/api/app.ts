@@ -12,20 +12,25 @@ import { accountOperations } from "./accounts.ts";
 import { auditOperations, leaveAuditEntry } from "./audit.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
+import { historyOperations } from "./config-history.ts";
 import { deepctlOperations } from "./deepctl.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
 import { serveDocument } from "./document.ts";
 import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
+import { createGpuQuotas } from "./gpu-quota.ts";
 import { installationOperations } from "./installation.ts";
+import { legacyOperations } from "./legacy-create.ts";
 import { limitRequestOperations } from "./limit-requests.ts";
 import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
 import { loraOperations } from "./lora.ts";
 import { meOperations } from "./me.ts";
+import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
+import { presetOperations } from "./presets.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
 import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
@@ -55,9 +60,14 @@ const requestTimeoutMs = 30_000;
 const maxHeaderBytes = 32_768;
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-export function createApi(deps: ApiDeps): Api {
+export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
+  const deps: ApiDeps = { ...given, gpuQuotas: createGpuQuotas(given) };
   const operations = [
     ...deploymentOperations(deps),
+    ...historyOperations(deps),
+    ...presetOperations(deps),
+    ...legacyOperations(deps),
+    ...modelOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
     ...logOperations(deps),

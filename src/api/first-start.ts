@@ -142,7 +142,7 @@ function starterDeployment(id: string, now: number): Deployment {
       maxBatchSize: 16,
       weights: { repo: "berth/starter", revision: null },
       baseModel: "berth/starter",
-      extraArgs: [],
+      containerImage: null,
     },
     settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
     desired: "run",

@@ -10,8 +10,10 @@ import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
+import { addHistory } from "./history.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
+import { addPresets } from "./presets.ts";
 import { addRm } from "./rm.ts";
 import { addScale } from "./scale.ts";
 import { addServe } from "./serve.ts";
@@ -20,6 +22,7 @@ import { addStatus } from "./status.ts";
 import { addStop } from "./stop.ts";
 import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
+import { addUpdate } from "./update.ts";
 
 const helpAfter = `
 Examples:
@@ -114,6 +117,9 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addStop(program, act);
   addStart(program, act);
   addScale(program, act);
+  addUpdate(program, act);
+  addHistory(program, act);
+  addPresets(program, act);
   addRm(program, act);
   addLogs(program, act);
   addChat(program, act);

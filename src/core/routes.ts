@@ -8,6 +8,7 @@ import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
+import { isOnTrial } from "./revision.ts";
 import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
 
 export type RoutesInput = {
@@ -83,7 +84,11 @@ function routeOf(
   records: readonly InstanceRecord[],
   { secrets, loadTimesMs, abilities, prices }: RoutesInput,
 ): RouteModel {
-  const instances = records.flatMap((record) => routeInstance(record, secrets.get(record.id)));
+  // What has not shown yet that its new arguments work gets no requests of clients.
+  const tested = records.filter(
+    (record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record),
+  );
+  const instances = tested.flatMap((record) => routeInstance(record, secrets.get(record.id)));
   const { state, reason } = routeState(deployment, records, instances);
   return {
     deploymentId: deployment.id,
@@ -94,7 +99,7 @@ function routeOf(
     reason,
     loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
     createdAtMs: deployment.createdAtMs,
-    contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
+    contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
     prices: tokenPricesOf(prices, deployment.name),

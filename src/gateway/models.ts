@@ -3,6 +3,7 @@
  * for that account, which models it may list. Pure. Owns visibility: what an account may not see is the same to it as
  * what does not exist.
  */
+import { unknownAbilities } from "../core/abilities.ts";
 import type { RouteModel, RouteToken, RoutingSnapshot } from "../core/routing.ts";
 
 export type Directory = {
@@ -75,6 +76,19 @@ export function isServedName(model: RouteModel, selector: string): boolean {
   );
 }
 
+/** What it is for and what its engine can do, in the words that clients know. */
+function tagsOf({ task, abilities }: RouteModel): string[] {
+  if (task === "embeddings") return ["embeddings"];
+  // Of an engine that is not known yet nothing is promised.
+  if (abilities.engine === unknownAbilities.engine) return ["chat"];
+  return [
+    "chat",
+    ...(abilities.images ? ["vision"] : []),
+    ...(abilities.cacheScope === "none" ? [] : ["prompt_cache"]),
+    ...(abilities.reasoning ? ["reasoning", "reasoning_effort"] : []),
+  ];
+}
+
 /** One entry of the OpenAI model list. Prices are US dollars per million tokens; Berth's default is none. */
 export function describeModel(model: RouteModel): Record<string, unknown> {
   return {
@@ -88,8 +102,12 @@ export function describeModel(model: RouteModel): Record<string, unknown> {
       description: "",
       context_length: model.contextTokens > 0 ? model.contextTokens : null,
       max_tokens: model.contextTokens > 0 ? model.contextTokens : null,
-      pricing: { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0 },
-      tags: model.task === "embeddings" ? ["embeddings"] : ["chat"],
+      pricing: {
+        input_tokens: model.prices.inputUsd,
+        output_tokens: model.prices.outputUsd,
+        cache_read_tokens: model.prices.cachedUsd,
+      },
+      tags: tagsOf(model),
     },
   };
 }

@@ -8,10 +8,11 @@ import { newerStateError, StoreError } from "./error.ts";
 import type { Database, Tables } from "./tables.ts";
 
 /** Step n (from 1) is at index n - 1. */
-const migrations: readonly ((db: QueryExecutorProvider) => Promise<void>)[] = [
+const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   createTables,
   addUsage,
   addAccess,
+  addRevisions,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -220,4 +221,28 @@ async function addAccess(db: QueryExecutorProvider): Promise<void> {
     "create index jwt_scopes_by_expiry on jwt_scopes (expires_at_ms)",
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
+}
+
+/** Arguments move from the fixed configuration to the revisions, which a rolling update changes. */
+async function addRevisions(db: Kysely<Tables>): Promise<void> {
+  const statements = [
+    "alter table deployments add column revisions text not null default ''",
+    "alter table instances add column revision bigint not null default 1",
+    "alter table instances add column warmed_at_ms bigint",
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+  const found = await db.selectFrom("deployments").select(["id", "config"]).execute();
+  for (const { id, config } of found) {
+    const { extraArgs, ...rest } = JSON.parse(config) as { extraArgs: readonly string[] };
+    const tries = { count: 0, lastAtMs: null, lastFailure: null };
+    const wanted = { id: 1, args: { standardArgs: {}, extraArgs } };
+    await db
+      .updateTable("deployments")
+      .set({
+        config: JSON.stringify({ ...rest, containerImage: null }),
+        revisions: JSON.stringify({ wanted, fallback: null, tries, updateError: null, retired: [] }),
+      })
+      .where("id", "=", id)
+      .execute();
+  }
 }

@@ -59,6 +59,8 @@ export type Tables = {
     intent: string;
     created_at_ms: number;
     drain_since_ms: number | null;
+    revision: number;
+    warmed_at_ms: number | null;
     observed: string;
   };
   /** `seq` counts up from 1 within a deployment; `details` is JSON of text, next and inputs. */
@@ -124,6 +126,7 @@ export type DeploymentTable = {
   failure: string;
   has_run: number;
   tries: string;
+  revisions: string;
   sealed_hf_token: string | null;
   /** Counts the writes of this row; a write names the one it read (compare and swap). */
   version: number;

@@ -225,7 +225,7 @@ describe("me", () => {
     expect((await api.call("GET", "/v1/me?checklist=true")).json).toMatchObject({
       checklist: { suspended: false, stripe_balance: 0 },
     });
-    expect((await api.call("DELETE", "/v1/me")).status).toBe(405);
+    expect((await api.call("DELETE", "/v1/me")).status).toBe(501);
   });
 
   test("deepctl's version is fine, and its sign-in says what to do", async () => {

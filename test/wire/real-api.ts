@@ -10,9 +10,9 @@ import { createApi } from "../../src/api/app.ts";
 import { hashToken } from "../../src/api/auth.ts";
 import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
+import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
-import { noPrices } from "../../src/core/prices.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -53,6 +53,8 @@ export type RealApi = {
   close(): Promise<void>;
 };
 
+export const allowedImage = `engines/one@sha256:${"a".repeat(64)}`;
+
 export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
 
 export async function startRealApi(): Promise<RealApi> {
@@ -85,6 +87,12 @@ export async function startRealApi(): Promise<RealApi> {
       accountRates: { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 },
       audit: { max: 100_000, ageMs: 365 * 86_400_000 },
     },
+    catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
+    containerImages: [allowedImage],
+    baseUrl: "http://berth.test",
+    engineNames: ["test"],
+    refuseArgs: (_engine, { extraArgs }) =>
+      extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
@@ -92,7 +100,10 @@ export async function startRealApi(): Promise<RealApi> {
     routesVersion: async () => 1,
     progressOf: () => api.progress,
     outageOf,
-    prices: noPrices,
+    prices: {
+      models: new Map([["ann/m", { inputUsd: 1, outputUsd: 2, cachedUsd: 0.5 }]]),
+      gpus: new Map([["H100-80GB", 2]]),
+    },
     liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
     down: () => {

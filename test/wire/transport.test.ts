@@ -66,7 +66,14 @@ describe("tokens", () => {
     ]);
     const opened = api.operations.filter((each) => each.access === "public");
     expect(opened.map((each) => each.path)).toEqual([
+      "/models/list",
+      "/models/featured",
+      "/models/:model_name",
+      "/models/:owner/:name",
+      "/models/:model_name/versions",
+      "/models/:owner/:name/versions",
       "/v1/metrics/live",
+      "/models/lora/list",
       "/cli/version",
       "/github/cli/login",
     ]);

@@ -49,6 +49,9 @@ export async function startWorld(): Promise<World> {
       token_id: token.token_id,
       model_name: "ann/annsmodel",
       name: "ann",
+      owner: "ann",
+      own_name: "annsmodel",
+      entry_id: "1",
       request_id: (asked.json as { request_id: string }).request_id,
       jwtoken: (minted.json as { token: string }).token,
     },
@@ -88,6 +91,12 @@ function dump(file: string): string {
 const bodies: Readonly<Record<string, (ids: Readonly<Record<string, string>>) => unknown>> = {
   "POST /deploy/llm": () => ({ model_name: "another", gpu: "other", hf: { repo: "org/model" } }),
   "PUT /deploy/{deploy_id}": () => ({ settings: { min_instances: 0, max_instances: 2 } }),
+  "POST /v1/deploy": () => ({ provider: "huggingface", model_name: "org/model" }),
+  "POST /deploy/hf": () => ({ model_name: "org/model" }),
+  "POST /models/{model_name}/meta": () => ({ description: "annsdescription" }),
+  "POST /models/{owner}/{name}/meta": () => ({ description: "annsdescription" }),
+  "POST /models/{model_name}/publicity": () => ({ public: true }),
+  "POST /models/{owner}/{name}/publicity": () => ({ public: true }),
   "POST /v1/api-tokens": () => ({ name: "new" }),
   "PUT /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: ["10.0.0.0/8"] }),
   "PATCH /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: null }),
@@ -125,7 +134,13 @@ export async function prepareFor(operation: Operation, world: World): Promise<vo
   await earlier[keyOf(operation)]?.(world);
 }
 
-const queries: Readonly<Record<string, string>> = { from: "1", version: "0.6.0", login_id: "x" };
+const queries: Readonly<Record<string, string>> = {
+  from: "1",
+  version: "ALL",
+  login_id: "x",
+  hf_repo_id: "org/model",
+  "GET /cli/version?version": "0.6.0",
+};
 
 export function keyOf(operation: { readonly method: string; readonly path: string }): string {
   return `${operation.method} ${templateOf(operation.path)}`;
@@ -138,12 +153,13 @@ export function requestFor(operation: Operation, ids: Readonly<Record<string, st
   const { method, path, schemas } = operation;
   const key = keyOf(operation);
   const filled = templateOf(path).replace(/\{(\w+)\}/g, (_, name: string) => {
-    const id = ids[name];
+    // The one name that means two things: an account's, and what comes after the owner of a model.
+    const id = ids[name === "name" && path.includes(":owner") ? "own_name" : name];
     if (id === undefined) throw new Error(`${key}: nothing is known of {${name}}; give world.ts an id`);
     return encodeURIComponent(id);
   });
   const query = requiredOf(schemas.query).map((name) => {
-    const value = ids[name] ?? queries[name];
+    const value = queries[`${key}?${name}`] ?? ids[name] ?? queries[name];
     if (value === undefined) throw new Error(`${key}: nothing is known of ?${name}; give world.ts a value`);
     return `${name}=${encodeURIComponent(value)}`;
   });
