@@ -148,6 +148,7 @@ async function runControl(): Promise<void> {
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
+    limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
@@ -270,6 +271,7 @@ async function runGateway(): Promise<void> {
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
+      keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,

@@ -128,6 +128,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_KEEP_ALIVE_S: seconds(0, 3600)
+    .default(0)
+    .describe(
+      "While a stream waits for its turn or its model, a comment is sent every so many seconds; it begins the answer, so what fails after it is an error event instead of a status. 0: none.",
+    ),
   BERTH_QUEUE_MB: wholeNumber(1, 65_536)
     .default(512)
     .describe(
@@ -188,6 +193,9 @@ export const settingsShape = {
     .describe(
       "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),

@@ -20,6 +20,8 @@ export type GatewayLimits = {
   readonly waitMs: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
+  /** Between comments to the client of a stream that waits; 0 for none. */
+  readonly keepAliveMs: number;
   /** Bytes of the bodies that may wait for one deployment. */
   readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */

@@ -93,8 +93,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
   });
   const { continuesStreams } = options;
-  const { bodyBytes, totalMs } = limits;
-  const inference = { admission, pool, faults, now, bodyBytes, totalMs, directory, continuesStreams };
+  const inference = { ...limits, admission, pool, faults, now, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
