@@ -97,14 +97,21 @@ export class HttpError extends Error {
   readonly retryAfterS: number | null;
   /** The request parameter that is at fault, null when none is. */
   readonly param: string | null;
+  /** What is wrong field by field, where the caller's input is; shapes that have room for it show it. */
+  readonly issues: readonly ValidationIssue[];
 
-  constructor(code: HttpErrorCode, message: string, more: { retryAfterS?: number; param?: string } = {}) {
+  constructor(
+    code: HttpErrorCode,
+    message: string,
+    more: { retryAfterS?: number; param?: string; issues?: readonly ValidationIssue[] } = {},
+  ) {
     super(message);
     this.name = "HttpError";
     this.code = code;
     this.status = httpErrors[code].status;
     this.retryAfterS = more.retryAfterS ?? null;
     this.param = more.param ?? null;
+    this.issues = more.issues ?? [];
   }
 }
 
