@@ -119,6 +119,17 @@ function exchange(
       response.off("drain", resume);
       resolve(outcome);
     };
+    /** Null, and the call is over, when the reply cannot make anything of what came. */
+    const understood = <T>(act: () => T): T | null => {
+      try {
+        return act();
+      } catch (error) {
+        if (!(error instanceof HttpError)) throw error;
+        call.abort();
+        settle({ kind: "failed", failure: { kind: "nonsense", detail: error.message } });
+        return null;
+      }
+    };
     const call = deps.pool.call(request, {
       onHead(head) {
         const kind = head.status === 503 && !isLastTry ? "busy" : head.status === 401 ? "locked" : null;
@@ -131,11 +142,16 @@ function exchange(
       },
       onBody(piece) {
         noteFirstByte(record, deps.now());
-        return reply.write(piece);
+        return understood(() => reply.write(piece)) ?? true;
       },
       onEnd() {
-        reply.end();
-        settle({ kind: "done" });
+        if (
+          understood(() => {
+            reply.end();
+            return true;
+          }) !== null
+        )
+          settle({ kind: "done" });
       },
       onFailure: (failure) => settle({ kind: "failed", failure }),
     });

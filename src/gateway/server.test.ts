@@ -60,7 +60,7 @@ describe("inference", () => {
     await rig.publish(modelOf([instance]));
     const response = await rig.ask(path, {
       method: "POST",
-      body: JSON.stringify({ model, input: "x", prompt: "x" }),
+      body: JSON.stringify({ model, input: "x", prompt: "x", messages: [] }),
     });
     expect(response.status).toBe(200);
   });
@@ -157,7 +157,7 @@ describe("bad requests", () => {
     ["[]", 400, "bad_request"],
     ["{}", 422, "invalid_input"],
     ['{"model":7}', 422, "invalid_input"],
-    ['{"model":"ann/none"}', 404, "model_not_found"],
+    ['{"model":"ann/none","messages":[]}', 404, "model_not_found"],
   ])("%s is %i %s", async (body, status, code) => {
     const rig = await startRig();
     await rig.publish(modelOf([]));

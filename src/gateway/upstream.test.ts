@@ -205,7 +205,9 @@ test("a client that does not read makes the engine wait, and is cut when it neve
   await rig.publish(modelOf([instance]));
   const client = await bareClient(rig.port);
   client.socket.pause();
-  client.socket.write(requestText("/v1/chat/completions", JSON.stringify({ model: "chat", stream: true })));
+  client.socket.write(
+    requestText("/v1/chat/completions", JSON.stringify({ model: "chat", messages: [], stream: true })),
+  );
   await vi.waitFor(() => expect(engine.busy).toBe(1));
   await rig.idle();
   await vi.waitFor(() => expect(engine.cancelled).toBe(1));
@@ -240,7 +242,7 @@ test("an HTTP/1.0 client is never sent chunks", async () => {
   const { instance } = await rig.engine({ tokens: 2 });
   await rig.publish(modelOf([instance]));
   const client = await bareClient(rig.port);
-  const body = JSON.stringify({ model: "chat", stream: true });
+  const body = JSON.stringify({ model: "chat", messages: [], stream: true });
   client.socket.write(requestText("", body, [], "POST /v1/chat/completions HTTP/1.0"));
   const text = await client.closed();
   expect(text).not.toMatch(/transfer-encoding/i);
