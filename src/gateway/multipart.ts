@@ -31,7 +31,8 @@ export function readForm(body: Buffer, boundary: string): Map<string, string[]> 
     if (body.subarray(at, at + 2).equals(Buffer.from("--"))) return fields;
     if (parts === maxParts) throw broken(`it has more than ${maxParts} parts`);
     const head = body.indexOf("\r\n", at);
-    if (head === -1 || body.subarray(at, head).toString("latin1").trim() !== "") throw broken("a part does not begin");
+    if (head === -1 || body.subarray(at, head).toString("latin1").trim() !== "")
+      throw broken("a part does not begin");
     const end = body.indexOf(delimiter, head);
     if (end === -1) throw broken("it ends within a part");
     const [name, value] = readPart(body.subarray(head, end));
@@ -43,7 +44,8 @@ export function readForm(body: Buffer, boundary: string): Map<string, string[]> 
 /** @param part from the line end after its boundary to the line end before the next one */
 function readPart(part: Buffer): [name: string, value: string] {
   const border = part.indexOf("\r\n\r\n");
-  if (border === -1 || border > maxHeadBytes) throw broken("a part has no end of its head, or one that is too long");
+  if (border === -1 || border > maxHeadBytes)
+    throw broken("a part has no end of its head, or one that is too long");
   const head = part.subarray(0, border).toString("utf8");
   const disposition = /^content-disposition:[ \t]*form-data[ \t]*;(.*)$/im.exec(head)?.[1] ?? "";
   const match = /(?:^|;)\s*name=(?:"((?:[^"\\]|\\.)*)"|([^;\s"]+))/i.exec(disposition);

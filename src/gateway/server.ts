@@ -8,10 +8,11 @@ import type { AddressInfo } from "node:net";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { callerOf } from "./auth.ts";
+import { callerOf, requireCaller } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { noStoredResponse } from "./faces/responses.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -112,6 +113,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
         return sendModels(response, request, directory(), route);
+      case "response":
+        requireCaller(request.headers, directory());
+        throw noStoredResponse();
       case "nothing":
         throw new HttpError(
           "not_found",

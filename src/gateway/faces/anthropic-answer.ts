@@ -141,7 +141,10 @@ export class AnthropicWords implements Words {
     this.#hasStarted = true;
     const usage = usageOf({ inputTokens: 0, outputTokens: 0, cachedTokens: 0 });
     const begun = { content: [], stop_reason: null, stop_sequence: null, usage };
-    return sseEvent("message_start", { type: "message_start", message: { ...messageOf(this.#head), ...begun } });
+    return sseEvent("message_start", {
+      type: "message_start",
+      message: { ...messageOf(this.#head), ...begun },
+    });
   }
 
   #call({ index, id, name, argumentsText }: CallPiece): string {

@@ -111,7 +111,9 @@ function toUser(role: string, blocks: Blocks, place: string): ChatMessage[] {
   return [...results, { role, content: joinParts(parts) }];
 }
 
-type Part = { readonly type: "text"; readonly text: string } | { readonly type: "image_url"; image_url: object };
+type Part =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image_url"; image_url: object };
 
 function toPart(block: Block, place: string): Part {
   switch (block.type) {
@@ -152,7 +154,9 @@ function resultText(content: string | Blocks | null | undefined, place: string):
   return texts.join("\n");
 }
 
-type Block = { [K in keyof typeof anthropicBlocks]: (typeof anthropicBlocks)[K]["_output"] }[keyof typeof anthropicBlocks];
+type Block = {
+  [K in keyof typeof anthropicBlocks]: (typeof anthropicBlocks)[K]["_output"];
+}[keyof typeof anthropicBlocks];
 
 function readBlock(given: Blocks[number], place: string): Block {
   if (!Object.hasOwn(anthropicBlocks, given.type)) {
@@ -164,18 +168,32 @@ function readBlock(given: Blocks[number], place: string): Block {
 }
 
 function misplaced(place: string, type: string, role: string): HttpError {
-  return new HttpError("invalid_input", `${place}: a ${type} block cannot stand in a message of the ${role}.`, {
-    param: place,
-  });
+  return new HttpError(
+    "invalid_input",
+    `${place}: a ${type} block cannot stand in a message of the ${role}.`,
+    {
+      param: place,
+    },
+  );
 }
 
 function toTool(tool: NonNullable<AnthropicCountIn["tools"]>[number], at: number): unknown {
   if (tool.type && tool.type !== "custom") {
-    throw unsupportedHere(`tools[${at}]`, `is of type ${tool.type.slice(0, 40)}; only tools of your own are possible.`);
+    throw unsupportedHere(
+      `tools[${at}]`,
+      `is of type ${tool.type.slice(0, 40)}; only tools of your own are possible.`,
+    );
   }
   const { name, description, input_schema: parameters } = tool;
-  const said = { name, ...(description ? { description } : {}), parameters: parameters ?? { type: "object" } };
-  return { type: "function", function: typeof tool.strict === "boolean" ? { ...said, strict: tool.strict } : said };
+  const said = {
+    name,
+    ...(description ? { description } : {}),
+    parameters: parameters ?? { type: "object" },
+  };
+  return {
+    type: "function",
+    function: typeof tool.strict === "boolean" ? { ...said, strict: tool.strict } : said,
+  };
 }
 
 function toToolChoice({ type, name }: NonNullable<AnthropicCountIn["tool_choice"]>): unknown {
@@ -183,7 +201,8 @@ function toToolChoice({ type, name }: NonNullable<AnthropicCountIn["tool_choice"
     case "any":
       return "required";
     case "tool":
-      if (!name) throw new HttpError("invalid_input", "tool_choice.name: Field required.", { param: "tool_choice" });
+      if (!name)
+        throw new HttpError("invalid_input", "tool_choice.name: Field required.", { param: "tool_choice" });
       return { type: "function", function: { name } };
     default:
       return type;

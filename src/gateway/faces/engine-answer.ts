@@ -174,5 +174,8 @@ function codeOf(status: number): HttpErrorCode {
 }
 
 export function unreadable(): HttpError {
-  return new HttpError("engine_failed", "The engine answered something that cannot be understood. Try again.");
+  return new HttpError(
+    "engine_failed",
+    "The engine answered something that cannot be understood. Try again.",
+  );
 }

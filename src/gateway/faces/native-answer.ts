@@ -6,6 +6,7 @@ import { z } from "zod";
 import { costNanoUsd, type TokenPrices, type TokenUsage } from "../../core/usage.ts";
 import type { HttpError } from "../../schema/errors.ts";
 import { type EngineChoice, readAnswer, unreadable } from "./engine-answer.ts";
+import type { NativeTask } from "./native-request.ts";
 import { sseData } from "./sse-writer.ts";
 import type { Words } from "./translated-reply.ts";
 
@@ -55,7 +56,9 @@ const embeddingsOut = z.looseObject({
 export function wholeEmbeddings(head: NativeHead, json: unknown, usage: TokenUsage): unknown {
   const outcome = embeddingsOut.safeParse(json);
   if (!outcome.success) throw unreadable();
-  const embeddings = outcome.data.data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
+  const embeddings = outcome.data.data
+    .toSorted((a, b) => a.index - b.index)
+    .map(({ embedding }) => embedding);
   const cost = costNanoUsd(usage, head.prices) / nanoUsd;
   return { embeddings, input_tokens: usage.inputTokens, ...statusOf(head, "succeeded", null, cost) };
 }
@@ -77,17 +80,19 @@ export class NativeWords implements Words {
   readonly waiting = ": waiting\n\n";
   readonly errorBody = nativeError;
   readonly #head: NativeHead;
-  readonly #task: "text" | "embeddings";
+  readonly #task: NativeTask;
   #text = "";
   #finish: string | null = null;
 
-  constructor(head: NativeHead, task: "text" | "embeddings") {
+  constructor(head: NativeHead, task: NativeTask) {
     this.#head = head;
     this.#task = task;
   }
 
   whole(json: unknown, usage: TokenUsage): unknown {
-    return this.#task === "text" ? wholeText(this.#head, json, usage) : wholeEmbeddings(this.#head, json, usage);
+    return this.#task === "text"
+      ? wholeText(this.#head, json, usage)
+      : wholeEmbeddings(this.#head, json, usage);
   }
 
   piece(json: unknown): string {

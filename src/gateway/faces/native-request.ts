@@ -3,14 +3,22 @@
  * model's template itself, so it becomes a text completion; `inputs` become embeddings. Owns what each parameter becomes;
  * what has no counterpart and would change the answer is refused by name. Pure.
  */
+
+import { z } from "zod";
 import { HttpError } from "../../schema/errors.ts";
-import { type NativeEmbeddingsIn, type NativeTextIn, nativeEmbeddingsIn, nativeTextIn } from "../../schema/native.ts";
+import {
+  type NativeEmbeddingsIn,
+  type NativeTextIn,
+  nativeEmbeddingsIn,
+  nativeTextIn,
+} from "../../schema/native.ts";
 import { boundaryOf, readForm } from "../multipart.ts";
 import { checkFields, readFields, unsupportedHere } from "./read-fields.ts";
-import { z } from "zod";
+
+export type NativeTask = "text" | "embeddings";
 
 export type NativeRequest = {
-  readonly task: "text" | "embeddings";
+  readonly task: NativeTask;
   /** The body of the OpenAI path. */
   readonly body: Record<string, unknown>;
   /** URL to post the answer to, null to answer the client. */
@@ -85,7 +93,9 @@ function fromForm(form: ReadonlyMap<string, readonly string[]>): Record<string, 
   return Object.fromEntries(
     fields.map(([name, value]) => [
       name,
-      structured.has(name) && typeof value === "string" && /^\s*[[{]/.test(value) ? parseText(name, value) : value,
+      structured.has(name) && typeof value === "string" && /^\s*[[{]/.test(value)
+        ? parseText(name, value)
+        : value,
     ]),
   );
 }

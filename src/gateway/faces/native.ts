@@ -4,9 +4,9 @@
  * posted to a webhook.
  */
 import { HttpError } from "../../schema/errors.ts";
-import type { Asked, Face, FaceInput, ReplyAbout } from "./face.ts";
+import type { Asked, Delivery, Face, FaceInput } from "./face.ts";
 import { failedAnswer, NativeWords, nativeError, queuedAnswer } from "./native-answer.ts";
-import { readNative } from "./native-request.ts";
+import { type NativeTask, readNative } from "./native-request.ts";
 import { openAiFace } from "./openai.ts";
 import { unsupportedHere } from "./read-fields.ts";
 import { TranslatedReply } from "./translated-reply.ts";
@@ -17,13 +17,17 @@ const paths = { text: "/v1/completions", embeddings: "/v1/embeddings" } as const
 
 function readRequest(input: FaceInput): Asked {
   const { path, query, headers, body, requestId } = input;
-  const { task, body: fields, webhook } = readNative(
-    selectorOf(path, query),
-    headers["content-type"] ?? "",
-    body,
-  );
+  const {
+    task,
+    body: fields,
+    webhook,
+  } = readNative(selectorOf(path, query), headers["content-type"] ?? "", body);
   const read = (more: object) =>
-    openAiFace.read({ ...input, path: paths[task], body: Buffer.from(JSON.stringify({ ...fields, ...more })) });
+    openAiFace.read({
+      ...input,
+      path: paths[task],
+      body: Buffer.from(JSON.stringify({ ...fields, ...more })),
+    });
   const plain = read({});
   const { isStream } = plain;
   if (isStream && fields.n !== undefined && Number(fields.n) > 1) {
@@ -37,16 +41,16 @@ function readRequest(input: FaceInput): Asked {
     ...plain,
     bodyFor: (model, selector) => (model.abilities.logprobs ? detailed : usual).bodyFor(model, selector),
     reply: (response, about) => new TranslatedReply(response, new NativeWords(about, task), isStream),
-    ...(webhook === null
-      ? {}
-      : {
-          delivery: {
-            url: webhook,
-            queued: queuedAnswer(requestId),
-            answer: (about: ReplyAbout, json, usage) => new NativeWords(about, task).whole(json, usage),
-            failure: (about: ReplyAbout, error: HttpError) => failedAnswer(about, error),
-          },
-        }),
+    ...(webhook === null ? {} : { delivery: deliveryTo(webhook, task, requestId) }),
+  };
+}
+
+function deliveryTo(url: string, task: NativeTask, requestId: string): Delivery {
+  return {
+    url,
+    queued: queuedAnswer(requestId),
+    answer: (about, json, usage) => new NativeWords(about, task).whole(json, usage),
+    failure: failedAnswer,
   };
 }
 
@@ -63,6 +67,9 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new HttpError("bad_request", "The model's name in the path is not percent-encoded as it should be.");
+    throw new HttpError(
+      "bad_request",
+      "The model's name in the path is not percent-encoded as it should be.",
+    );
   }
 }

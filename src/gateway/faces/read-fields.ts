@@ -4,8 +4,9 @@
  */
 import { isUtf8 } from "node:buffer";
 import type { z } from "zod";
-import { HttpError, type ValidationIssue } from "../../schema/errors.ts";
-import { checkInput, describeIssues } from "../../schema/validation.ts";
+import { HttpError } from "../../schema/errors.ts";
+import { checkInput } from "../../schema/validation.ts";
+import { invalidInput } from "./openai-parameters.ts";
 
 export function readFields<T>(schema: z.ZodType<T>, body: Buffer): T {
   return checkFields(schema, parseObject(body));
@@ -14,12 +15,7 @@ export function readFields<T>(schema: z.ZodType<T>, body: Buffer): T {
 export function checkFields<T>(schema: z.ZodType<T>, fields: unknown): T {
   const checked = checkInput(schema, fields, "body");
   if (checked.ok) return checked.value;
-  throw invalidFields(checked.issues);
-}
-
-export function invalidFields(issues: readonly ValidationIssue[]): HttpError {
-  const param = String(issues[0]?.loc[1] ?? "");
-  return new HttpError("invalid_input", `${describeIssues(issues)}.`, { param, issues });
+  throw invalidInput(checked.issues);
 }
 
 function parseObject(body: Buffer): Record<string, unknown> {

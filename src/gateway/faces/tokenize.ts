@@ -15,7 +15,10 @@ const flag = z.boolean().nullish();
 const tokenizeIn = z.looseObject({
   model: z.string(),
   prompt: z.string().nullish(),
-  messages: z.array(z.looseObject({ role: z.string() })).min(1).nullish(),
+  messages: z
+    .array(z.looseObject({ role: z.string() }))
+    .min(1)
+    .nullish(),
   tools: z.array(z.looseObject({})).nullish(),
   add_special_tokens: flag,
   add_generation_prompt: flag,
@@ -64,7 +67,9 @@ function readTokenize(body: Buffer): Asked {
     });
   }
   const given = Object.fromEntries(
-    passed.flatMap((name) => (asked[name] === undefined || asked[name] === null ? [] : [[name, asked[name]]])),
+    passed.flatMap((name) =>
+      asked[name] === undefined || asked[name] === null ? [] : [[name, asked[name]]],
+    ),
   );
   return askToTokenize("/tokenize", asked.model, given, words);
 }
@@ -81,7 +86,8 @@ export function askToTokenize(
   fields: Readonly<Record<string, unknown>>,
   say: Pick<Words, "whole" | "errorBody">,
 ): Asked {
-  if (selector === "") throw new HttpError("invalid_input", "model: it must not be empty.", { param: "model" });
+  if (selector === "")
+    throw new HttpError("invalid_input", "model: it must not be empty.", { param: "model" });
   return {
     selectors: [selector],
     enginePath,
@@ -98,7 +104,8 @@ export function askToTokenize(
           { param: "model" },
         );
       }
-      if (hasImages(fields.messages)) throw unsupportedHere("messages", "holds images: they cannot be counted.");
+      if (hasImages(fields.messages))
+        throw unsupportedHere("messages", "holds images: they cannot be counted.");
       const served = isServedName(model, name) ? name : model.name;
       return Buffer.from(JSON.stringify({ ...fields, model: served }));
     },

@@ -154,4 +154,3 @@ function parseJson(bytes: Buffer): unknown {
     throw unreadable(); // what it says instead may hold a prompt: it is not repeated
   }
 }
-
