@@ -6,17 +6,20 @@
 import type { RouteModel } from "../core/routing.ts";
 import { costNanoUsd } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
+import { sendJson } from "./answer.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
-import type { Asked, Face, Reply } from "./faces/face.ts";
+import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
 import { readBody } from "./request-body.ts";
 import type { Visit } from "./visit.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
+  readonly webhooks: Webhooks;
 };
 
 export type InferenceRoute = {
@@ -51,16 +54,35 @@ export async function serveInference(
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
+  const { delivery } = asked;
+  if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller.account);
+  const url = deps.webhooks.admit(delivery.url);
+  // What would be refused for sure is refused now.
+  for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
+  const done = deps.webhooks.run(visit, {
+    ...{ url, delivery, tokenHash: caller.hash },
+    serve: (job, openReply) => {
+      const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
+      return serveByFirst(deps, job, collected, named, caller.account);
+    },
+  });
+  record.kind = null; // the job has a record of its own: it is counted once
+  sendJson(response, 200, delivery.queued);
+  await done;
+}
+
+/** Serves by the first of these models that can. */
+async function serveByFirst(
+  deps: InferenceDeps,
+  visit: Visit,
+  asked: Asked,
+  named: readonly Named[],
+  account: string,
+): Promise<void> {
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
-    if (reply !== "next") return;
+    const isLast = at === named.length - 1;
+    const outcome = await serveBy(deps, visit, asked, { model, selector }, account, isLast);
+    if (outcome !== "next") return;
   }
 }
 

@@ -5,12 +5,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
 import { callerOf, requireCaller } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
+import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
 import { serveInference } from "./inference.ts";
@@ -22,6 +24,7 @@ import { findRoute, type Route } from "./routes.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
+import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -84,7 +87,14 @@ export function createGateway(options: GatewayOptions): Gateway {
       haveRoutes();
     },
   });
-  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
+  const webhooks = createWebhooks({
+    targets: targetsOf(options.webhookTargets),
+    clock,
+    log,
+    onOpen: (job) => visits.add(job),
+    onEnd: closeVisit,
+  });
+  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory, webhooks };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -142,15 +152,16 @@ export function createGateway(options: GatewayOptions): Gateway {
       trusted,
       silenceMs: limits.silenceMs,
       now,
-      onEnd(ended) {
-        visits.delete(ended);
-        if (visits.size === 0) onQuiet?.();
-        logRecord(ended.record);
-        options.onRecord?.(ended.record);
-      },
+      onEnd: closeVisit,
     });
     visits.add(visit);
     if (isStopping) response.shouldKeepAlive = false;
+    const cors = answerCors(options.corsOrigins, request.method, request.headers);
+    for (const [name, value] of cors.headers) response.setHeader(name, value);
+    if (cors.isPreflight) {
+      response.writeHead(204).end();
+      return;
+    }
     const route = findRoute(request.url ?? "/");
     try {
       await serve(visit, route);
@@ -178,6 +189,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     record.error = known.code;
     if (response.headersSent) response.destroy();
     else sendError(response, known, errorBodyOf(route));
+  }
+
+  function closeVisit(visit: Visit): void {
+    visits.delete(visit);
+    if (visits.size === 0) onQuiet?.();
+    logRecord(visit.record);
+    options.onRecord?.(visit.record);
   }
 
   function logRecord(record: RequestRecord): void {
@@ -243,6 +261,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       };
     },
   };
+}
+
+function targetsOf(list: readonly string[]): WebhookTargets {
+  const targets = readTargets(list);
+  if (targets === null) throw new Error("a target of webhooks is neither a host nor an address");
+  return targets;
 }
 
 function listenable(tls: GatewayOptions["tls"]): Server {

@@ -72,6 +72,8 @@ export async function startRig(
     port: 0,
     tls: null,
     trustedProxies: [],
+    corsOrigins: [],
+    webhookTargets: [],
     limits: { ...rigLimits, ...limits },
     clock: {
       now: Date.now,

@@ -47,7 +47,7 @@ export const anthropicMessagesIn = z.looseObject({
   ...shared,
   stop_sequences: z.array(z.string()).max(16).nullish(),
   metadata: z.looseObject({ user_id: z.string().nullish() }).nullish(),
-  output_config: z.looseObject({ format: z.unknown() }).nullish(),
+  output_config: z.looseObject({ format: z.unknown().optional() }).nullish(),
   mcp_servers: z.array(z.unknown()).max(0).nullish(),
 });
 
@@ -77,7 +77,7 @@ export const anthropicBlocks = {
     type: z.literal("tool_use"),
     id: z.string(),
     name: z.string(),
-    input: z.unknown(),
+    input: z.unknown().optional(),
   }),
   tool_result: z.looseObject({
     type: z.literal("tool_result"),

@@ -125,8 +125,11 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     const { fault } = state;
     if (fault?.kind === "hang") return waitForAbort(signal);
     if (fault?.kind === "hang-up") return void response.destroy();
-    const asked = JSON.parse(body) as { model?: string; stream?: boolean; prompt?: unknown; input?: unknown };
+    const asked = JSON.parse(body) as Record<string, unknown> & { model?: string; stream?: boolean };
     const model = asked.model ?? "";
+    if (path === "/tokenize" || path === "/detokenize") {
+      return sendWhole(response, tokensOf(path, asked, options.contextTokens), fault);
+    }
     if (path === "/v1/embeddings") return sendWhole(response, embeddingOf(model), fault);
     const isChat = path === "/v1/chat/completions";
     if (!isChat && path !== "/v1/completions") return sendError(response, 404, "no such path");
@@ -282,6 +285,19 @@ function completionOf(model: string, isChat: boolean, options: FakeEngineOptions
 function embeddingOf(model: string): unknown {
   const data = [{ object: "embedding", index: 0, embedding: [0.5, -0.5, 0.25] }];
   return { object: "list", data, model, usage: { prompt_tokens: 3, total_tokens: 3 } };
+}
+
+/** A token a character, its id the code point. */
+function tokensOf(path: string, asked: Record<string, unknown>, contextTokens: number): unknown {
+  if (path === "/detokenize") return { prompt: String.fromCodePoint(...(asked.tokens as number[])) };
+  const text = typeof asked.prompt === "string" ? asked.prompt : JSON.stringify(asked.messages ?? []);
+  const characters = [...text];
+  return {
+    count: characters.length,
+    max_model_len: contextTokens,
+    tokens: characters.map((character) => character.codePointAt(0)),
+    token_strs: asked.return_token_strs === true ? characters : null,
+  };
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {

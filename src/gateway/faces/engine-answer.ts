@@ -83,7 +83,7 @@ const answer = z.looseObject({
       text,
       logprobs: logprobs.nullish().catch(null),
       finish_reason: text,
-      stop_reason: z.unknown(),
+      stop_reason: z.unknown().optional(),
     }),
   ),
   usage: usageOut.nullish().catch(null),
@@ -139,7 +139,7 @@ export function readUsage(json: unknown): TokenUsage | null {
 
 const errorOut = z.looseObject({
   error: z.union([
-    z.looseObject({ message: z.string(), code: z.unknown(), param: text.catch(null) }),
+    z.looseObject({ message: z.string(), code: z.unknown().optional(), param: text.catch(null) }),
     z.string().transform((said) => ({ message: said, code: null, param: null })),
   ]),
 });
