@@ -78,7 +78,7 @@ export function isTargetAddress(text: string, { ranges }: WebhookTargets): boole
 export const maxDeliveryTries = 5;
 const firstPauseMs = 1000;
 
-/** Milliseconds until the next try, null when there is none. A status below 400 means that it has arrived. */
+/** Milliseconds until the next try, null when there is none: below 400 the other side has understood, and says where it is. */
 export function pauseBeforeRetry(tries: number, status: number | null): number | null {
   if (status !== null && status < 400) return null;
   return tries >= maxDeliveryTries ? null : firstPauseMs * 4 ** (tries - 1);

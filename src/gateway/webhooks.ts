@@ -63,7 +63,7 @@ export function createWebhooks(deps: WebhookDeps): Webhooks {
         (error: Error) => ({ status: null, why: error.message }),
       );
       signal.throwIfAborted();
-      if (outcome.status !== null && outcome.status < 400) return;
+      if (outcome.status !== null && outcome.status < 300) return;
       const pauseMs = pauseBeforeRetry(tries, outcome.status);
       if (pauseMs === null) {
         // The URL may hold a secret of the client's: its host says enough.
