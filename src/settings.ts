@@ -94,9 +94,36 @@ export const settingsShape = {
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+  BERTH_QUEUE_WAIT_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time a request waits for a slot of a model that runs, then 504."),
+  BERTH_CONNECT_S: seconds(1, 600)
+    .default(5)
+    .describe("Longest time until a connection to an engine stands; then another instance is tried."),
+  BERTH_FIRST_TOKEN_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time from then until an engine sends the first byte of a stream, then 504."),
+  BERTH_SILENCE_S: seconds(1, 86_400)
+    .default(300)
+    .describe(
+      "Longest silence within an answer, of the engine or of a client that takes nothing: then the one is given up, the other cut.",
+    ),
+  BERTH_TOTAL_S: seconds(1, 604_800)
+    .default(14_400)
+    .describe("Longest time a request may take in all, and an answer that is no stream to begin."),
+  BERTH_CONTINUE: onOff
+    .default(true)
+    .describe(
+      "A stream whose engine fails goes on at another instance where the answer stays the same; off: it ends in an error.",
+    ),
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_QUEUE_MB: wholeNumber(1, 65_536)
+    .default(512)
+    .describe(
+      "Most MB of requests that wait for one deployment, of which one account has at most half; then 429.",
+    ),
   BERTH_BODY_MB: wholeNumber(1, 1024)
     .default(32)
     .describe("Largest inference request body, in MB; larger is 413."),
@@ -114,6 +141,28 @@ export const settingsShape = {
   BERTH_LOAD_TRIES: wholeNumber(1, 100)
     .default(3)
     .describe("Tries after which a deployment that never ran fails."),
+  BERTH_PRICES: text
+    .min(1)
+    .optional()
+    .describe(
+      "YAML file with what tokens and GPU time cost: `models` (USD per million tokens: input, output, cached; `*` for all others) and `gpus` (USD per GPU and hour). Default: nothing costs anything.",
+    ),
+  BERTH_RECORDS_DAYS: wholeNumber(1, 3650)
+    .default(30)
+    .describe("How long a record of each inference request is kept. Sums by the hour stay longer."),
+  BERTH_RECORDS_MAX: wholeNumber(1000, 100_000_000)
+    .default(1_000_000)
+    .describe("Most records that are kept, to the hour; the oldest go first. A million take about 600 MB."),
+  BERTH_STATS_DAYS: wholeNumber(1, 3650)
+    .default(400)
+    .describe(
+      "How long hourly sums, GPU time, and what scoped JWTs have spent (counted from their last request) are kept.",
+    ),
+  BERTH_SPOOL_MB: wholeNumber(1, 1_048_576)
+    .default(256)
+    .describe(
+      "Most disk space for records that wait while control is away; beyond it the oldest are lost, and the log says so.",
+    ),
   BERTH_CPU_THREADS: wholeNumber(0, 256)
     .default(0)
     .describe("Threads of one engine on the CPU; 0: the cores less one."),
@@ -124,6 +173,11 @@ export const settingsShape = {
     .default(false)
     .describe(
       "on: HF_ENDPOINT may redirect to loopback and private addresses. HF_ENDPOINT itself is always allowed.",
+    ),
+  BERTH_ALLOW_PICKLE: onOff
+    .default(false)
+    .describe(
+      "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")

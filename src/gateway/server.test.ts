@@ -207,6 +207,13 @@ test("healthz says the process is up, readyz that it has routes; every request l
     }),
   );
   expect(new Set(rig.records).size).toBe(rig.records.length);
+  // It is handed over whole: with what the engine counted, though the client's end may come first.
+  await (await rig.chat({ stream: true })).text();
+  const seen: number[] = [];
+  await vi.waitFor(() => {
+    seen.push(...rig.records.slice(-2).map((record) => record.inputTokens));
+    expect(seen.slice(-2)).toEqual([7, 7]);
+  });
   expect(rig.logs.join()).not.toMatch(/tell nobody|ann-token|"hi"/);
 });
 

@@ -15,6 +15,7 @@ import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
+import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -69,10 +70,17 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const faults = new Faults(now);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    limits: {
+      waitMs: limits.waitMs,
+      slotWaitMs: limits.slotWaitMs,
+      queueMax: limits.queueMax,
+      queueBytes: limits.queueBytes,
+    },
     now,
+    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -82,7 +90,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models);
+      admission.setModels(snapshot.models, snapshot.accounts);
+      faults.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();
     },
@@ -94,7 +103,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     onOpen: (job) => visits.add(job),
     onEnd: closeVisit,
   });
-  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory, webhooks };
+  const { continuesStreams } = options;
+  const { bodyBytes, totalMs } = limits;
+  const parts = { admission, pool, faults, webhooks };
+  const inference = { ...parts, now, bodyBytes, totalMs, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -152,14 +164,21 @@ export function createGateway(options: GatewayOptions): Gateway {
       trusted,
       silenceMs: limits.silenceMs,
       now,
-      onEnd: closeVisit,
+      onEnd: () => finish(),
     });
     visits.add(visit);
+    // The client's end and ours come in either order; what was used is known only after both.
+    let ends = 0;
+    const finish = () => {
+      ends += 1;
+      if (ends === 2) closeVisit(visit);
+    };
     if (isStopping) response.shouldKeepAlive = false;
     const cors = answerCors(options.corsOrigins, request.method, request.headers);
     for (const [name, value] of cors.headers) response.setHeader(name, value);
     if (cors.isPreflight) {
       response.writeHead(204).end();
+      finish();
       return;
     }
     const route = findRoute(request.url ?? "/");
@@ -168,6 +187,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     } catch (error) {
       if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
       answerError(visit, route, error);
+    } finally {
+      finish();
     }
   }
 

@@ -26,11 +26,14 @@ export const bobToken = "bob-token-1234567890";
 export const rigLimits: GatewayLimits = {
   waitMs: 20_000,
   queueMax: 100,
+  queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
+  slotWaitMs: 20_000,
   firstTokenMs: 20_000,
+  totalMs: 60_000,
   silenceMs: 20_000,
 };
 
@@ -75,6 +78,7 @@ export async function startRig(
     corsOrigins: [],
     webhookTargets: [],
     limits: { ...rigLimits, ...limits },
+    continuesStreams: true,
     clock: {
       now: Date.now,
       sleep: async (ms, signal) => {

@@ -163,12 +163,29 @@ test("silence before the first token and within a stream ends in time", async ()
     },
     { firstTokenMs: 60, silenceMs: 40 },
   );
-  const silent = await rig.chat();
+  const silent = await rig.chat({ stream: true });
   expect(silent.status).toBe(504);
   expect(await silent.json()).toMatchObject({ error: { code: "timeout" } });
   const text = await (await rig.chat({ stream: true })).text();
   expect(text).toMatch(/^data: \{\}\n\n\ndata: \{"error":\{.*"code":"timeout"/);
   await rig.idle();
+});
+
+test("a whole answer may take as long as a whole request, and no longer", async () => {
+  const rig = await rigWith(() => undefined, { firstTokenMs: 1, totalMs: 60 });
+  const response = await rig.chat();
+  expect([response.status, await response.json()]).toMatchObject([504, { error: { code: "timeout" } }]);
+  await rig.idle();
+});
+
+test("a request that takes too long in all is cut, also while tokens come", async () => {
+  const rig = await startRig({ limits: { totalMs: 100 } });
+  const { engine, instance } = await rig.engine({ tokens: 100_000, delayMs: 1 });
+  await rig.publish(modelOf([instance]));
+  expect(await (await rig.chat({ stream: true })).text()).toMatch(
+    /data: \{"error":\{.*BERTH_TOTAL_S.*\}\n\n$/,
+  );
+  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
 });
 
 test("an engine that closes idle connections under our feet is asked again on a new one", async () => {

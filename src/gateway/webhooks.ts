@@ -27,17 +27,17 @@ export type Webhooks = {
   /** Throws HttpError when nothing may be posted to this URL, or when too much is under way. */
   admit(url: string): URL;
   /**
-   * Goes on with a request without its client. Never rejects.
-   * @param tokenHash of the token that asked; it signs
-   * @param serve asks the engine, with the job's own visit and replies
+   * Goes on with a request without its client, in the background, bounded as `admit` says.
    */
-  run(asked: Visit, job: WebhookJob): Promise<void>;
+  start(asked: Visit, job: WebhookJob): void;
 };
 
 export type WebhookJob = {
   readonly url: URL;
   readonly delivery: Delivery;
+  /** Of the token that asked; it signs. */
   readonly tokenHash: string;
+  /** Asks the engine, with the job's own visit and replies. */
   serve(visit: Visit, openReply: (about: ReplyAbout) => CollectedReply): Promise<void>;
 };
 
@@ -76,6 +76,23 @@ export function createWebhooks(deps: WebhookDeps): Webhooks {
     }
   }
 
+  /** Never rejects. */
+  async function run(asked: Visit, job: WebhookJob): Promise<void> {
+    jobs += 1;
+    const visit = detachVisit(asked, deps.clock.now());
+    deps.onOpen(visit);
+    try {
+      await work(visit, job);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      deps.log("warn", "a request with a webhook was ended", { requestId: visit.requestId, why });
+    } finally {
+      jobs -= 1;
+      visit.record.durationMs = deps.clock.now() - visit.record.startedAtMs;
+      deps.onEnd(visit);
+    }
+  }
+
   return {
     admit(text) {
       const url = URL.canParse(text) ? new URL(text) : null;
@@ -93,20 +110,6 @@ export function createWebhooks(deps: WebhookDeps): Webhooks {
         },
       );
     },
-    async run(asked, job) {
-      jobs += 1;
-      const visit = detachVisit(asked, deps.clock.now());
-      deps.onOpen(visit);
-      try {
-        await work(visit, job);
-      } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
-        deps.log("warn", "a request with a webhook was ended", { requestId: visit.requestId, why });
-      } finally {
-        jobs -= 1;
-        visit.record.durationMs = deps.clock.now() - visit.record.startedAtMs;
-        deps.onEnd(visit);
-      }
-    },
+    start: (asked, job) => void run(asked, job),
   };
 }

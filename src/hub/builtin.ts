@@ -12,7 +12,7 @@ import type { RepoListing } from "../ports.ts";
 import { startGitBlob } from "./download.ts";
 import { fileGone, revisionNotFound } from "./failures.ts";
 import { isFilePath } from "./names.ts";
-import type { OpenFile } from "./source.ts";
+import type { OpenFile, ReadRange } from "./source.ts";
 
 /** Files from this size on are named by their sha256, as a hub's large files are, bytes. */
 const largeFileBytes = 1024 * 1024;
@@ -42,6 +42,24 @@ export function openBuiltin(repo: string, folder: string): OpenFile {
     if (found === null || !found.isFile()) throw fileGone(repo, file.path);
     const body = createReadStream(path, { start: offset, signal });
     return { offset, bytesTotal: found.size, body, close: () => void body.destroy() };
+  };
+}
+
+/** Reads parts of files of a shipped folder. */
+export function readBuiltin(repo: string, folder: string): ReadRange {
+  const open = openBuiltin(repo, folder);
+  return async (file, start, end, signal) => {
+    const { body, close } = await open(file, start, signal);
+    const chunks: Uint8Array[] = [];
+    let left = end - start;
+    for await (const chunk of body) {
+      chunks.push(chunk.subarray(0, left));
+      left -= chunk.byteLength;
+      if (left <= 0) break;
+    }
+    close();
+    if (left > 0) throw fileGone(repo, file.path);
+    return Buffer.concat(chunks, end - start);
   };
 }
 

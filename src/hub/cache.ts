@@ -60,6 +60,25 @@ export class Cache {
     return (await sizeOf(this.blobPath(repo, blob))) === bytes;
   }
 
+  /** Bytes `start` to `end` of a blob, null when it is not there with that length. */
+  async readRange(
+    repo: string,
+    blob: string,
+    start: number,
+    end: number,
+    fileBytes: number,
+  ): Promise<Uint8Array | null> {
+    if (!(await this.hasBlob(repo, blob, fileBytes))) return null;
+    const handle = await open(this.blobPath(repo, blob), constants.O_RDONLY);
+    try {
+      const buffer = Buffer.alloc(end - start);
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, start);
+      return bytesRead === buffer.length ? buffer : null;
+    } finally {
+      await handle.close();
+    }
+  }
+
   /** Bytes of a download that began earlier, 0 when there is none. */
   async incompleteBytes(repo: string, blob: string): Promise<number> {
     return (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;

@@ -21,7 +21,7 @@ import {
 } from "./failures.ts";
 import { blobName, isFilePath } from "./names.ts";
 import { parseRetryAfter, type RetryRule, retrying } from "./retry.ts";
-import type { OpenFile } from "./source.ts";
+import type { OpenFile, ReadRange } from "./source.ts";
 
 const maxPages = 500;
 const maxFiles = 50_000;
@@ -222,6 +222,30 @@ export class Endpoint {
     };
   }
 
+  /** Reads parts of files of one commit, without their hashes being looked at. Retries; throws HubError. */
+  reader(repo: string, commit: string, token: string | null): ReadRange {
+    const subject: Subject = { repo, revision: commit, token };
+    return (file, start, end, signal) =>
+      retrying(this.#rule, this.host, signal, async () => {
+        const target = filePath(repo, commit, file.path);
+        const headers = { range: `bytes=${start}-${end - 1}` };
+        const answer = await this.#client.ask(
+          { method: "GET", target, token, headers, leaveEndpoint: true },
+          signal,
+        );
+        const from = answer.header("content-range")?.startsWith(`bytes ${start}-`) === true ? start : 0;
+        if (answer.status !== 206 && answer.status !== 200) {
+          await answer.discard();
+          throw this.#refusal(answer, subject, file.path);
+        }
+        if (from !== start) {
+          answer.close();
+          throw badListing(repo, this.host, "its files cannot be read in parts");
+        }
+        return await readStart(answer, end - start);
+      });
+  }
+
   /** @param path the file that was asked for, null for a question about the repository */
   #refusal(answer: Answer, subject: Subject, path: string | null): HubError | Hiccup {
     const { host } = this;
@@ -250,6 +274,19 @@ export class Endpoint {
 
 function filePath(repo: string, commit: string, path: string): string {
   return `/${repo}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/** The first bytes of a body; a server that does not know ranges sends more. */
+async function readStart(answer: Answer, bytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let left = bytes;
+  for await (const chunk of answer.body) {
+    chunks.push(chunk.subarray(0, left));
+    left -= chunk.byteLength;
+    if (left <= 0) break;
+  }
+  if (left > 0) throw new Hiccup("ended the transfer early");
+  return Buffer.concat(chunks, bytes);
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {

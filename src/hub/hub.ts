@@ -7,19 +7,21 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { RepoFile, Weights } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
-import { isCommit, isRevision, repoNameRule } from "../core/repo.ts";
-import type { Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
-import { listBuiltin, openBuiltin } from "./builtin.ts";
+import type { ModelFacts } from "../core/model-facts.ts";
+import { isCommit, isRevision, parseRepo, repoNameRule } from "../core/repo.ts";
+import type { ChooseFiles, Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
+import { listBuiltin, openBuiltin, readBuiltin } from "./builtin.ts";
 import { Cache, type Disk, realDisk } from "./cache.ts";
 import { HubClient } from "./client.ts";
 import { downloadBlob } from "./download.ts";
 import { Endpoint } from "./endpoint.ts";
 import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
 import { createFlights } from "./flights.ts";
+import { inspectFiles } from "./inspect/inspect.ts";
 import { blobName, findCollision, isFilePath, plainRepo } from "./names.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import type { RetryRule } from "./retry.ts";
-import type { OpenFile } from "./source.ts";
+import type { OpenFile, ReadRange } from "./source.ts";
 
 export type HubLimits = {
   /** DNS, TCP and TLS together, milliseconds. */
@@ -63,6 +65,8 @@ export type HubOptions = {
   readonly allowPrivateRedirects: boolean;
   /** Repositories that Berth ships: `owner/name` -> folder. They never ask the network. */
   readonly builtin: ReadonlyMap<string, string>;
+  /** For looking at a repository before an engine has chosen. */
+  readonly chooseFiles: ChooseFiles;
   readonly clock: Clock;
   /** 0 <= random() < 1; spreads retries. */
   readonly random?: () => number;
@@ -90,12 +94,14 @@ class CachingHub implements Hub {
   readonly #cache: Cache;
   readonly #rule: RetryRule;
   readonly #endpoint: Endpoint;
+  readonly #chooseFiles: ChooseFiles;
   readonly #flights = createFlights<BlobEvent>();
 
   constructor(options: HubOptions) {
     const limits = { ...defaultHubLimits, ...options.limits };
     this.#limits = limits;
     this.#builtin = options.builtin;
+    this.#chooseFiles = options.chooseFiles;
     this.#disk = options.disk ?? realDisk;
     this.#cache = new Cache(join(options.home, "hub"));
     this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
@@ -118,6 +124,26 @@ class CachingHub implements Hub {
     return asOutcome(signal, async () => {
       await this.#store(acceptRepo(repo), acceptCommit(commit), files, token, onProgress, signal);
       return null;
+    });
+  }
+
+  inspect(
+    weights: Weights,
+    token: string | null,
+    signal: AbortSignal,
+    files?: readonly RepoFile[],
+  ): Promise<HubOutcome<ModelFacts>> {
+    return asOutcome(signal, async () => {
+      const listing = await this.#resolve(weights, token, signal);
+      const { repo, commit } = listing;
+      const folder = this.#builtin.get(repo);
+      const source =
+        folder === undefined ? this.#endpoint.reader(repo, commit, token) : readBuiltin(repo, folder);
+      const chosen = files ?? this.#choose(listing, parseRepo(weights.repo)?.quantization ?? null);
+      return await inspectFiles(
+        { listing, files: chosen, read: this.#readCachedFirst(repo, source), host: this.#endpoint.host },
+        signal,
+      );
     });
   }
 
@@ -171,6 +197,25 @@ class CachingHub implements Hub {
     } finally {
       endReports();
     }
+  }
+
+  #choose(listing: RepoListing, quantization: string | null): readonly RepoFile[] {
+    const isAdapter = listing.files.filter(({ path }) => /^adapter_model\.(safetensors|bin)$/.test(path));
+    const chosen = this.#chooseFiles(listing, quantization);
+    if (chosen.ok) return chosen.value.files;
+    // An adapter is no model, but what it is can be said.
+    if (isAdapter.length > 0) return isAdapter;
+    throw new HubError(chosen.failure);
+  }
+
+  /** Reads what is in the cache there. Whoever asks has shown at the endpoint that it may read the repository. */
+  #readCachedFirst(repo: string, source: ReadRange): ReadRange {
+    return async (file, start, end, signal) => {
+      const blob = requireBlob(file);
+      return (
+        (await this.#cache.readRange(repo, blob, start, end, file.bytes)) ?? source(file, start, end, signal)
+      );
+    };
   }
 
   /** Brings one blob, together with whoever else wants it with the same token. */

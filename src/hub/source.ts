@@ -13,3 +13,11 @@ export type OpenedFile = {
 
 /** Opens a file at an offset in bytes. Throws Hiccup for what may pass, HubError for what will not. */
 export type OpenFile = (file: RepoFile, offset: number, signal: AbortSignal) => Promise<OpenedFile>;
+
+/** Reads bytes `start` to `end` (not included) of a file. Throws as OpenFile does. */
+export type ReadRange = (
+  file: RepoFile,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+) => Promise<Uint8Array>;

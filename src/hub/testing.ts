@@ -29,6 +29,7 @@ export function openTestHub(
     endpoint,
     allowPrivateRedirects: true,
     builtin: new Map(),
+    chooseFiles: ({ files }) => ({ ok: true, value: { files, entryFile: files[0]?.path ?? "" } }),
     clock: hastyClock,
     ...more,
     limits: { minFreeBytes: 0, ...more.limits },

@@ -12,6 +12,7 @@ import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
+import { noPrices } from "../../src/core/prices.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -83,6 +84,8 @@ export async function startRealApi(): Promise<RealApi> {
     routesVersion: async () => 1,
     progressOf: () => api.progress,
     outageOf,
+    prices: noPrices,
+    liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
     down: () => {
       downs += 1;

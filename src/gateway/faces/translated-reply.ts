@@ -41,7 +41,7 @@ export class TranslatedReply implements Reply {
   readonly #response: ServerResponse;
   readonly #words: Words;
   readonly #isStream: boolean;
-  readonly #decoder = new SseDecoder();
+  #decoder = new SseDecoder();
   #mode: Mode = "nonsense";
   #status = 502;
   #held: Buffer[] = [];
@@ -63,13 +63,15 @@ export class TranslatedReply implements Reply {
   }
 
   keepAlive(): void {
-    this.#send(this.#words.waiting);
+    this.#open();
+    this.#response.write(this.#words.waiting);
   }
 
   begin(head: ResponseHead): void {
     this.#status = head.status;
     this.#held = [];
     this.#heldBytes = 0;
+    this.#decoder = new SseDecoder();
     const isStream = head.contentType === "text/event-stream";
     if (head.status !== 200) this.#mode = "refused";
     else if (isStream !== this.#isStream) this.#mode = "nonsense";
@@ -136,11 +138,14 @@ export class TranslatedReply implements Reply {
     return text === "" || this.#send(text);
   }
 
+  #open(): void {
+    if (this.hasStarted) return;
+    this.#response.writeHead(200, ["content-type", "text/event-stream", "cache-control", "no-cache"]);
+  }
+
   #send(text: string): boolean {
     if (text === "") return true;
-    if (!this.hasStarted) {
-      this.#response.writeHead(200, ["content-type", "text/event-stream", "cache-control", "no-cache"]);
-    }
+    this.#open();
     this.sentBytes += Buffer.byteLength(text);
     return this.#response.write(text);
   }
