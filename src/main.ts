@@ -23,7 +23,7 @@ import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "./reconciler/usage-keeper.ts";
-import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { defaultAccountName, listed, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
 import { outageOf } from "./store/outage.ts";
@@ -242,9 +242,9 @@ async function runGateway(): Promise<void> {
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
     tls: readTls(settings),
-    trustedProxies: settings.BERTH_TRUSTED_PROXIES.split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== ""),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
