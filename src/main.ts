@@ -25,7 +25,7 @@ import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "./reconciler/usage-keeper.ts";
-import { defaultAccountName, listOf, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { defaultAccountName, listed, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
 import { outageOf } from "./store/outage.ts";
@@ -195,7 +195,7 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     catalogue: openCatalogue(settings),
-    containerImages: listOf(settings.BERTH_CONTAINER_IMAGES),
+    containerImages: listed(settings.BERTH_CONTAINER_IMAGES),
     baseUrl: publicUrl(settings, settings.BERTH_PORT),
     engineNames: [...engines.keys()],
     refuseArgs: (engine, args) => refuseByEngines(engines, engine, args),
@@ -267,7 +267,9 @@ async function runGateway(): Promise<void> {
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
     tls: readTls(settings),
-    trustedProxies: listOf(settings.BERTH_TRUSTED_PROXIES),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,

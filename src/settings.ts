@@ -28,14 +28,6 @@ const onOff = z.preprocess(
 const text = z.string("a text");
 const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
-/** The parts of a list with commas, without those that are empty. */
-export function listOf(list: string): string[] {
-  return list
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "");
-}
-
 /** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
 export const settingsShape = {
   BERTH_HOME: text.min(1).default("~/.berth").describe("Folder of all state: database, weights, logs, keys."),
@@ -54,6 +46,18 @@ export const settingsShape = {
     .default("")
     .describe(
       "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
+    ),
+  BERTH_CORS_ORIGINS: text
+    .refine(areOrigins, "origins like https://app.example.com, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated origins of web pages that may call Berth from a browser; * for all; empty means none.",
+    ),
+  BERTH_WEBHOOK_TARGETS: text
+    .refine(areTargets, "host names, *.name, addresses or CIDR ranges, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated hosts that answers may be posted to (`webhook` of the native API): names, *.name, or * for any public host. An address or CIDR range may be posted to by number, and names may lead there although it is private. Empty means none.",
     ),
   BERTH_API_TOKEN: text
     .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
@@ -95,7 +99,7 @@ export const settingsShape = {
     ),
   BERTH_CONTAINER_IMAGES: text
     .refine(
-      (list) => listOf(list).every((image) => /^[\w./:-]{1,255}@sha256:[0-9a-f]{64}$/.test(image)),
+      (list) => listed(list).every((image) => /^[\w./:-]{1,255}@sha256:[0-9a-f]{64}$/.test(image)),
       "images with their digest (name@sha256:…), separated by commas",
     )
     .default("")
@@ -275,6 +279,30 @@ function areAddressRanges(list: string): boolean {
     const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
     return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
   });
+}
+
+function areOrigins(list: string): boolean {
+  return listed(list).every((origin) => {
+    if (origin === "*") return true;
+    return (
+      /^https?:\/\//i.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase()
+    );
+  });
+}
+
+function areTargets(list: string): boolean {
+  return listed(list).every((target) => {
+    const name = /^(?:\*\.)?(?=.*[a-z])[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i;
+    return target === "*" || (name.test(target) && !target.includes("..")) || areAddressRanges(target);
+  });
+}
+
+/** The entries of a list that is separated by commas. */
+export function listed(list: string): string[] {
+  return list
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 }
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {

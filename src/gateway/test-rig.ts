@@ -76,6 +76,8 @@ export async function startRig(
     port: 0,
     tls: null,
     trustedProxies: [],
+    corsOrigins: [],
+    webhookTargets: [],
     limits: { ...rigLimits, ...limits },
     continuesStreams: true,
     clock: {
