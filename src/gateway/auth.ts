@@ -16,6 +16,8 @@ export type Caller = {
   readonly account: string;
   /** The API token, also where a scoped JWT of it calls. */
   readonly tokenId: string;
+  /** sha256 (hex) of that token's secret: what it signs, its holder can check. */
+  readonly tokenHash: string;
   /** What a scoped JWT narrows the token's rights to; null for the token itself. */
   readonly scope: Scope | null;
 };
@@ -59,12 +61,12 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
     const token = directory.tokensByHash.get(hash("sha256", secret));
     if (token !== undefined) {
       checkAddress(token, origin.address);
-      return { account: token.account, tokenId: token.tokenId, scope: null };
+      return { account: token.account, tokenId: token.tokenId, tokenHash: token.hash, scope: null };
     }
     if (looksLikeJwt(secret)) {
       const { scope, parent } = await scopes.find(secret, directory);
       checkAddress(parent, origin.address);
-      return { account: parent.account, tokenId: parent.tokenId, scope };
+      return { account: parent.account, tokenId: parent.tokenId, tokenHash: parent.hash, scope };
     }
     throw new HttpError(
       "unauthenticated",

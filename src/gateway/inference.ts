@@ -6,12 +6,14 @@
 import type { RouteModel } from "../core/routing.ts";
 import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
+import { sendJson } from "./answer.ts";
 import { type Authenticator, allowedModels, type Caller, scopeOf } from "./auth.ts";
-import type { Asked, Face, Reply } from "./faces/face.ts";
+import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
 import { readBody } from "./request-body.ts";
 import type { Visit } from "./visit.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
@@ -20,6 +22,7 @@ export type InferenceDeps = OfferDeps & {
   readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
+  readonly webhooks: Webhooks;
 };
 
 export type InferenceRoute = {
@@ -48,9 +51,17 @@ export async function serveInference(
   visit: Visit,
   route: InferenceRoute,
 ): Promise<void> {
-  const timer = setTimeout(() => visit.cut(overdue(deps.totalMs)), deps.totalMs);
+  await withinTotal(deps, visit, () => serve(deps, visit, route));
+}
+
+async function withinTotal(
+  { totalMs }: InferenceDeps,
+  visit: Visit,
+  work: () => Promise<void>,
+): Promise<void> {
+  const timer = setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
   try {
-    await serve(deps, visit, route);
+    await work();
   } finally {
     clearTimeout(timer);
   }
@@ -70,13 +81,23 @@ async function serve(
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller);
-  try {
-    await serveByFirst(deps, visit, asked, named, caller);
-  } finally {
-    caller.scope?.spend(record.costNanoUsd);
-  }
+  const { delivery } = asked;
+  if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller);
+  const url = deps.webhooks.admit(delivery.url);
+  // What would be refused for sure is refused now.
+  for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
+  deps.webhooks.start(visit, {
+    ...{ url, delivery, tokenHash: caller.tokenHash },
+    serve: (job, openReply) => {
+      const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
+      return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
+    },
+  });
+  record.kind = null; // the job has a record of its own: it is counted once
+  sendJson(response, 200, delivery.queued);
 }
 
+/** Serves by the first of these models that can. */
 async function serveByFirst(
   deps: InferenceDeps,
   visit: Visit,
@@ -84,9 +105,14 @@ async function serveByFirst(
   named: readonly Named[],
   caller: Caller,
 ): Promise<void> {
-  for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
-    if (reply !== "next") return;
+  try {
+    for (const [at, { model, selector }] of named.entries()) {
+      const isLast = at === named.length - 1;
+      const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
+      if (outcome !== "next") return;
+    }
+  } finally {
+    caller.scope?.spend(visit.record.costNanoUsd);
   }
 }
 

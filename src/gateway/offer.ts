@@ -17,6 +17,8 @@ export type OfferDeps = {
   readonly admission: Admission;
   readonly pool: EnginePool;
   readonly faults: Faults;
+  /** Time between comments to the client of a stream that waits for a slot, milliseconds; 0 for none. */
+  readonly keepAliveMs: number;
   /** Streams whose engine fails go on at another one where that is faithful. */
   readonly continuesStreams: boolean;
   /** Longest time for all of a request, milliseconds. */
@@ -118,7 +120,7 @@ async function tryOnce(
     isReturning: failedAt.length > 0,
     avoid: failedAt,
   };
-  const lease = await deps.admission.acquire(ask, signal);
+  const lease = await keptAlive(deps, request, reply, deps.admission.acquire(ask, signal));
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   const sink: Sink = stream ?? reply;
@@ -135,6 +137,22 @@ async function tryOnce(
     return judge(deps, request, reply, lease, await exchange(options, visit), tries);
   } finally {
     giveBack(lease, reply);
+  }
+}
+
+/** While it waits, a stream's client may hear comments, so that nothing on the way takes the silence for an end. */
+async function keptAlive(
+  { keepAliveMs }: OfferDeps,
+  { isStream }: EngineRequest,
+  reply: Reply,
+  waiting: Promise<Lease>,
+): Promise<Lease> {
+  if (!isStream || keepAliveMs === 0 || reply.sentBytes > 0) return await waiting;
+  const timer = setInterval(() => reply.keepAlive(), keepAliveMs);
+  try {
+    return await waiting;
+  } finally {
+    clearInterval(timer);
   }
 }
 
