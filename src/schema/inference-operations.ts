@@ -55,6 +55,36 @@ const openAi = (["/v1", "/v1/openai"] as const).flatMap((base) => {
       answer: shapes.embeddingsOut,
     }),
     gatewayOperation(
+      "POST",
+      `${base}/responses`,
+      `berth_responses${base.replaceAll("/", "_")}`,
+      "OpenAI's responses; nothing is stored.",
+      {
+        body: shapes.responsesIn,
+        answer: shapes.responsesOut,
+      },
+    ),
+    gatewayOperation(
+      "POST",
+      `${base}/tokenize`,
+      `berth_tokenize${base.replaceAll("/", "_")}`,
+      "The tokens of a prompt or of messages.",
+      {
+        body: shapes.tokenizeIn,
+        answer: shapes.tokenizeOut,
+      },
+    ),
+    gatewayOperation(
+      "POST",
+      `${base}/detokenize`,
+      `berth_detokenize${base.replaceAll("/", "_")}`,
+      "The text of tokens.",
+      {
+        body: shapes.detokenizeIn,
+        answer: shapes.detokenizeOut,
+      },
+    ),
+    gatewayOperation(
       "GET",
       `${base}/models`,
       idOf("models", "get"),
@@ -65,4 +95,43 @@ const openAi = (["/v1", "/v1/openai"] as const).flatMap((base) => {
   ];
 });
 
-export const inferenceOperations: readonly DocumentedOperation[] = openAi;
+const anthropic = [
+  gatewayOperation(
+    "POST",
+    "/anthropic/v1/messages",
+    "anthropic_messages_anthropic_v1_messages_post",
+    "Anthropic's messages, streamed or not.",
+    { body: shapes.anthropicMessagesIn, answer: shapes.anthropicMessageOut },
+  ),
+  gatewayOperation(
+    "POST",
+    "/anthropic/v1/messages/count_tokens",
+    "anthropic_messages_count_tokens_anthropic_v1_messages_count_tokens_post",
+    "How many tokens messages have.",
+    { body: shapes.anthropicTokenCountIn, answer: shapes.anthropicTokenCountOut },
+  ),
+];
+
+const native = [
+  gatewayOperation(
+    "POST",
+    "/v1/inference/deploy/:deploy_id",
+    "inference_deploy_v1_inference_deploy__deploy_id__post",
+    "DeepInfra's own form of inference, by deployment.",
+    { params: shapes.nativeDeployPath, body: shapes.nativeIn, answer: shapes.nativeOut },
+  ),
+  gatewayOperation(
+    "POST",
+    "/v1/inference/:model_name",
+    "inference_model_v1_inference__model_name__post",
+    "The same by model.",
+    {
+      params: shapes.nativeModelPath,
+      query: shapes.nativeQuery,
+      body: shapes.nativeIn,
+      answer: shapes.nativeOut,
+    },
+  ),
+];
+
+export const inferenceOperations: readonly DocumentedOperation[] = [...openAi, ...anthropic, ...native];

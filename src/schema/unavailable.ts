@@ -51,6 +51,10 @@ const families: readonly Family[] = [
     reason:
       "It lists DeepInfra's own offer; GET /deploy/llm/gpu_availability says what could be deployed here.",
   },
+  {
+    path: /^\/models\/.+\/schema\/[^/]+$/,
+    reason: "Models have no schemas of their own here: GET /openapi.json has the shapes of every face.",
+  },
   { path: /^\/v1\/feedback$/, reason: "There is nobody to send it to: the service is your own." },
   {
     path: /^\/v1\/api-tokens\/[^/]+\/vercel_export$/,
