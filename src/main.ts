@@ -24,7 +24,7 @@ import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "./reconciler/usage-keeper.ts";
-import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { defaultAccountName, listed, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
 import { outageOf } from "./store/outage.ts";
@@ -129,6 +129,7 @@ async function runControl(): Promise<void> {
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
+    limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
@@ -255,12 +256,13 @@ async function runGateway(): Promise<void> {
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
     tls: readTls(settings),
-    trustedProxies: settings.BERTH_TRUSTED_PROXIES.split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== ""),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
+      keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,

@@ -47,6 +47,18 @@ export const settingsShape = {
     .describe(
       "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
     ),
+  BERTH_CORS_ORIGINS: text
+    .refine(areOrigins, "origins like https://app.example.com, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated origins of web pages that may call Berth from a browser; * for all; empty means none.",
+    ),
+  BERTH_WEBHOOK_TARGETS: text
+    .refine(areTargets, "host names, *.name, addresses or CIDR ranges, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated hosts that answers may be posted to (`webhook` of the native API): names, *.name, or * for any public host. An address or CIDR range may be posted to by number, and names may lead there although it is private. Empty means none.",
+    ),
   BERTH_API_TOKEN: text
     .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
     .optional()
@@ -129,6 +141,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_KEEP_ALIVE_S: seconds(0, 3600)
+    .default(0)
+    .describe(
+      "While a stream waits for its turn or its model, a comment is sent every so many seconds; it begins the answer, so what fails after it is an error event instead of a status. 0: none.",
+    ),
   BERTH_QUEUE_MB: wholeNumber(1, 65_536)
     .default(512)
     .describe(
@@ -189,6 +206,9 @@ export const settingsShape = {
     .describe(
       "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),
@@ -268,6 +288,30 @@ function areAddressRanges(list: string): boolean {
     const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
     return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
   });
+}
+
+function areOrigins(list: string): boolean {
+  return listed(list).every((origin) => {
+    if (origin === "*") return true;
+    return (
+      /^https?:\/\//i.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase()
+    );
+  });
+}
+
+function areTargets(list: string): boolean {
+  return listed(list).every((target) => {
+    const name = /^(?:\*\.)?(?=.*[a-z])[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i;
+    return target === "*" || (name.test(target) && !target.includes("..")) || areAddressRanges(target);
+  });
+}
+
+/** The entries of a list that is separated by commas. */
+export function listed(list: string): string[] {
+  return list
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 }
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {

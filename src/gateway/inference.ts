@@ -4,14 +4,16 @@
  * framing, routing snapshots, nor what a face's bodies say.
  */
 import type { RouteModel } from "../core/routing.ts";
-import { costNanoUsd } from "../core/usage.ts";
+import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
+import { sendJson } from "./answer.ts";
 import { type Authenticator, allowedModels, type Caller, scopeOf } from "./auth.ts";
-import type { Asked, Face, Reply } from "./faces/face.ts";
+import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
 import { readBody } from "./request-body.ts";
 import type { Visit } from "./visit.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
@@ -20,6 +22,7 @@ export type InferenceDeps = OfferDeps & {
   readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
+  readonly webhooks: Webhooks;
 };
 
 export type InferenceRoute = {
@@ -48,9 +51,17 @@ export async function serveInference(
   visit: Visit,
   route: InferenceRoute,
 ): Promise<void> {
-  const timer = setTimeout(() => visit.cut(overdue(deps.totalMs)), deps.totalMs);
+  await withinTotal(deps, visit, () => serve(deps, visit, route));
+}
+
+async function withinTotal(
+  { totalMs }: InferenceDeps,
+  visit: Visit,
+  work: () => Promise<void>,
+): Promise<void> {
+  const timer = setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
   try {
-    await serve(deps, visit, route);
+    await work();
   } finally {
     clearTimeout(timer);
   }
@@ -70,13 +81,23 @@ async function serve(
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller);
-  try {
-    await serveByFirst(deps, visit, asked, named, caller);
-  } finally {
-    caller.scope?.spend(record.costNanoUsd);
-  }
+  const { delivery } = asked;
+  if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller);
+  const url = deps.webhooks.admit(delivery.url);
+  // What would be refused for sure is refused now.
+  for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
+  deps.webhooks.start(visit, {
+    ...{ url, delivery, tokenHash: caller.secretHash },
+    serve: (job, openReply) => {
+      const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
+      return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
+    },
+  });
+  record.kind = null; // the job has a record of its own: it is counted once
+  sendJson(response, 200, delivery.queued);
 }
 
+/** Serves by the first of these models that can. */
 async function serveByFirst(
   deps: InferenceDeps,
   visit: Visit,
@@ -84,9 +105,14 @@ async function serveByFirst(
   named: readonly Named[],
   caller: Caller,
 ): Promise<void> {
-  for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(deps, visit, asked, { model, selector }, caller, at === named.length - 1);
-    if (reply !== "next") return;
+  try {
+    for (const [at, { model, selector }] of named.entries()) {
+      const isLast = at === named.length - 1;
+      const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
+      if (outcome !== "next") return;
+    }
+  } finally {
+    caller.scope?.spend(visit.record.costNanoUsd);
   }
 }
 
@@ -104,7 +130,7 @@ async function serveBy(
   record.model = model.name;
   record.deploymentId = model.deploymentId;
   const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
-  let reply = asked.reply(response, about);
+  let reply: Reply | null = null;
   const openReply = () => {
     reply = asked.reply(response, about);
     return reply;
@@ -117,11 +143,12 @@ async function serveBy(
     await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
+    if (!isLast && !response.headersSent && passedOver.has(error.code)) return "next";
     record.error = error.code;
+    reply ??= openReply();
     if (!response.destroyed) reply.fail(error);
   } finally {
-    noteUsage(visit, reply, model);
+    noteUsage(visit, reply?.usage ?? null, model);
   }
   return "done";
 }
@@ -138,7 +165,7 @@ function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer 
   return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
 }
 
-function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
+function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: RouteModel): void {
   if (usage === null) return;
   record.inputTokens = usage.inputTokens;
   record.outputTokens = usage.outputTokens;

@@ -20,6 +20,8 @@ export type GatewayLimits = {
   readonly waitMs: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
+  /** Between comments to the client of a stream that waits; 0 for none. */
+  readonly keepAliveMs: number;
   /** Bytes of the bodies that may wait for one deployment. */
   readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */
@@ -54,6 +56,10 @@ export type GatewayOptions = {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */
   readonly trustedProxies: readonly string[];
+  /** Origins of web pages that may call, `*` for all. */
+  readonly corsOrigins: readonly string[];
+  /** Where answers may be posted to; see core/webhook. */
+  readonly webhookTargets: readonly string[];
   readonly limits: GatewayLimits;
   /** Streams whose engine fails go on at another one where that is faithful. */
   readonly continuesStreams: boolean;

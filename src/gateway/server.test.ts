@@ -219,7 +219,7 @@ test("healthz says the process is up, readyz that it has routes; every request l
 
 test("an OpenAI path that does not exist is refused in OpenAI's shape", async () => {
   const rig = await startRig();
-  const response = await rig.ask("/v1/openai/responses", { method: "POST", body: "{}" });
+  const response = await rig.ask("/v1/openai/images", { method: "POST", body: "{}" });
   expect(response.status).toBe(404);
   expect(await response.json()).toMatchObject({ error: { code: "not_found", type: "not_found_error" } });
 });

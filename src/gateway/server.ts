@@ -5,13 +5,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
 import { allowedModels, type Caller, createAuthenticator } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
+import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
@@ -24,6 +27,7 @@ import { createScopeBook } from "./scopes.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
+import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -96,10 +100,16 @@ export function createGateway(options: GatewayOptions): Gateway {
   });
   const scopes = createScopeBook({ now, ask: (jwt) => askAboutScope(options.linkSocket, jwt) });
   const authenticator = createAuthenticator(scopes);
+  const webhooks = createWebhooks({
+    targets: targetsOf(options.webhookTargets),
+    clock,
+    log,
+    onOpen: (job) => visits.add(job),
+    onEnd: closeVisit,
+  });
   const { continuesStreams } = options;
-  const { bodyBytes, totalMs } = limits;
-  const requests = { admission, pool, faults, now, bodyBytes, totalMs, directory, continuesStreams };
-  const inference = { ...requests, authenticator };
+  const parts = { admission, pool, faults, webhooks, authenticator };
+  const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -128,6 +138,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
         return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
+      case "response":
+        await authenticator.require(visit, directory());
+        throw noStoredResponse();
       case "nothing":
         throw new HttpError(
           "not_found",
@@ -161,13 +174,16 @@ export function createGateway(options: GatewayOptions): Gateway {
     let ends = 0;
     const finish = () => {
       ends += 1;
-      if (ends < 2) return;
-      visits.delete(visit);
-      if (visits.size === 0) onQuiet?.();
-      logRecord(visit.record);
-      options.onRecord?.(visit.record);
+      if (ends === 2) closeVisit(visit);
     };
     if (isStopping) response.shouldKeepAlive = false;
+    const cors = answerCors(options.corsOrigins, request.method, request.headers);
+    for (const [name, value] of cors.headers) response.setHeader(name, value);
+    if (cors.isPreflight) {
+      response.writeHead(204).end();
+      finish();
+      return;
+    }
     const route = findRoute(request.url ?? "/");
     try {
       await serve(visit, route);
@@ -197,6 +213,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     record.error = known.code;
     if (response.headersSent) response.destroy();
     else sendError(response, known, errorBodyOf(route));
+  }
+
+  function closeVisit(visit: Visit): void {
+    visits.delete(visit);
+    if (visits.size === 0) onQuiet?.();
+    logRecord(visit.record);
+    options.onRecord?.(visit.record);
   }
 
   function logRecord(record: RequestRecord): void {
@@ -262,6 +285,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       };
     },
   };
+}
+
+function targetsOf(list: readonly string[]): WebhookTargets {
+  const targets = readTargets(list);
+  if (targets === null) throw new Error("a target of webhooks is neither a host nor an address");
+  return targets;
 }
 
 function listenable(tls: GatewayOptions["tls"]): Server {

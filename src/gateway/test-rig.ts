@@ -13,7 +13,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, vi } from "vitest";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
-import type { LoadReport, RouteInstance, RouteModel, RouteToken, ScopeVerdict } from "../core/routing.ts";
+import type {
+  LoadReport,
+  RouteAccount,
+  RouteInstance,
+  RouteModel,
+  RouteToken,
+  ScopeVerdict,
+} from "../core/routing.ts";
 import { freeOfCharge } from "../core/usage.ts";
 import { loadReport, scopeQuestion } from "../schema/routing.ts";
 import type { GatewayLimits, GatewayOptions } from "./options.ts";
@@ -26,6 +33,7 @@ export const bobToken = "bob-token-1234567890";
 export const rigLimits: GatewayLimits = {
   waitMs: 20_000,
   queueMax: 100,
+  keepAliveMs: 0,
   queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
@@ -75,6 +83,8 @@ export async function startRig(
     port: 0,
     tls: null,
     trustedProxies: [],
+    corsOrigins: [],
+    webhookTargets: [],
     limits: { ...rigLimits, ...limits },
     continuesStreams: true,
     clock: {
@@ -168,6 +178,7 @@ export type FakeControl = {
   judge(jwt: string): ScopeVerdict;
   /** Scoped JWTs that were asked about. */
   readonly asked: string[];
+  accounts: readonly RouteAccount[];
   /** What the public API answers. */
   api: RequestListener;
   /** Answers the version of the new snapshot. */
@@ -186,13 +197,14 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
     for (const follower of followers) follower.write("\n");
   }, 2000);
   const line = () =>
-    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: [], spentScopes: control.spentScopes, models })}\n`;
+    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, spentScopes: control.spentScopes, models })}\n`;
   const asked: string[] = [];
   const control: FakeControl = {
     loads,
     asked,
     spentScopes: [],
     judge: () => ({ ok: false, reason: "no judge here" }),
+    accounts: [],
     tokens: [
       {
         hash: createHash("sha256").update(annToken).digest("hex"),

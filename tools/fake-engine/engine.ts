@@ -129,11 +129,14 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     if (fault?.kind === "hang-up") return void response.destroy();
     const asked = JSON.parse(body) as AskedBody;
     const model = asked.model ?? "";
+    if (path === "/tokenize" || path === "/detokenize") {
+      return sendWhole(response, tokensOf(path, asked, options.contextTokens), fault);
+    }
     if (path === "/v1/embeddings") return sendWhole(response, embeddingOf(model), fault);
     const isChat = path === "/v1/chat/completions";
     if (!isChat && path !== "/v1/completions") return sendError(response, 404, "no such path");
     const from = continuedFrom(asked, options);
-    const to = Math.min(options.tokens, from + (asked.max_tokens ?? options.tokens));
+    const to = Math.min(options.tokens, asked.max_tokens ?? options.tokens);
     const answer: Answer = { model, isChat, options, from, to };
     if (asked.stream === true) return stream(response, answer, fault, signal);
     await pause(options.delayMs * (to - from), signal);
@@ -261,9 +264,12 @@ const created = 1_700_000_000;
 type AskedBody = {
   readonly model?: string;
   readonly stream?: boolean;
-  readonly prompt?: unknown;
-  readonly messages?: readonly { readonly role?: unknown; readonly content?: unknown }[];
   readonly max_tokens?: number;
+  readonly continuation?: string;
+  readonly prompt?: unknown;
+  readonly messages?: unknown;
+  readonly tokens?: readonly number[];
+  readonly return_token_strs?: boolean;
 };
 
 /** An answer's tokens, from one to before another. */
@@ -279,26 +285,23 @@ function tokenAt({ tokenText }: FakeEngineOptions, i: number): string {
   return tokenText.replaceAll("#", String(i));
 }
 
-/** Goes on exactly after what the trailing assistant message, or the prompt's end, has of its answer already. */
-function continuedFrom({ messages, prompt }: AskedBody, options: FakeEngineOptions): number {
-  const last = messages?.at(-1);
-  const given = messages === undefined ? prompt : last?.role === "assistant" ? last.content : "";
-  if (typeof given !== "string") return 0;
+/** Tokens of the answer that it has already: what `continuation` says, which must be one of its beginnings. */
+function continuedFrom({ continuation = "" }: AskedBody, options: FakeEngineOptions): number {
   let text = "";
-  let from = 0;
   for (let i = 0; i < options.tokens; i += 1) {
+    if (text === continuation) return i;
     text += tokenAt(options, i);
-    if (given.endsWith(text)) from = i + 1;
   }
-  return from;
+  return options.tokens;
 }
 
-function usageOf({ from, to }: Answer): Record<string, unknown> {
-  const prompt = 7 + from;
+/** Counts the whole answer, also where only its end is asked for. */
+function usageOf({ to }: Answer): Record<string, unknown> {
+  const prompt = 7;
   return {
     prompt_tokens: prompt,
-    completion_tokens: to - from,
-    total_tokens: prompt + to - from,
+    completion_tokens: to,
+    total_tokens: prompt + to,
     prompt_tokens_details: { cached_tokens: 0 },
   };
 }
@@ -330,6 +333,19 @@ function completionOf(answer: Answer): unknown {
 function embeddingOf(model: string): unknown {
   const data = [{ object: "embedding", index: 0, embedding: [0.5, -0.5, 0.25] }];
   return { object: "list", data, model, usage: { prompt_tokens: 3, total_tokens: 3 } };
+}
+
+/** A token a character, its id the code point. */
+function tokensOf(path: string, asked: AskedBody, contextTokens: number): unknown {
+  if (path === "/detokenize") return { prompt: String.fromCodePoint(...(asked.tokens ?? [])) };
+  const text = typeof asked.prompt === "string" ? asked.prompt : JSON.stringify(asked.messages ?? []);
+  const characters = [...text];
+  return {
+    count: characters.length,
+    max_model_len: contextTokens,
+    tokens: characters.map((character) => character.codePointAt(0)),
+    token_strs: asked.return_token_strs === true ? characters : null,
+  };
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {
