@@ -128,6 +128,7 @@ async function runControl(): Promise<void> {
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
     clock: systemClock,
+    limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);

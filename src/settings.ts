@@ -179,6 +179,9 @@ export const settingsShape = {
     .describe(
       "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),

@@ -1,18 +1,11 @@
 /**
- * Whether and how an answer that broke off can be continued by another instance: by asking it to go on from the text that
- * the client has. Pure. Owns what counts as faithful: only where the next token depends on nothing but the text before it.
+ * Whether and how an answer that broke off can be continued by another instance: by asking it again, with the text that the
+ * client has as the beginning of its answer. Pure. Owns what counts as faithful: only where the next token depends on nothing but the text before it.
  * So every parameter that is not known to be harmless stands in the way.
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { EnginePath } from "./faces/face.ts";
 import { entryValue, type ScannedObject, scanObject, writeObject } from "./json-scan.ts";
-
-/** What the client has been sent so far. */
-export type Sent = {
-  readonly text: string;
-  /** Tokens it was generated in, as far as events tell. */
-  readonly tokens: number;
-};
 
 type Fields = Readonly<Record<string, unknown>>;
 type Test = (value: unknown, abilities: Abilities) => boolean;
@@ -85,44 +78,7 @@ export function readContinuable(path: EnginePath, body: Buffer, abilities: Abili
   return object;
 }
 
-/** The request that goes on after what was sent; null when there is none. */
-export function continuedBody(
-  path: EnginePath,
-  object: ScannedObject,
-  sent: Sent,
-  abilities: Abilities,
-): Buffer | null {
-  const replaced = new Map<string, string>();
-  for (const name of ["max_tokens", "max_completion_tokens"]) {
-    const limit = entryValue(object, name);
-    if (typeof limit !== "number") continue;
-    if (limit <= sent.tokens) return null;
-    replaced.set(name, String(limit - sent.tokens));
-  }
-  if (path === "/v1/completions") {
-    replaced.set("prompt", JSON.stringify(`${String(entryValue(object, "prompt"))}${sent.text}`));
-  } else if (sent.text !== "") {
-    const messages = extended(entryValue(object, "messages"), sent.text);
-    if (messages === null) return null;
-    replaced.set("messages", JSON.stringify(messages));
-    if (abilities.engine === "vllm") {
-      replaced.set("continue_final_message", "true");
-      replaced.set("add_generation_prompt", "false");
-    }
-  }
-  return writeObject(object, () => true, replaced);
-}
-
-/** The messages with the answer so far as the last one; null when the last one is one that it cannot be added to. */
-function extended(messages: unknown, text: string): unknown[] | null {
-  if (!Array.isArray(messages)) return null;
-  const last: unknown = messages.at(-1);
-  if (!isRecord(last) || last.role !== "assistant")
-    return [...messages, { role: "assistant", content: text }];
-  if (typeof last.content !== "string") return null;
-  return [...messages.slice(0, -1), { ...last, content: `${last.content}${text}` }];
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** The request that goes on after this text. Only Berth says so to an engine: no face lets a client's word through. */
+export function continuedBody(object: ScannedObject, text: string): Buffer {
+  return writeObject(object, () => true, new Map([["continuation", JSON.stringify(text)]]));
 }

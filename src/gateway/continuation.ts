@@ -1,6 +1,6 @@
 /**
  * A stream that outlives its engine: passes whole events on, remembers what was sent, and joins what another instance
- * adds so that the client sees one answer, with one id, one role and one count of tokens. Whether an answer may be
+ * adds so that the client sees one answer, with one id and one role. Whether an answer may be
  * continued is continuation-plan.ts's; who continues it is offer.ts's. Must not do I/O.
  */
 import { HttpError } from "../schema/errors.ts";
@@ -25,30 +25,28 @@ export type NextLeg =
 /** Null when the answer to this request could not be continued anyway. */
 export function openContinuable(sink: Sink, asked: EngineRequest): ContinuableStream | null {
   const object = readContinuable(asked.enginePath, asked.body, asked.model.abilities);
-  return object === null ? null : new ContinuableStream(sink, asked, object);
+  return object === null ? null : new ContinuableStream(sink, object);
 }
 
 export class ContinuableStream implements Sink {
   readonly #sink: Sink;
-  readonly #asked: EngineRequest;
   readonly #object: ScannedObject;
   readonly #journal = new Journal();
   /** False for an answer that is no stream of events: it passes as it is. */
   #isStream = false;
-  /** Tokens of the legs before this one; null in the first. */
-  #tokensBefore: number | null = null;
+  /** False in the first leg. */
+  #isJoining = false;
   /** Of an event that is not complete. */
   #partial: Buffer = noBytes;
 
-  constructor(sink: Sink, asked: EngineRequest, object: ScannedObject) {
+  constructor(sink: Sink, object: ScannedObject) {
     this.#sink = sink;
-    this.#asked = asked;
     this.#object = object;
   }
 
   begin(head: ResponseHead): void {
     const isStream = head.status === 200 && head.contentType === "text/event-stream";
-    if (this.#tokensBefore === null) {
+    if (!this.#isJoining) {
       this.#isStream = isStream;
       this.#sink.begin(head);
     } else if (!isStream) {
@@ -72,8 +70,7 @@ export class ContinuableStream implements Sink {
     const whole = border === piece.length ? piece : piece.subarray(0, border);
     const events = this.#partial.length === 0 ? whole : Buffer.concat([this.#partial, whole]);
     this.#partial = border === piece.length ? noBytes : piece.subarray(border);
-    const joined =
-      this.#tokensBefore === null ? events : this.#join(events.toString("utf8"), this.#tokensBefore);
+    const joined = this.#isJoining ? this.#join(events.toString("utf8")) : events;
     if (joined.length === 0) return true;
     this.#journal.add(joined);
     return this.#sink.write(joined);
@@ -100,15 +97,12 @@ export class ContinuableStream implements Sink {
       this.#sink.end();
       return { kind: "end" };
     }
-    const { enginePath, model } = this.#asked;
-    const body = continuedBody(enginePath, this.#object, journal, model.abilities);
-    if (body === null) return { kind: "no" };
-    this.#tokensBefore = journal.tokens;
-    return { kind: "ask", body };
+    this.#isJoining = true;
+    return { kind: "ask", body: continuedBody(this.#object, journal.text) };
   }
 
   /** Events of a later leg as if the first engine had sent them. */
-  #join(events: string, tokensBefore: number): Buffer {
+  #join(events: string): Buffer {
     const out: string[] = [];
     for (const data of dataOf(events)) {
       const event = data === "[DONE]" ? null : parsed(data);
@@ -117,7 +111,7 @@ export class ContinuableStream implements Sink {
         continue;
       }
       const joined = withoutRole({ ...event, ...this.#journal.identity });
-      if (joined !== null) out.push(`data: ${JSON.stringify(withUsageOf(joined, tokensBefore))}\n\n`);
+      if (joined !== null) out.push(`data: ${JSON.stringify(joined)}\n\n`);
     }
     return Buffer.from(out.join(""));
   }
@@ -131,22 +125,4 @@ function withoutRole(event: StreamEvent): StreamEvent | null {
   const isOpening = (delta.content ?? "") === "" && (choice.finish_reason ?? null) === null;
   if (isOpening && (event.usage ?? null) === null) return null;
   return { ...event, choices: [{ ...choice, delta }] };
-}
-
-/** Prompt tokens of the first leg, generated ones of all: the text sent before counts as generated, not as prompt. */
-function withUsageOf(event: StreamEvent, tokensBefore: number): StreamEvent {
-  const usage = event.usage as Record<string, unknown> | null | undefined;
-  if (typeof usage !== "object" || usage === null) return event;
-  const prompt = Math.max(0, Number(usage.prompt_tokens ?? 0) - tokensBefore);
-  const details = usage.prompt_tokens_details as { cached_tokens?: unknown } | null | undefined;
-  const cached = Math.min(prompt, Number(details?.cached_tokens ?? 0));
-  const counted = {
-    ...usage,
-    prompt_tokens: prompt,
-    completion_tokens: Number(usage.completion_tokens ?? 0) + tokensBefore,
-    ...(details === null || details === undefined
-      ? {}
-      : { prompt_tokens_details: { ...details, cached_tokens: cached } }),
-  };
-  return { ...event, usage: counted };
 }

@@ -4,7 +4,7 @@
  * framing, routing snapshots, nor what a face's bodies say.
  */
 import type { RouteModel, RouteToken } from "../core/routing.ts";
-import { costNanoUsd } from "../core/usage.ts";
+import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { sendJson } from "./answer.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
@@ -124,7 +124,7 @@ async function serveBy(
   record.model = model.name;
   record.deploymentId = model.deploymentId;
   const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
-  let reply = asked.reply(response, about);
+  let reply: Reply | null = null;
   const openReply = () => {
     reply = asked.reply(response, about);
     return reply;
@@ -137,11 +137,12 @@ async function serveBy(
     await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
+    if (!isLast && !response.headersSent && passedOver.has(error.code)) return "next";
     record.error = error.code;
+    reply ??= openReply();
     if (!response.destroyed) reply.fail(error);
   } finally {
-    noteUsage(visit, reply, model);
+    noteUsage(visit, reply?.usage ?? null, model);
   }
   return "done";
 }
@@ -158,7 +159,7 @@ function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer 
   return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
 }
 
-function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
+function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: RouteModel): void {
   if (usage === null) return;
   record.inputTokens = usage.inputTokens;
   record.outputTokens = usage.outputTokens;

@@ -16,8 +16,6 @@ export class Journal {
   /** Null when nothing has come yet. */
   identity: AnswerIdentity | null = null;
   text = "";
-  /** Events with text: as a rule one a token. */
-  tokens = 0;
   /** A finish reason was sent. */
   isFinished = false;
   isDone = false;
@@ -59,7 +57,6 @@ export class Journal {
       this.#lose();
       return;
     }
-    if (text !== "") this.tokens += 1;
     this.text += text;
     if (choice.finish_reason !== null && choice.finish_reason !== undefined) this.isFinished = true;
     if (this.text.length > maxTextLength) this.#lose();

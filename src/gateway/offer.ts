@@ -19,6 +19,8 @@ export type OfferDeps = {
   readonly faults: Faults;
   /** Streams whose engine fails go on at another one where that is faithful. */
   readonly continuesStreams: boolean;
+  /** Longest time for all of a request, milliseconds. */
+  readonly totalMs: number;
   now(): number;
 };
 
@@ -52,13 +54,15 @@ export async function offer(
   openReply: () => Reply,
 ): Promise<void> {
   deps.faults.requested(asked.model);
+  const failedAt: string[] = [];
   let attempt = openAttempt(deps, asked, openReply());
   let drops = 0;
   for (let tries = 1; ; tries += 1) {
     const sentBefore = attempt.reply.sentBytes;
-    const failed = await tryOnce(deps, visit, attempt, tries);
+    const failed = await tryOnce(deps, visit, attempt, tries, failedAt);
     if (failed === null) return;
     if (failed.isDrop) drops += 1;
+    failedAt.push(failed.instanceId);
     const isStarted = attempt.reply.sentBytes > 0;
     const leg = isStarted && failed.next !== "never" ? attempt.stream?.next() : null;
     if (leg?.kind === "end") return;
@@ -87,6 +91,7 @@ function openAttempt(deps: OfferDeps, request: EngineRequest, reply: Reply): Att
 }
 
 type Failed = {
+  readonly instanceId: string;
   readonly error: HttpError;
   /** An engine had the request when it went. */
   readonly isDrop: boolean;
@@ -100,21 +105,20 @@ async function tryOnce(
   visit: Visit,
   { request, reply, stream }: Attempt,
   tries: number,
+  failedAt: readonly string[],
 ): Promise<Failed | null> {
   const { record, signal } = visit;
   const { model } = request;
   const askedAtMs = deps.now();
-  const lease = await deps.admission.acquire(
-    {
-      ...request.turn,
-      deploymentId: model.deploymentId,
-      body: request.body,
-      deadlineMs: null,
-      isReturning: tries > 1 || reply.sentBytes > 0,
-      avoid: [],
-    },
-    signal,
-  );
+  const ask = {
+    ...request.turn,
+    deploymentId: model.deploymentId,
+    body: request.body,
+    deadlineMs: record.startedAtMs + deps.totalMs,
+    isReturning: failedAt.length > 0,
+    avoid: failedAt,
+  };
+  const lease = await deps.admission.acquire(ask, signal);
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   const sink: Sink = stream ?? reply;
@@ -149,31 +153,36 @@ function judge(
   outcome: Outcome,
   tries: number,
 ): Failed | null {
-  const { id } = lease.instance;
+  const instanceId = lease.instance.id;
+  const failed = (error: HttpError, next: Failed["next"], isDrop = false) => ({
+    instanceId,
+    error,
+    next,
+    isDrop,
+  });
   switch (outcome.kind) {
     case "done":
-      faults.succeeded(model, id);
+      faults.succeeded(model, instanceId);
       return null;
     case "busy":
       lease.pause(busyPauseMs * tries ** 2);
-      return { error: engineFailed(model, "it was busy"), isDrop: false, next: "again" };
+      return failed(engineFailed(model, "it was busy"), "again");
     case "locked":
-      lease.pause(faults.failed(model, id));
-      return { error: engineFailed(model, "it refused Berth's secret"), isDrop: false, next: "never" };
+      lease.pause(faults.failed(model, instanceId));
+      return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
-      return { error: outcome.error, isDrop: false, next: "never" };
+      return failed(outcome.error, "never");
     case "failed": {
       const { kind } = outcome.failure;
       const error = explain(model, outcome.failure);
       if (kind === "stalled") {
         reply.cut();
-        return { error, isDrop: false, next: "never" };
+        return failed(error, "never");
       }
-      lease.pause(faults.failed(model, id));
-      if (kind === "refused") return { error, isDrop: false, next: "again" };
-      // An engine that is silent or speaks nonsense may have done all the work: once more from the start would double it.
-      const isCut = kind === "dropped" || kind === "broken";
-      return { error, isDrop: true, next: isCut ? "again" : "continue" };
+      lease.pause(faults.failed(model, instanceId));
+      if (kind === "refused") return failed(error, "again");
+      // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
+      return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", true);
     }
   }
 }

@@ -136,7 +136,7 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     const isChat = path === "/v1/chat/completions";
     if (!isChat && path !== "/v1/completions") return sendError(response, 404, "no such path");
     const from = continuedFrom(asked, options);
-    const to = Math.min(options.tokens, from + (asked.max_tokens ?? options.tokens));
+    const to = Math.min(options.tokens, asked.max_tokens ?? options.tokens);
     const answer: Answer = { model, isChat, options, from, to };
     if (asked.stream === true) return stream(response, answer, fault, signal);
     await pause(options.delayMs * (to - from), signal);
@@ -264,11 +264,12 @@ const created = 1_700_000_000;
 type AskedBody = {
   readonly model?: string;
   readonly stream?: boolean;
-  readonly prompt?: unknown;
-  readonly messages?: readonly { readonly role?: unknown; readonly content?: unknown }[];
   readonly max_tokens?: number;
+  readonly prompt?: unknown;
+  readonly messages?: unknown;
   readonly tokens?: readonly number[];
   readonly return_token_strs?: boolean;
+  readonly continuation?: string;
 };
 
 /** An answer's tokens, from one to before another. */
@@ -284,26 +285,23 @@ function tokenAt({ tokenText }: FakeEngineOptions, i: number): string {
   return tokenText.replaceAll("#", String(i));
 }
 
-/** Goes on exactly after what the trailing assistant message, or the prompt's end, has of its answer already. */
-function continuedFrom({ messages, prompt }: AskedBody, options: FakeEngineOptions): number {
-  const last = messages?.at(-1);
-  const given = messages === undefined ? prompt : last?.role === "assistant" ? last.content : "";
-  if (typeof given !== "string") return 0;
+/** Tokens of the answer that it has already: what `continuation` says, which must be one of its beginnings. */
+function continuedFrom({ continuation = "" }: AskedBody, options: FakeEngineOptions): number {
   let text = "";
-  let from = 0;
   for (let i = 0; i < options.tokens; i += 1) {
+    if (text === continuation) return i;
     text += tokenAt(options, i);
-    if (given.endsWith(text)) from = i + 1;
   }
-  return from;
+  return options.tokens;
 }
 
-function usageOf({ from, to }: Answer): Record<string, unknown> {
-  const prompt = 7 + from;
+/** Counts the whole answer, also where only its end is asked for. */
+function usageOf({ to }: Answer): Record<string, unknown> {
+  const prompt = 7;
   return {
     prompt_tokens: prompt,
-    completion_tokens: to - from,
-    total_tokens: prompt + to - from,
+    completion_tokens: to,
+    total_tokens: prompt + to,
     prompt_tokens_details: { cached_tokens: 0 },
   };
 }
