@@ -5,7 +5,8 @@ import { type RealApi, startRealApi } from "./real-api.ts";
 
 const page = readFileSync(new URL("../../docs/reference/api.md", import.meta.url), "utf8");
 /** What the gateway serves by itself. */
-const gatewayPaths = /^\/(healthz|readyz|v1\/(chat|completions|embeddings|models))/;
+const gatewayPaths =
+  /^\/(healthz|readyz|anthropic\/|v1\/(chat|completions|embeddings|models|responses|tokenize|detokenize|inference))/;
 
 let api: RealApi;
 beforeAll(async () => {
