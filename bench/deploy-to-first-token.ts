@@ -65,7 +65,7 @@ async function byHand(folder: string, round: number): Promise<number> {
     ...{
       servedNames: ["m"],
       maxBatchSize: 4,
-      extraArgs: [],
+      engineArgs: { standardArgs: {}, extraArgs: [] },
       endpoint,
       secret,
       placement: { node: "here", gpus: [] },

@@ -7,8 +7,11 @@ import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
+import { refuseByEngines } from "./api/engine-refusal.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { createScopeJudge } from "./api/scopes.ts";
+import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
 import { addToRate, quiet, readRate } from "./core/live-rate.ts";
@@ -23,7 +26,7 @@ import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "./reconciler/usage-keeper.ts";
-import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { defaultAccountName, listed, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
 import { outageOf } from "./store/outage.ts";
@@ -80,6 +83,24 @@ function openEngines(settings: Settings): ReadonlyMap<string, Engine> {
   return new Map([[embedded.name, embedded]]);
 }
 
+function openCatalogue(settings: Settings) {
+  const own = join(root, "src/catalogue/models.yaml");
+  const { BERTH_CATALOGUE: further } = settings;
+  if (further === undefined) return readCatalogue([own]);
+  try {
+    return readCatalogue([own, further]);
+  } catch (error) {
+    throw new SettingsError(
+      `BERTH_CATALOGUE is ${further}, which cannot be used: ${(error as Error).message}`,
+    );
+  }
+}
+
+function publicUrl(settings: Settings, port: number): string {
+  const scheme = settings.BERTH_TLS_CERT === undefined ? "http" : "https";
+  return `${scheme}://${reachableHost(settings.BERTH_HOST)}:${port}`;
+}
+
 function openDriver(settings: Settings, log: Log) {
   return createLocalDriver({
     home: settings.BERTH_HOME,
@@ -132,6 +153,11 @@ async function runControl(): Promise<void> {
   });
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
+  const accountRates = {
+    concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
+    requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
+    tokensPerMinute: settings.BERTH_ACCOUNT_TPM,
+  };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
     limits: {
@@ -154,6 +180,7 @@ async function runControl(): Promise<void> {
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
+    defaultLimits: accountRates,
     prices: prices.models,
     log,
   });
@@ -171,9 +198,20 @@ async function runControl(): Promise<void> {
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log, prices },
     liveRate: () => readRate(rate, systemClock.now()),
-    limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
+    limits: {
+      quotaGpus: settings.BERTH_QUOTA_GPUS,
+      bodyBytes: 2 ** 20,
+      accountGpus: settings.BERTH_ACCOUNT_GPUS,
+      accountRates,
+      audit: { max: settings.BERTH_AUDIT_MAX, ageMs: settings.BERTH_AUDIT_DAYS * dayMs },
+    },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
+    catalogue: openCatalogue(settings),
+    containerImages: listed(settings.BERTH_CONTAINER_IMAGES),
+    baseUrl: publicUrl(settings, settings.BERTH_PORT),
+    engineNames: [...engines.keys()],
+    refuseArgs: (engine, args) => refuseByEngines(engines, engine, args),
     poke: reconciler.poke,
     routesVersion: feed.settled,
     progressOf: reconciler.progressOf,
@@ -188,6 +226,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
       rate = addToRate(rate, fresh, systemClock.now());
@@ -242,9 +281,9 @@ async function runGateway(): Promise<void> {
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
     tls: readTls(settings),
-    trustedProxies: settings.BERTH_TRUSTED_PROXIES.split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== ""),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
@@ -294,9 +333,8 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   // Chosen once, here, so that a gateway that is started again comes back on the same port.
   const port = await choosePort(settings.BERTH_HOST, settings.BERTH_PORT);
   const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
-  const scheme = settings.BERTH_TLS_CERT === undefined ? "http" : "https";
-  const url = `${scheme}://${reachableHost(settings.BERTH_HOST)}:${port}`;
-  if (scheme === "http" && !isLoopback(settings.BERTH_HOST)) {
+  const url = publicUrl(settings, port);
+  if (url.startsWith("http:") && !isLoopback(settings.BERTH_HOST)) {
     log(
       "warn",
       "The port is open to the network in plain text, so tokens can be read on the way. Set BERTH_TLS_CERT and BERTH_TLS_KEY, or put a proxy that speaks TLS before it.",

@@ -4,8 +4,9 @@
  * returned, unexpected ones thrown.
  */
 import type { Abilities } from "./core/abilities.ts";
-import type { Account, ApiToken } from "./core/account.ts";
-import type { Deployment, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
+import type { Account, AccountTerms, ApiToken, LimitRequest } from "./core/account.ts";
+import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
+import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
@@ -41,6 +42,10 @@ export interface Store {
   tokenByHash(hash: string): Promise<ApiToken | null>;
   /** All of one account, or of every account; oldest first. */
   tokens(account?: string): Promise<ApiToken[]>;
+  /** The sealed secret, null when there is no such token. */
+  sealedToken(tokenId: string): Promise<string | null>;
+  /** Addresses and CIDR ranges the token may be used from, null for all. False when the account has no such token. */
+  limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean>;
   /** True when a token of this account was removed. */
   removeToken(account: string, tokenId: string): Promise<boolean>;
 
@@ -76,7 +81,52 @@ export interface Store {
   /** What requests and instances used. */
   readonly usage: UsageStore;
 
+  /** What accounts may use, what they ask for, and who changed what. */
+  readonly access: AccessStore;
+
   close(): Promise<void>;
+}
+
+/** A scoped JWT with a spending limit that was used. */
+export type LimitedScope = {
+  readonly scopeId: string;
+  readonly account: string;
+  readonly tokenId: string;
+  /** Billionths of a US dollar. */
+  readonly limitNanoUsd: number;
+  readonly expiresAtMs: number;
+};
+
+/** What accounts may use, what they ask for, and who changed what. */
+export interface AccessStore {
+  /** The defaults where nothing was set. */
+  terms(account: string): Promise<AccountTerms>;
+  /** Of the accounts for which something was set. */
+  allTerms(): Promise<ReadonlyMap<string, AccountTerms>>;
+  /** Reads, lets `change` decide (pure; may run again after a conflict), writes atomically. Returns what is stored. */
+  changeTerms(account: string, change: (current: AccountTerms) => AccountTerms): Promise<AccountTerms>;
+
+  /** An account has at most one pending request of a kind. Decided ones are kept in a bounded number. */
+  addLimitRequest(request: LimitRequest): Promise<"added" | "pending-already">;
+  /** Newest first, at most `limit`. */
+  limitRequests(query: {
+    account?: string;
+    state?: LimitRequest["state"];
+    limit: number;
+  }): Promise<LimitRequest[]>;
+  limitRequest(id: string): Promise<LimitRequest | null>;
+  /** Writes over the request of that id while it is pending; else false. */
+  changeLimitRequest(request: LimitRequest): Promise<boolean>;
+
+  /** Keeps about `keep.max` entries, none older than `keep.sinceMs`. */
+  addAudit(entry: AuditEntry, keep: { readonly max: number; readonly sinceMs: number }): Promise<void>;
+  /** Newest first. */
+  audit(query: AuditQuery): Promise<StoredAuditEntry[]>;
+
+  /** Once for each scope. Forgets those that have expired; "too-many" when the account has `max` others. */
+  rememberScope(scope: LimitedScope, nowMs: number, max: number): Promise<"kept" | "too-many">;
+  /** Ids of those that have spent their limit, by the stored usage, and have not expired. */
+  spentScopes(nowMs: number): Promise<string[]>;
 }
 
 /** From `fromMs` on, before `toMs`. */
@@ -192,7 +242,7 @@ export type LaunchSpec = {
   /** Every name the engine answers to in `model`. */
   readonly servedNames: readonly string[];
   readonly maxBatchSize: number;
-  readonly extraArgs: readonly string[];
+  readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;
   readonly placement: Placement;
@@ -207,7 +257,7 @@ export type Launch = {
   readonly files: readonly { readonly name: string; readonly content: string }[];
 };
 
-/** How a model becomes a server. One file an engine; all but `probe` is pure. */
+/** How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. */
 export interface Engine {
   readonly name: string;
   /** Hardware it can use here. */
@@ -220,11 +270,19 @@ export interface Engine {
   ):
     | { ok: true; value: Pick<ResolvedWeights, "files" | "entryFile" | "task"> }
     | { ok: false; failure: Failure };
-  /** Null when every argument is allowed, else one sentence that names the argument that is not. */
-  refuseArgs(extraArgs: readonly string[]): string | null;
+  /** Null when it has every knob and argument, else one sentence that names the one it has not, and the engine. */
+  refuseArgs(args: EngineArgs): string | null;
   launch(spec: LaunchSpec): Launch;
   /** Asks the server; never throws, and answers `silent` within `timeoutMs` when it gets no answer. */
   probe(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth>;
+  /**
+   * Has one token generated (or one text embedded), as a client would: null once it came, else why not. Never throws, and
+   * answers within `timeoutMs`.
+   */
+  warmUp(
+    target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
+    timeoutMs: number,
+  ): Promise<Failure | null>;
   /** Turns an exit and the last lines of output into a failure a person can act on. */
   explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
 }

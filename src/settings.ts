@@ -47,6 +47,18 @@ export const settingsShape = {
     .describe(
       "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
     ),
+  BERTH_CORS_ORIGINS: text
+    .refine(areOrigins, "origins like https://app.example.com, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated origins of web pages that may call Berth from a browser; * for all; empty means none.",
+    ),
+  BERTH_WEBHOOK_TARGETS: text
+    .refine(areTargets, "host names, *.name, addresses or CIDR ranges, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated hosts that answers may be posted to (`webhook` of the native API): names, *.name, or * for any public host. An address or CIDR range may be posted to by number, and names may lead there although it is private. Empty means none.",
+    ),
   BERTH_API_TOKEN: text
     .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
     .optional()
@@ -79,6 +91,41 @@ export const settingsShape = {
     .describe(
       "Most GPUs (instances x num_gpus) one deployment may ask for; an instance on the CPU counts as one.",
     ),
+  BERTH_ACCOUNT_GPUS: wholeNumber(0, 100_000)
+    .default(1024)
+    .describe(
+      "Most GPUs of each type that an account's running deployments may grow to together (max_instances x num_gpus), where an administrator has set no other limit; an instance on the CPU counts as one of `other`.",
+    ),
+  BERTH_ACCOUNT_CONCURRENCY: wholeNumber(0, 1_000_000)
+    .default(0)
+    .describe(
+      "Most requests of an account at one model at once, waiting ones among them, where an administrator has set no other limit. 0 is no limit.",
+    ),
+  BERTH_ACCOUNT_RPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for requests per minute at one model. 0 is no limit."),
+  BERTH_ACCOUNT_TPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for prompt and generated tokens per minute at one model. 0 is no limit."),
+  BERTH_AUDIT_DAYS: wholeNumber(1, 36_500)
+    .default(365)
+    .describe("How long the record of changes (GET /v1/berth/audit) is kept."),
+  BERTH_AUDIT_MAX: wholeNumber(100, 10_000_000)
+    .default(100_000)
+    .describe("Most changes that are kept in that record; the oldest go first."),
+  BERTH_CATALOGUE: text
+    .min(1)
+    .optional()
+    .describe(
+      "YAML file with further models for base_model and presets, in the form of Berth's own src/catalogue/models.yaml; its entries come first.",
+    ),
+  BERTH_CONTAINER_IMAGES: text
+    .refine(
+      (list) => listed(list).every((image) => /^[\w./:-]{1,255}@sha256:[0-9a-f]{64}$/.test(image)),
+      "images with their digest (name@sha256:…), separated by commas",
+    )
+    .default("")
+    .describe("Comma-separated images that container_image may name, pinned by digest; empty means none."),
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
@@ -254,6 +301,30 @@ function areAddressRanges(list: string): boolean {
     const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
     return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
   });
+}
+
+function areOrigins(list: string): boolean {
+  return listed(list).every((origin) => {
+    if (origin === "*") return true;
+    return (
+      /^https?:\/\//i.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase()
+    );
+  });
+}
+
+function areTargets(list: string): boolean {
+  return listed(list).every((target) => {
+    const name = /^(?:\*\.)?(?=.*[a-z])[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i;
+    return target === "*" || (name.test(target) && !target.includes("..")) || areAddressRanges(target);
+  });
+}
+
+/** The entries of a list that is separated by commas. */
+export function listed(list: string): string[] {
+  return list
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 }
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {

@@ -2,7 +2,7 @@
  * The deploy API: creates, lists, reads and changes deployments. Every change is written as desired state, leaves an
  * event and wakes the reconciler; nothing here waits for a hub, a driver or an engine.
  */
-import { type Deployment, nothingSeen, type ScaleSettings } from "../core/deployment.ts";
+import { type Deployment, firstRevisions, nothingSeen } from "../core/deployment.ts";
 import { type Status, statuses } from "../core/status.ts";
 import {
   type DeploymentOut,
@@ -16,19 +16,23 @@ import {
   deployUpdateIn,
 } from "../schema/deploy.ts";
 import { HttpError } from "../schema/errors.ts";
+import { valueError } from "../schema/validation.ts";
 import type { Caller } from "./auth.ts";
 import {
   type Change,
   deleteDeployment,
-  rescaleDeployment,
   startDeployment,
   stopDeployment,
+  type Update,
+  updateDeployment,
+  withinQuota,
 } from "./changes.ts";
 import { type Draft, draftDeployment, readInactiveShutdown } from "./create-llm.ts";
 import { toDeploymentOut } from "./deployment-out.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { InputError } from "./refusal.ts";
+import { describeArgs, readStandardArgs } from "./standard-args.ts";
 import { deploymentNotFound, findDeployment, listDeployments } from "./visibility.ts";
 
 export function deploymentOperations(deps: ApiDeps): Operation[] {
@@ -37,12 +41,17 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "POST",
       path: "/deploy/llm",
+      id: "deploy_create_llm_deploy_llm_post",
+      summary: "Deploys a model; answers at once with the deployment",
       body: deployLlmIn,
       answer: deploymentOut,
       handle: async ({ caller, body }) => {
         const draft = draftDeployment(body, {
           account: caller.account,
           quotaGpus: deps.limits.quotaGpus,
+          catalogue: deps.catalogue,
+          containerImages: deps.containerImages,
+          refuseArgs: deps.refuseArgs,
         });
         if (!draft.ok) throw new InputError(draft.issues);
         return await createDeployment(deps, caller, draft.value);
@@ -51,6 +60,8 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/deploy/list",
+      id: "deploy_list_deploy_list_get",
+      summary: "Deployments, newest first; deleted ones only when asked for",
       query: deployListQuery,
       answer: deploymentListOut,
       handle: async ({ caller, query }) => await list(deps, caller, query),
@@ -58,6 +69,8 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/deploy/:deploy_id",
+      id: "deploy_status_deploy__deploy_id__get",
+      summary: "One deployment",
       params: deployIdPath,
       answer: deploymentOut,
       handle: async ({ caller, path }) => {
@@ -68,43 +81,55 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "PUT",
       path: "/deploy/:deploy_id",
+      id: "deploy_update_deploy__deploy_id__put",
+      summary: "Changes settings at once, arguments by a rolling update",
       params: deployIdPath,
       body: deployUpdateIn,
       answer: deployIdOut,
       handle: async ({ caller, path, body }) => {
         const wanted = readUpdate(body);
-        const rescale = rescaleDeployment(wanted, deps.limits.quotaGpus, clock.now());
-        return await change(deps, caller, path.deploy_id, "settings_changed", rescale);
+        const isUpdate = wanted.standardArgs !== null || wanted.extraArgs !== null;
+        const rules = { quotaGpus: deps.limits.quotaGpus, refuseArgs: deps.refuseArgs };
+        const update = updateDeployment(wanted, rules, clock.now());
+        const code = isUpdate ? "update_asked" : "settings_changed";
+        return await changeDeployment(deps, caller, path.deploy_id, code, update);
       },
     }),
     operation({
       method: "DELETE",
       path: "/deploy/:deploy_id",
+      id: "deploy_delete_deploy__deploy_id__delete",
+      summary: "Deletes a deployment for good",
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "deleted", deleteDeployment(clock.now())),
+        await changeDeployment(deps, caller, path.deploy_id, "deleted", deleteDeployment(clock.now())),
     }),
     operation({
       method: "POST",
       path: "/deploy/:deploy_id/stop",
+      id: "deploy_stop_deploy__deploy_id__stop_post",
+      summary: "Stops a deployment",
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "stopped", stopDeployment(clock.now())),
+        await changeDeployment(deps, caller, path.deploy_id, "stopped", stopDeployment(clock.now())),
     }),
     operation({
       method: "POST",
       path: "/deploy/:deploy_id/start",
+      id: "deploy_start_deploy__deploy_id__start_post",
+      summary: "Starts a deployment again, also after a failure",
       params: deployIdPath,
       answer: deployIdOut,
       handle: async ({ caller, path }) =>
-        await change(deps, caller, path.deploy_id, "started", startDeployment(clock.now())),
+        await changeDeployment(deps, caller, path.deploy_id, "started", startDeployment(clock.now())),
     }),
   ];
 }
 
-async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Promise<DeploymentOut> {
+/** Writes a new deployment, or refuses because its name is taken. */
+export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Promise<DeploymentOut> {
   const { store, clock } = deps;
   const id = deps.newId();
   const now = clock.now();
@@ -119,9 +144,15 @@ async function createDeployment(deps: ApiDeps, caller: Caller, draft: Draft): Pr
     createdAtMs: now,
     updatedAtMs: now,
     ...nothingSeen,
+    revisions: firstRevisions(draft.engineArgs),
   };
   const sealed = draft.hfToken === null ? null : deps.vault.seal(draft.hfToken, `hf-token:${id}`);
-  if ((await store.addDeployment(deployment, sealed)) === "name-taken") {
+  const added = await deps.gpuQuotas.within(caller.account, async (refuse) => {
+    const refusal = refuse(deployment);
+    if (refusal !== null) throw new InputError([valueError(["body", "settings", "max_instances"], refusal)]);
+    return await store.addDeployment(deployment, sealed);
+  });
+  if (added === "name-taken") {
     const message = `There is a deployment named ${draft.name} already. Take another model_name, or delete that one.`;
     throw new HttpError("name_taken", message, { param: "model_name" });
   }
@@ -161,34 +192,39 @@ function readStatuses(given: string | undefined): ReadonlySet<Status> | null {
   return known;
 }
 
-/** Both generations of the body; what this version cannot change is refused rather than ignored. */
-function readUpdate(body: DeployUpdateIn): Partial<ScaleSettings> {
-  for (const field of ["standard_args", "extra_args"] as const) {
-    if (body[field] === undefined || body[field] === null) continue;
-    const message = `${field} of a deployment cannot be changed by this version of Berth yet: delete it and deploy again.`;
-    throw new HttpError("bad_request", message, { param: field });
-  }
-  const { settings } = body;
-  if (settings === undefined || settings === null) {
+/** Both generations of the body: settings alone, or any of three. */
+function readUpdate({ settings, standard_args, extra_args }: DeployUpdateIn): Update {
+  const hasArgs = (standard_args ?? extra_args ?? null) !== null;
+  if (!hasArgs && (settings === undefined || settings === null)) {
     throw new InputError([{ loc: ["body", "settings"], type: "missing", msg: "Field required" }]);
   }
   return {
-    ...(settings.min_instances === undefined ? {} : { minInstances: settings.min_instances }),
-    ...(settings.max_instances === undefined ? {} : { maxInstances: settings.max_instances }),
-    ...(settings.inactive_shutdown === undefined
-      ? {}
-      : { inactiveShutdownS: readInactiveShutdown(settings.inactive_shutdown) }),
+    settings: {
+      ...(settings?.min_instances === undefined ? {} : { minInstances: settings.min_instances }),
+      ...(settings?.max_instances === undefined ? {} : { maxInstances: settings.max_instances }),
+      ...(settings?.inactive_shutdown === undefined
+        ? {}
+        : { inactiveShutdownS: readInactiveShutdown(settings.inactive_shutdown) }),
+    },
+    standardArgs:
+      standard_args === undefined || standard_args === null ? null : readStandardArgs(standard_args),
+    extraArgs: extra_args ?? null,
   };
 }
 
 const changeTexts = {
   settings_changed: "was given other settings",
+  update_asked: "was given other arguments",
+  restore_asked: "was given arguments of its history again",
+  published: "may be called with every token",
+  unpublished: "may be called with its owner's tokens alone",
   stopped: "was stopped",
   started: "was started",
   deleted: "was deleted",
 } as const;
 
-async function change(
+/** Writes a change as desired state, with its event. */
+export async function changeDeployment(
   deps: ApiDeps,
   caller: Caller,
   id: string,
@@ -197,11 +233,13 @@ async function change(
 ): Promise<{ deploy_id: string }> {
   const found = await findDeployment(deps.store, caller, id, "manage");
   const last: { refusal: Error | null } = { refusal: null };
-  const stored = await deps.store.changeDeployment(found.id, (current) => {
-    const decision = decide(current);
-    last.refusal = decision.ok ? null : decision.refusal;
-    return decision.ok ? decision.value : null;
-  });
+  const stored = await deps.gpuQuotas.within(found.account, (refuse) =>
+    deps.store.changeDeployment(found.id, (current) => {
+      const decision = withinQuota(decide(current), current, refuse);
+      last.refusal = decision.ok ? null : decision.refusal;
+      return decision.ok ? decision.value : null;
+    }),
+  );
   if (stored === null) throw deploymentNotFound();
   if (last.refusal !== null) throw last.refusal;
   await tell(deps, stored, code, `${stored.name} ${changeTexts[code]}: ${describe(stored)}.`, caller);
@@ -229,8 +267,8 @@ async function tell(
 }
 
 /** For example "org/model on 1 x other, 0 to 2 instances". */
-function describe({ config, settings }: Deployment): string {
+function describe({ config, settings, revisions }: Deployment): string {
   const { repo, revision } = config.weights;
   const weights = revision === null ? repo : `${repo} at ${revision}`;
-  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances`;
+  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances, arguments: ${describeArgs(revisions.wanted.args)}`;
 }

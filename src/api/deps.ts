@@ -1,9 +1,19 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
+import type { EngineArgs } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
+import type { Catalogue } from "../core/known-models.ts";
 import type { Prices } from "../core/prices.ts";
-import type { LoadReport, RecordBatch, RoutingSnapshot } from "../core/routing.ts";
+import type { DefaultRateLimits } from "../core/routes.ts";
+import type {
+  LoadReport,
+  RecordBatch,
+  RoutingSnapshot,
+  ScopeQuestion,
+  ScopeVerdict,
+} from "../core/routing.ts";
 import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
+import type { GpuQuotas } from "./gpu-quota.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -22,12 +32,33 @@ export type ApiDeps = {
     readonly quotaGpus: number;
     /** Largest request body, before and after inflation. */
     readonly bodyBytes: number;
+    /** Most GPUs of each type of an account without a limit of its own. */
+    readonly accountGpus: number;
+    /** Rates of an account without limits of its own; 0 is no limit. */
+    readonly accountRates: DefaultRateLimits;
+    /** What is kept of the record of changes. */
+    readonly audit: { readonly max: number; readonly ageMs: number };
   };
+  /** Well-known models, by which `base_model` and presets go. */
+  readonly catalogue: Catalogue;
+  /** Images that `container_image` may name. */
+  readonly containerImages: readonly string[];
+  /** Where clients reach this installation, for examples; no slash at the end. */
+  readonly baseUrl: string;
+  /** Names of the engines that are installed. */
+  readonly engineNames: readonly string[];
+  /**
+   * Null when the engine takes these arguments, else one sentence. Where the engine is not known yet (null), only what
+   * no installed engine takes is refused.
+   */
+  refuseArgs(engine: string | null, args: EngineArgs): string | null;
   /** A new id of 16 letters and digits. */
   newId(): string;
   /** A new API token's secret: long, random, printable, without spaces and slashes. */
   newSecret(): string;
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Shared by everything that makes a deployment run or grow. */
+  readonly gpuQuotas: GpuQuotas;
   /** Wakes the reconciler for a deployment whose desired state was written. */
   poke(deploymentId: string): void;
   /** Resolves with a version of the routes that knows of every write so far. */
@@ -50,6 +81,7 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** Resolves when every record is stored; rejects when none is. */
   onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */

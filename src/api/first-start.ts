@@ -92,6 +92,7 @@ async function addFirstToken(options: InstallationOptions, secret: string): Prom
     name: firstTokenName,
     hash: hashToken(secret),
     fragment: secret.slice(-5),
+    allowedIps: null,
     createdAtMs: options.clock.now(),
   };
   await options.store.addToken(token, options.vault.seal(secret, `api-token:${id}`));
@@ -141,7 +142,7 @@ function starterDeployment(id: string, now: number): Deployment {
       maxBatchSize: 16,
       weights: { repo: "berth/starter", revision: null },
       baseModel: "berth/starter",
-      extraArgs: [],
+      containerImage: null,
     },
     settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
     desired: "run",

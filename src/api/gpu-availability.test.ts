@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
-import { listConfigurations } from "./gpu-availability.ts";
+import { listConfigurations, recommend } from "./gpu-availability.ts";
 
 const gb = 2 ** 30;
 const gpu = (id: string, type: string, usable = true) => ({
@@ -23,6 +23,8 @@ const holding = (...gpus: string[]): InstanceRecord => ({
   intent: "run",
   createdAtMs: 0,
   drainSinceMs: null,
+  revision: 1,
+  warmedAtMs: null,
   observed: {
     id: "i",
     deploymentId: "d",
@@ -38,11 +40,13 @@ const holding = (...gpus: string[]): InstanceRecord => ({
     failure: null,
   },
 });
-const list = (nodes: NodeCapacity[], instances: InstanceRecord[] = []) =>
-  listConfigurations(nodes, instances).gpus.map(
-    ({ gpu_config, available, recommended }) =>
-      `${gpu_config}${available ? "" : " taken"}${recommended ? " *" : ""}`,
+const list = (nodes: NodeCapacity[], instances: InstanceRecord[] = []) => {
+  const found = listConfigurations(nodes, instances);
+  const recommended = recommend(found, null);
+  return found.map(
+    ({ name, available }) => `${name}${available ? "" : " taken"}${recommended.has(name) ? " *" : ""}`,
   );
+};
 
 test("a machine without GPUs offers its CPU", () => {
   expect(list([node("a", [])])).toEqual(["1xother-16GB *"]);

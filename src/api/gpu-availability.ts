@@ -2,57 +2,100 @@
  * `GET /deploy/llm/gpu_availability`: every configuration that this installation could place, and which of them it could
  * place now. Follows the rule of placement: "other" is the GPUs of no listed type where there are some, else the CPU.
  */
+
+import { type GpuType, gpuTypes } from "../core/deployment.ts";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
-import { type GpuAvailabilityOut, gpuAvailabilityOut } from "../schema/deploy.ts";
+import { type CatalogueEntry, findByRepo, findEntry } from "../core/known-models.ts";
+import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
+import { type GpuAvailabilityOut, gpuAvailabilityOut, gpuAvailabilityQuery } from "../schema/deploy.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 
 /** `num_gpus` goes up to 8. */
 const maxGpusPerInstance = 8;
 
-export function gpuOperations({ store, capacity }: ApiDeps): Operation[] {
+export function gpuOperations({ store, capacity, catalogue, prices }: ApiDeps): Operation[] {
   return [
     operation({
       method: "GET",
       path: "/deploy/llm/gpu_availability",
+      id: "deploy_gpu_availability_deploy_llm_gpu_availability_get",
+      summary: "Every configuration that this installation could place, and whether it could now",
+      query: gpuAvailabilityQuery,
       answer: gpuAvailabilityOut,
-      handle: async () => listConfigurations(await capacity(), await store.instances()),
+      handle: async ({ query }) => {
+        const entry = findEntry(catalogue, query.base_model) ?? findByRepo(catalogue, query.source);
+        const configurations = listConfigurations(await capacity(), await store.instances());
+        return { gpus: configurations.map(toOut(recommend(configurations, entry), prices)) };
+      },
     }),
   ];
 }
 
-/** Pure. The first configuration that is free is the recommended one. */
+export type Configuration = {
+  readonly type: GpuType;
+  readonly count: number;
+  /** `<count>x<gpu>`, always ending in `-<memory>GB`. */
+  readonly name: string;
+  /** It could be placed now. */
+  readonly available: boolean;
+};
+
+/** Pure. */
 export function listConfigurations(
   nodes: readonly NodeCapacity[],
   instances: readonly InstanceRecord[],
-): GpuAvailabilityOut {
+): Configuration[] {
   const occupied = new Set(instances.flatMap((record) => record.observed?.placement.gpus ?? []));
-  const found = new Map<string, boolean>();
+  const found = new Map<string, Configuration>();
   for (const node of nodes) {
     const usable = Map.groupBy(
       node.gpus.filter((gpu) => gpu.usable),
       (gpu) => gpuName(gpu.type, gpu.memoryBytes),
     );
-    for (const [name, gpus] of usable) {
-      const free = gpus.filter((gpu) => !occupied.has(gpu.id)).length;
+    for (const [gpu, gpus] of usable) {
+      const free = gpus.filter(({ id }) => !occupied.has(id)).length;
       for (let count = 1; count <= Math.min(gpus.length, maxGpusPerInstance); count += 1) {
-        const key = `${count}x${name}`;
-        found.set(key, (found.get(key) ?? false) || free >= count);
+        const name = `${count}x${gpu}`;
+        const available = (found.get(name)?.available ?? false) || free >= count;
+        found.set(name, { type: typeOf(gpu), count, name, available });
       }
     }
   }
   const hasOtherGpu = nodes.some((node) => node.gpus.some((gpu) => gpu.usable && gpu.type === "other"));
   const first = nodes[0];
-  if (!hasOtherGpu && first !== undefined) found.set(`1x${gpuName("other", first.memoryBytes)}`, true);
-  const recommended = [...found].find(([, available]) => available)?.[0];
-  return {
-    gpus: [...found].map(([name, available]) => ({
-      gpu_config: name,
-      usd_per_hour: 0,
-      available,
-      recommended: name === recommended,
-    })),
-  };
+  if (!hasOtherGpu && first !== undefined) {
+    const name = `1x${gpuName("other", first.memoryBytes)}`;
+    found.set(name, { type: "other", count: 1, name, available: true });
+  }
+  return [...found.values()];
+}
+
+/** Those that the catalogue recommends for the model; where it does not know it, the first that is free. Pure. */
+export function recommend(
+  configurations: readonly Configuration[],
+  entry: CatalogueEntry | null,
+): ReadonlySet<string> {
+  if (entry === null) {
+    const free = configurations.find(({ available }) => available);
+    return new Set(free === undefined ? [] : [free.name]);
+  }
+  const fits = ({ type, count }: Configuration) =>
+    entry.presets.some((preset) => preset.gpu === type && preset.numGpus === count);
+  return new Set(configurations.filter(fits).map(({ name }) => name));
+}
+
+function toOut(recommended: ReadonlySet<string>, prices: Prices) {
+  return ({ type, count, name, available }: Configuration): GpuAvailabilityOut["gpus"][number] => ({
+    gpu_config: name,
+    usd_per_hour: count * gpuUsdPerHour(prices, type),
+    available,
+    recommended: recommended.has(name),
+  });
+}
+
+function typeOf(gpu: string): GpuType {
+  return gpuTypes.find((type) => type === gpu) ?? "other";
 }
 
 /** The listed types carry their memory in their name; "other" does not say how much. */

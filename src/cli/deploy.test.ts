@@ -166,6 +166,8 @@ test("every option has its place in the body", () => {
         inactiveShutdown: 600,
         revision: "main",
         arg: ["--a=1", "--b"],
+        set: { max_context_size: 4096 },
+        preset: "own/Model@2xH100-80GB",
       },
       "hf_x",
     ),
@@ -177,6 +179,8 @@ test("every option has its place in the body", () => {
     hf: { repo: "own/Model:Q4_K_M", revision: "main", token: "hf_x" },
     settings: { min_instances: 0, max_instances: 4, inactive_shutdown: 600 },
     extra_args: ["--a=1", "--b"],
+    standard_args: { max_context_size: 4096 },
+    preset_id: "own/Model@2xH100-80GB",
   });
   const body = buildBody(undefined, { gpu: "other", baseModel: "berth/starter" }, null);
   expect(body).toEqual({ model_name: "starter", gpu: "other", base_model: "berth/starter" });

@@ -9,6 +9,7 @@ import type { Act, Cli } from "./context.ts";
 import { findHfToken, maxSecretBytes, readSecret, readText } from "./credentials.ts";
 import { CliError, exitCodes } from "./exit.ts";
 import { followDeployment } from "./follow.ts";
+import { collectKnob, type Knobs } from "./knobs.ts";
 import { collect, wholeNumber } from "./options.ts";
 import { plain, shellWord } from "./terminal.ts";
 
@@ -23,14 +24,16 @@ type DeployOptions = {
   readonly revision?: string;
   readonly baseModel?: string;
   readonly arg?: readonly string[];
+  readonly set?: Knobs;
+  readonly preset?: string;
   readonly wait: boolean;
   /** False with --no-hf-token. */
   readonly hfToken: boolean;
   readonly hfTokenStdin?: boolean;
 };
 
-/** What is sent: the fields a Berth of this version can do something with. */
-type DeployBody = Omit<DeployLlmBody, "standard_args" | "preset_id" | "container_image">;
+/** Knobs go on as they were given; the API judges them. */
+type DeployBody = Omit<DeployLlmBody, "standard_args"> & { standard_args?: Knobs };
 
 const examples = `
 Examples:
@@ -63,6 +66,8 @@ export function addDeploy(program: Command, act: Act): void {
     .option("--revision <rev>", "branch, tag or commit")
     .option("--base-model <model>", "a model that Berth knows by name, instead of a repository")
     .option("--arg <argument>", "extra engine argument, repeatable, as --arg=--name=value", collect)
+    .option("--set <knob>", "a typed engine knob as name=value, repeatable", collectKnob)
+    .option("--preset <id>", "arguments of one of `berth presets`")
     .option("--no-wait", "return as soon as the deployment is accepted")
     .option("--no-hf-token", "send no Hugging Face token")
     .option("--hf-token-stdin", "read the Hugging Face token from standard input")
@@ -117,6 +122,8 @@ export function buildBody(
       : { hf: { repo, revision: options.revision ?? null, token: hfToken } }),
     ...(scales === undefined ? {} : { settings: buildSettings(options) }),
     ...(options.arg === undefined ? {} : { extra_args: [...options.arg] }),
+    ...(options.set === undefined ? {} : { standard_args: options.set }),
+    ...(options.preset === undefined ? {} : { preset_id: options.preset }),
   };
 }
 

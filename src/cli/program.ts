@@ -4,14 +4,17 @@
  */
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
+import { addAudit } from "./audit.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
+import { addHistory } from "./history.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
+import { addPresets } from "./presets.ts";
 import { addRm } from "./rm.ts";
 import { addScale } from "./scale.ts";
 import { addServe } from "./serve.ts";
@@ -20,6 +23,7 @@ import { addStatus } from "./status.ts";
 import { addStop } from "./stop.ts";
 import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
+import { addUpdate } from "./update.ts";
 
 const helpAfter = `
 Examples:
@@ -114,11 +118,15 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addStop(program, act);
   addStart(program, act);
   addScale(program, act);
+  addUpdate(program, act);
+  addHistory(program, act);
+  addPresets(program, act);
   addRm(program, act);
   addLogs(program, act);
   addChat(program, act);
   addAccount(program, act);
   addToken(program, act);
+  addAudit(program, act);
   addDoctor(program, act);
   return program;
 }

@@ -183,10 +183,13 @@ export function sampleDeployment(change: Partial<DeploymentOut> = {}): Deploymen
       max_batch_size: 96,
       weights: { repo: "own/Qwen-GGUF", revision: null, token: null },
       base_model: null,
+      container_image: null,
     },
     settings: { min_instances: 1, max_instances: 1, inactive_shutdown: null },
-    standard_args: null,
+    standard_args: {},
     extra_args: [],
+    update_error: null,
+    rollout: null,
     ...change,
   };
 }

@@ -3,6 +3,7 @@
  * not stored; `core/status` derives them. Owns the vocabulary (gpu types, settings, limits); must not do I/O.
  */
 import type { Failure } from "./failure.ts";
+import type { StandardArgs } from "./standard-args.ts";
 
 /** The API's GPU types. `other`: a GPU of no listed type where an engine can use one, else the CPU. */
 export const gpuTypes = [
@@ -17,11 +18,6 @@ export const gpuTypes = [
   "other",
 ] as const;
 export type GpuType = (typeof gpuTypes)[number];
-
-/** The public models that `base_model` names, with the repository each stands for. */
-export const catalogue: Readonly<Record<string, { readonly repo: string }>> = {
-  "berth/starter": { repo: "berth/starter" },
-};
 
 /** The built-in account: owns the starter deployment; nobody can sign in as it. */
 export const builtinAccount = "berth";
@@ -48,7 +44,38 @@ export type DeploymentConfig = {
   readonly weights: Weights;
   /** The catalogue name that was given instead of `hf`, else null. */
   readonly baseModel: string | null;
+  /** An image of the administrator's list in which the engine has to run; null for the installed engine. */
+  readonly containerImage: string | null;
+};
+
+/** What engines are started with; a rolling update changes it. */
+export type EngineArgs = {
+  readonly standardArgs: StandardArgs;
+  /** The engine's own arguments; they come after `standardArgs` and win. */
   readonly extraArgs: readonly string[];
+};
+
+export const noEngineArgs: EngineArgs = { standardArgs: {}, extraArgs: [] };
+
+/** Never changed: other arguments are another revision. */
+export type Revision = {
+  /** Counts up from 1 within a deployment. */
+  readonly id: number;
+  readonly args: EngineArgs;
+};
+
+/** Which arguments a deployment goes by, went by and falls back to. `core/revision` changes it. */
+export type Revisions = {
+  /** What new instances are started with. */
+  readonly wanted: Revision;
+  /** What served before the update under way, and serves again if `wanted` fails; null when no update is under way. */
+  readonly fallback: Revision | null;
+  /** Failed tries of `wanted` in the update under way. */
+  readonly tries: Tries;
+  /** Why the last update was taken back; null once another one was asked for. */
+  readonly updateError: Failure | null;
+  /** Newest first, bounded. */
+  readonly retired: readonly (Revision & { readonly retiredAtMs: number })[];
 };
 
 /** The mutable part. 0 <= minInstances <= maxInstances. */
@@ -119,14 +146,23 @@ export type Deployment = {
   /** True once an instance has been ready since the last start. */
   readonly hasRun: boolean;
   readonly tries: Tries;
+  readonly revisions: Revisions;
 };
 
-/** The facts of a deployment that the reconciler has not looked at yet. */
-export const nothingSeen: Pick<Deployment, "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries"> =
-  {
-    resolved: null,
-    weightsReadyAtMs: null,
-    failure: null,
-    hasRun: false,
-    tries: noTries,
-  };
+/** The revisions of a deployment that was never updated. */
+export function firstRevisions(args: EngineArgs): Revisions {
+  return { wanted: { id: 1, args }, fallback: null, tries: noTries, updateError: null, retired: [] };
+}
+
+/** The facts of a deployment that the reconciler has not looked at yet, with the engine's own choice of arguments. */
+export const nothingSeen: Pick<
+  Deployment,
+  "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries" | "revisions"
+> = {
+  resolved: null,
+  weightsReadyAtMs: null,
+  failure: null,
+  hasRun: false,
+  tries: noTries,
+  revisions: firstRevisions(noEngineArgs),
+};

@@ -41,7 +41,14 @@ export const failureCodes = {
   engine_timeout: { retryable: true, meaning: "The engine did not become ready within the limit." },
   engine_refused_model: { retryable: false, meaning: "The engine cannot load this model." },
   out_of_memory: { retryable: true, meaning: "The engine ran out of memory while loading." },
-  bad_engine_args: { retryable: false, meaning: "The engine does not accept an argument of extra_args." },
+  bad_engine_args: {
+    retryable: false,
+    meaning: "The engine does not accept an argument of standard_args or extra_args.",
+  },
+  warm_up_failed: {
+    retryable: true,
+    meaning: "The engine said that it is ready and did not answer its first request.",
+  },
   internal: {
     retryable: true,
     meaning: "A defect in Berth; the log of the control process has the details.",

@@ -52,6 +52,10 @@ export type InstanceRecord = {
   readonly intent: "run" | "drain";
   readonly createdAtMs: number;
   readonly drainSinceMs: number | null;
+  /** Id of the revision of arguments it was started with. */
+  readonly revision: number;
+  /** When it answered a real request of the reconciler; null while it has not, or needed not. */
+  readonly warmedAtMs: number | null;
   /** Last observation; null between the decision to start and the first sight of it. */
   readonly observed: RecordedObservation | null;
 };

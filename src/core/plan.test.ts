@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Deployment, noTries } from "./deployment.ts";
+import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "./instance.ts";
 import { type Action, backoffMs, planDeployment, type World } from "./plan.ts";
@@ -21,7 +21,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
       maxBatchSize: 4,
       weights: { repo: "o/n", revision: null },
       baseModel: null,
-      extraArgs: [],
+      containerImage: null,
     },
     settings: { minInstances: 1, maxInstances: 2, inactiveShutdownS: null },
     desired: "run",
@@ -38,6 +38,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     failure: null,
     hasRun: false,
     tries: noTries,
+    revisions: firstRevisions(noEngineArgs),
     ...change,
   };
 }
@@ -64,7 +65,8 @@ function instance(
           readyAtMs: state === "running" ? now : null,
           failure: state === "exited" ? crash : null,
         };
-  return { id, deploymentId: "d1", intent: "run", createdAtMs: now, drainSinceMs: null, observed, ...change };
+  const base = { id, deploymentId: "d1", intent: "run" as const, createdAtMs: now, drainSinceMs: null };
+  return { ...base, revision: 1, warmedAtMs: null, observed, ...change };
 }
 
 function world(change: Partial<World> = {}): World {
@@ -74,7 +76,8 @@ function world(change: Partial<World> = {}): World {
     instances: [],
     load: noLoad,
     gateways: 1,
-    underWay: { resolve: false, fetch: false, removing: new Set() },
+    underWay: { resolve: false, fetch: false, removing: new Set(), warming: new Set() },
+    warmFailures: new Map(),
     nodes: [{ node: "n", cpuCores: 2, memoryBytes: 2 ** 34, gpus: [] }],
     occupiedGpus: new Set(),
     engineRunsOn: "cpu",
@@ -91,12 +94,18 @@ describe("the way to running", () => {
     const unresolved = deployment({ resolved: null, weightsReadyAtMs: null });
     expect(doing({ deployment: unresolved })).toEqual(["resolve"]);
     expect(
-      doing({ deployment: unresolved, underWay: { resolve: true, fetch: false, removing: new Set() } }),
+      doing({
+        deployment: unresolved,
+        underWay: { resolve: true, fetch: false, removing: new Set(), warming: new Set() },
+      }),
     ).toEqual([]);
     const unfetched = deployment({ weightsReadyAtMs: null });
     expect(doing({ deployment: unfetched })).toEqual(["fetch"]);
     expect(
-      doing({ deployment: unfetched, underWay: { resolve: false, fetch: true, removing: new Set() } }),
+      doing({
+        deployment: unfetched,
+        underWay: { resolve: false, fetch: true, removing: new Set(), warming: new Set() },
+      }),
     ).toEqual([]);
     expect(doing({})).toEqual(["start"]);
     expect(doing({ instances: [instance("i", null)] })).toEqual([]);

@@ -8,6 +8,8 @@ import type { Failure } from "./failure.ts";
 import { failure, failureCodes } from "./failure.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { placeInstance } from "./place.ts";
+import { isOnTrial } from "./revision.ts";
+import { countForScale, isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import type { ModelLoad } from "./routing.ts";
 import { decideScale } from "./scale.ts";
 
@@ -35,7 +37,11 @@ export type World = {
     readonly fetch: boolean;
     /** Instances that are being removed. */
     readonly removing: ReadonlySet<string>;
+    /** Instances that are asked for a first answer. */
+    readonly warming: ReadonlySet<string>;
   };
+  /** Instances that left their first request unanswered, with the reason. */
+  readonly warmFailures: ReadonlyMap<string, Failure>;
   readonly nodes: readonly NodeCapacity[];
   readonly occupiedGpus: ReadonlySet<string>;
   readonly engineRunsOn: "cpu" | "gpu" | null;
@@ -52,13 +58,18 @@ export type Action =
   | { readonly do: "start"; readonly placement: Placement; readonly reason: string }
   | { readonly do: "drain"; readonly instanceId: string; readonly reason: string }
   | { readonly do: "remove"; readonly instanceId: string; readonly reason: string }
-  /** An instance ended by itself: counts a try and removes it. */
+  /** An instance ended by itself, or did not answer: counts a try, of the update or of the deployment, and removes it. */
   | {
       readonly do: "record-exit";
       readonly instanceId: string;
+      readonly of: "update" | "deployment";
       readonly failure: Failure;
       readonly reason: string;
     }
+  /** Asks an instance for a first answer. */
+  | { readonly do: "warm"; readonly instanceId: string; readonly reason: string }
+  | { readonly do: "finish-update"; readonly reason: string }
+  | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
   /** The first instance since the last start answers. */
   | { readonly do: "mark-run"; readonly reason: string }
   | { readonly do: "clear-tries"; readonly reason: string }
@@ -115,15 +126,18 @@ export function planDeployment(world: World): Plan {
   return join(cleanUp, planInstances(world, retryAtMs));
 }
 
-/** Instances whose process is gone. One that was draining ended as it should. */
+/** Instances whose process is gone, or that cannot answer. One that was draining ended as it should. */
 function planExits(world: World): Plan {
+  const { wanted, fallback } = world.deployment.revisions;
   const actions: Action[] = [];
-  for (const { id, intent, observed } of world.instances) {
-    if (observed?.state !== "exited" || world.underWay.removing.has(id)) continue;
+  for (const { id, intent, observed, revision } of world.instances) {
+    const isMute = intent === "run" && world.warmFailures.has(id);
+    if ((observed?.state !== "exited" && !isMute) || world.underWay.removing.has(id)) continue;
     if (intent === "drain") actions.push({ do: "remove", instanceId: id, reason: "it has ended" });
     else {
-      const cause = observed.failure ?? unexplainedExit;
-      actions.push({ do: "record-exit", instanceId: id, failure: cause, reason: cause.message });
+      const cause = observed?.failure ?? world.warmFailures.get(id) ?? unexplainedExit;
+      const of = fallback !== null && revision === wanted.id ? "update" : "deployment";
+      actions.push({ do: "record-exit", instanceId: id, of, failure: cause, reason: cause.message });
     }
   }
   return { actions, againAtMs: null };
@@ -161,24 +175,12 @@ function planGivingUp(world: World): Plan | null {
 
 function planInstances(world: World, retryAtMs: number): Plan {
   const { deployment, now } = world;
+  const { revisions } = deployment;
   const live = living(world);
-  const running = live.filter((record) => record.observed?.state === "running");
-  const actions: Action[] = [];
-  let againAtMs: number | null = null;
-
-  if (running.length > 0 && !deployment.hasRun) {
-    actions.push({ do: "mark-run", reason: "the first instance answers" });
-  }
-  if (deployment.tries.count > 0 && running.length > 0) {
-    const stableAtMs = Math.min(...running.map((record) => (record.observed?.readyAtMs ?? now) + stableMs));
-    if (now >= stableAtMs) actions.push({ do: "clear-tries", reason: `it has run for ${stableMs / 1000} s` });
-    else againAtMs = stableAtMs;
-  }
-
   const scale = decideScale({
     settings: deployment.settings,
     load: world.load,
-    live: live.length,
+    live: countForScale(revisions, live),
     lastActivityMs: Math.max(
       world.load.lastRequestAtMs ?? 0,
       world.watchingSinceMs,
@@ -187,20 +189,60 @@ function planInstances(world: World, retryAtMs: number): Plan {
     now,
     defaultInactiveShutdownMs: world.limits.inactiveShutdownMs,
   });
-  againAtMs = earlier(againAtMs, scale.againAtMs);
-
+  const base = join(planMarks(world, live), { actions: [], againAtMs: scale.againAtMs });
+  if (isRollingOut(revisions, live)) return join(base, planUpdate(world, live, scale, retryAtMs));
   if (live.length > scale.wanted) {
-    for (const record of leastUseful(live).slice(0, live.length - scale.wanted)) {
-      actions.push({ do: "drain", instanceId: record.id, reason: scale.reason });
-    }
-  } else if (live.length < scale.wanted) {
-    if (retryAtMs > now) againAtMs = earlier(againAtMs, retryAtMs);
-    else {
-      const starts = planStarts(world, scale.wanted - live.length, scale.reason);
-      actions.push(...starts);
-    }
+    const spare = leastUseful(live).slice(0, live.length - scale.wanted);
+    const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason: scale.reason }));
+    return join(base, { actions, againAtMs: null });
   }
-  return { actions, againAtMs };
+  if (live.length === scale.wanted) return base;
+  if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
+  const actions = planStarts(world, scale.wanted - live.length, scale.reason);
+  return join(base, { actions, againAtMs: null });
+}
+
+/** What instances that serve say of the deployment: it runs; it has recovered. */
+function planMarks(world: World, live: readonly InstanceRecord[]): Plan {
+  const { deployment, now } = world;
+  const serving = live.filter(
+    (record) => record.observed?.state === "running" && !isOnTrial(deployment.revisions, record),
+  );
+  if (serving.length === 0) return nothing;
+  const marks = deployment.hasRun ? nothing : act({ do: "mark-run", reason: "the first instance answers" });
+  if (deployment.tries.count === 0) return marks;
+  const stableAtMs = Math.min(...serving.map((record) => (record.observed?.readyAtMs ?? now) + stableMs));
+  const clear: Plan =
+    now >= stableAtMs
+      ? act({ do: "clear-tries", reason: `it has run for ${stableMs / 1000} s` })
+      : { actions: [], againAtMs: stableAtMs };
+  return join(marks, clear);
+}
+
+/** The next step of an update, or of what is left of one. */
+function planUpdate(
+  world: World,
+  live: readonly InstanceRecord[],
+  scale: { readonly wanted: number; readonly reason: string },
+  retryAtMs: number,
+): Plan {
+  const { deployment, now } = world;
+  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
+  const steps = planRollout({
+    revisions: deployment.revisions,
+    live,
+    leaving: world.instances.length - live.length,
+    wanted: scale.wanted,
+    reason: scale.reason,
+    hasRoom: placeInstance({ ...world, config: deployment.config }).kind === "placed",
+    mayTry: tryAtMs <= now,
+    warming: world.underWay.warming,
+    loadTries: world.limits.loadTries,
+  });
+  const actions = steps.flatMap((step: RolloutStep): Action[] =>
+    step.do === "start" ? planStarts(world, step.count, step.reason) : [step],
+  );
+  return { actions, againAtMs: tryAtMs > now ? tryAtMs : null };
 }
 
 function planStarts(world: World, count: number, why: string): Action[] {

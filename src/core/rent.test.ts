@@ -17,7 +17,7 @@ const deployment: Deployment = {
     maxBatchSize: 4,
     weights: { repo: "a/b", revision: null },
     baseModel: null,
-    extraArgs: [],
+    containerImage: null,
   },
   settings: { minInstances: 0, maxInstances: 1, inactiveShutdownS: null },
   desired: "run",
@@ -34,6 +34,8 @@ function instance(id: string, startedAtMs: number, state: RecordedObservation["s
     intent: "run",
     createdAtMs: 0,
     drainSinceMs: null,
+    revision: 1,
+    warmedAtMs: null,
     observed: {
       id,
       deploymentId: "d1",

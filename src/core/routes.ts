@@ -3,11 +3,12 @@
  * which state and reason; must not leak what another account may not see (the gateway filters by account).
  */
 import { type Abilities, unknownAbilities } from "./abilities.ts";
-import type { ApiToken } from "./account.ts";
+import type { Account, AccountLimits, AccountTerms, ApiToken } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
+import { isOnTrial } from "./revision.ts";
 import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
 
 export type RoutesInput = {
@@ -33,7 +34,12 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
   return {
     version: input.version,
     atMs: input.atMs,
-    tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account, allowedIps: null })),
+    tokens: input.tokens.map(({ hash, id, account, allowedIps }) => ({
+      hash,
+      tokenId: id,
+      account,
+      allowedIps,
+    })),
     accounts: input.accounts,
     spentScopes: input.spentScopes,
     models: input.deployments
@@ -42,12 +48,47 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
   };
 }
 
+/** What holds for accounts without limits of their own; 0 is no limit. */
+export type DefaultRateLimits = Record<keyof Omit<AccountLimits, "gpus">, number>;
+
+/** The accounts with a limit. The built-in one calls nothing. */
+export function routeAccounts(
+  accounts: readonly Account[],
+  terms: ReadonlyMap<string, AccountTerms>,
+  defaults: DefaultRateLimits,
+): RouteAccount[] {
+  return accounts.flatMap(({ name }) => {
+    const limits = rateLimitsOf(terms.get(name)?.limits ?? null, defaults);
+    return Object.values(limits).some((limit) => limit !== null) ? [{ name, ...limits }] : [];
+  });
+}
+
+/** An account's own limits, else the defaults; null for none. */
+export function rateLimitsOf(
+  own: AccountLimits | null,
+  defaults: DefaultRateLimits,
+): Omit<RouteAccount, "name"> {
+  const limit = (name: keyof DefaultRateLimits) => {
+    const value = own?.[name] ?? defaults[name];
+    return value === 0 ? null : value;
+  };
+  return {
+    concurrentRequests: limit("concurrentRequests"),
+    requestsPerMinute: limit("requestsPerMinute"),
+    tokensPerMinute: limit("tokensPerMinute"),
+  };
+}
+
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
   { secrets, loadTimesMs, abilities, prices }: RoutesInput,
 ): RouteModel {
-  const instances = records.flatMap((record) => routeInstance(record, secrets.get(record.id)));
+  // What has not shown yet that its new arguments work gets no requests of clients.
+  const tested = records.filter(
+    (record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record),
+  );
+  const instances = tested.flatMap((record) => routeInstance(record, secrets.get(record.id)));
   const { state, reason } = routeState(deployment, records, instances);
   return {
     deploymentId: deployment.id,
@@ -58,7 +99,7 @@ function routeOf(
     reason,
     loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
     createdAtMs: deployment.createdAtMs,
-    contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
+    contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
     prices: tokenPricesOf(prices, deployment.name),

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { type Deployment, noTries } from "./deployment.ts";
+import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, ObservedInstance } from "./instance.ts";
+import { updateArgs } from "./revision.ts";
 import { routesOf } from "./routes.ts";
 import { statusOf } from "./status.ts";
 
@@ -16,7 +17,7 @@ const base: Deployment = {
     maxBatchSize: 4,
     weights: { repo: "o/n", revision: null },
     baseModel: null,
-    extraArgs: [],
+    containerImage: null,
   },
   settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
   desired: "run",
@@ -27,6 +28,7 @@ const base: Deployment = {
   failure: null,
   hasRun: false,
   tries: noTries,
+  revisions: firstRevisions(noEngineArgs),
 };
 const broken = failure("repo_gated", "It is gated.", "Ask for access.");
 
@@ -48,7 +50,8 @@ function record(state: ObservedInstance["state"] | null, intent: "run" | "drain"
           readyAtMs: 1,
           failure: null,
         };
-  return { id: "i", deploymentId: "d1", intent, createdAtMs: 0, drainSinceMs: null, observed };
+  const base = { id: "i", deploymentId: "d1", intent, createdAtMs: 0, drainSinceMs: null };
+  return { ...base, revision: 1, warmedAtMs: null, observed };
 }
 
 const atZero = { minInstances: 0, maxInstances: 1, inactiveShutdownS: null };
@@ -70,6 +73,19 @@ describe("status", () => {
     expect(statusOf({ ...base, ...change }, instances).status).toBe(expected);
   });
 
+  it("is updating while an update is under way, and shows what is on trial apart", () => {
+    const revisions = updateArgs(base.revisions, { standardArgs: {}, extraArgs: ["--x"] }, true, 1);
+    const trial = { ...record("running"), revision: 2 };
+    const report = statusOf({ ...base, hasRun: true, revisions }, [record("running"), trial]);
+    expect(report).toMatchObject({
+      status: "updating",
+      instances: { running: 1, pending: 0, warming: 1 },
+      rollout: { upToDate: 0, outdated: 1, booting: 1 },
+    });
+    const proven = { ...trial, warmedAtMs: 5 };
+    expect(statusOf({ ...base, hasRun: true, revisions }, [proven]).instances.running).toBe(1);
+  });
+
   it("carries the reason only when failed, and counts instances truly", () => {
     expect(statusOf({ ...base, failure: broken }, []).failReason).toBe("It is gated. Ask for access.");
     expect(statusOf({ ...base, desired: "stop", failure: broken }, []).failReason).toBe("");
@@ -80,7 +96,7 @@ describe("status", () => {
       record(null),
       record("exited"),
     ];
-    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2 });
+    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2, warming: 0 });
   });
 });
 
@@ -112,6 +128,15 @@ describe("routes", () => {
     ["max 0", { settings: { ...atZero, maxInstances: 0 } }, [], "off"],
   ])("%s", (_, change, instances, expected) => {
     expect(route(change, instances)?.state).toBe(expected);
+  });
+
+  it("leaves out what is on trial, until it has answered or drains", () => {
+    const revisions = updateArgs(base.revisions, { standardArgs: {}, extraArgs: ["--x"] }, true, 1);
+    const trial = (change: Partial<InstanceRecord>) =>
+      route({ hasRun: true, revisions }, [{ ...record("running"), revision: 2, ...change }])?.instances;
+    expect(trial({})).toEqual([]);
+    expect(trial({ warmedAtMs: 5 })).toHaveLength(1);
+    expect(trial({ intent: "drain" })).toMatchObject([{ isDraining: true }]);
   });
 
   it("leaves deleted deployments out once they have no instance, and keeps draining instances in", () => {

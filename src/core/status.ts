@@ -4,6 +4,8 @@
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
+import { isOnTrial } from "./revision.ts";
+import { sortInstances } from "./rollout.ts";
 
 /** Each status with its meaning, as `docs/reference/statuses.md` prints it. */
 export const statusMeanings = {
@@ -12,7 +14,8 @@ export const statusMeanings = {
   deploying: "An instance is being placed, started or loaded; also while crashed instances come back.",
   running:
     "Ready. Also when scaled to zero (`instances.running` is 0): the first request starts an instance and waits for it.",
-  updating: "A running deployment is being changed. Not used yet.",
+  updating:
+    "A running deployment gets new arguments, one instance at a time; the old ones serve until the new have answered.",
   stopped: "Stopped by `POST …/stop`; requests get 503. `POST …/start` brings it back.",
   failed: "Berth has given up; `fail_reason` says why and what to do. `POST …/start` tries again.",
   deleted:
@@ -26,38 +29,67 @@ export type StatusReport = {
   readonly status: Status;
   /** One or two sentences a user can act on; "" unless failed. */
   readonly failReason: string;
-  /** running: answer requests; pending: decided or loading. Draining ones are in neither. */
-  readonly instances: { readonly running: number; readonly pending: number };
+  /**
+   * running: answer requests; pending: decided or loading; warming: loaded, with new arguments that have to show first
+   * that they work. Draining ones are in none.
+   */
+  readonly instances: { readonly running: number; readonly pending: number; readonly warming: number };
+  /** Instances by revision while an update is under way, else null. */
+  readonly rollout: Rollout | null;
+};
+
+export type Rollout = {
+  /** With the new arguments, serving. */
+  readonly upToDate: number;
+  /** With older arguments. */
+  readonly outdated: number;
+  /** With the new arguments, not serving yet. */
+  readonly booting: number;
 };
 
 export function statusOf(deployment: Deployment, instances: readonly InstanceRecord[]): StatusReport {
-  const counts = countInstances(instances);
-  const status = nameStatus(deployment, counts.running);
+  const live = instances.filter(({ intent, observed }) => intent !== "drain" && observed?.state !== "exited");
+  const counts = countInstances(deployment, live);
+  const status = nameStatus(deployment, live.length, counts.running);
   return {
     status,
     failReason: status === "failed" ? failReason(deployment.failure) : "",
     instances: counts,
+    rollout: status === "updating" ? countRollout(deployment, live) : null,
   };
 }
 
-function nameStatus(deployment: Deployment, running: number): Status {
+function nameStatus(deployment: Deployment, live: number, running: number): Status {
+  const { settings, revisions } = deployment;
   if (deployment.desired === "delete") return "deleted";
   if (deployment.desired === "stop") return "stopped";
   if (deployment.failure !== null) return "failed";
   if (deployment.resolved === null) return "initializing";
   if (deployment.weightsReadyAtMs === null) return "downloading";
+  // At zero an update has nothing to replace: the next instance will have the new arguments.
+  const isAtZero = live === 0 && settings.minInstances === 0;
+  if (revisions.fallback !== null && deployment.hasRun && settings.maxInstances > 0 && !isAtZero) {
+    return "updating";
+  }
   if (running > 0) return "running";
   // A model at zero is still a model: it waits for a request, also while the first one wakes it.
-  return deployment.settings.minInstances === 0 ? "running" : "deploying";
+  return settings.minInstances === 0 ? "running" : "deploying";
 }
 
-function countInstances(instances: readonly InstanceRecord[]): { running: number; pending: number } {
-  let running = 0;
-  let pending = 0;
-  for (const { intent, observed } of instances) {
-    if (intent === "drain" || observed?.state === "exited") continue;
-    if (observed?.state === "running") running += 1;
-    else pending += 1;
-  }
-  return { running, pending };
+function countInstances(
+  deployment: Deployment,
+  live: readonly InstanceRecord[],
+): { running: number; pending: number; warming: number } {
+  const loaded = live.filter(({ observed }) => observed?.state === "running");
+  const warming = loaded.filter((record) => isOnTrial(deployment.revisions, record)).length;
+  return { running: loaded.length - warming, pending: live.length - loaded.length, warming };
+}
+
+function countRollout({ revisions }: Deployment, live: readonly InstanceRecord[]): Rollout {
+  const { proven, booting, serving, useless } = sortInstances(revisions, live);
+  return {
+    upToDate: proven.length,
+    outdated: serving.length + useless.length,
+    booting: booting.length,
+  };
 }

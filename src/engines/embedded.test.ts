@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { parseEngineArguments } from "./embedded/arguments.ts";
 import { parseLaunchFile } from "./embedded/launch.ts";
 import { createEmbeddedEngine } from "./embedded.ts";
 
@@ -16,7 +17,7 @@ describe("launch", () => {
     entryFile: "q/m.gguf",
     servedNames: ["ann/m"],
     maxBatchSize: 8,
-    extraArgs: ["--ctx-size", "512"],
+    engineArgs: { standardArgs: {}, extraArgs: ["--ctx-size", "512"] },
     endpoint: { kind: "tcp", host: "127.0.0.1", port: 4000 },
     secret: "very-secret",
     placement: { node: "n", gpus: [] },
@@ -43,7 +44,7 @@ describe("launch", () => {
 
 describe("extra arguments", () => {
   it.each([[[]], [["--ctx-size", "4096"]], [["--ctx-size=4096", "--threads", "2"]]])("accepts %j", (args) => {
-    expect(engine.refuseArgs(args)).toBeNull();
+    expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toBeNull();
   });
 
   it.each([
@@ -54,7 +55,46 @@ describe("extra arguments", () => {
     [["--ctx-size", "4096", "file"], '"file"'],
     [["__proto__"], "__proto__"],
   ])("refuses %j by name", (args, name) => {
-    expect(engine.refuseArgs(args)).toContain(name);
+    expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toContain(name);
+  });
+});
+
+describe("standard arguments", () => {
+  it("become the program's own, before those that were given", () => {
+    const { files } = engine.launch({
+      ...{ instanceId: "i", snapshotPath: "/hub/snap", entryFile: "m.gguf", servedNames: ["m"] },
+      ...{ maxBatchSize: 8, endpoint: { kind: "unix", path: "/s" }, secret: "s" },
+      placement: { node: "n", gpus: [] },
+      engineArgs: {
+        standardArgs: {
+          ...{ maxContextSize: 4096, maxConcurrentRequests: 3 },
+          ...{ maxPrefillTokens: 512, enablePrefixCaching: false },
+        },
+        extraArgs: ["--ctx-size", "512"],
+      },
+    });
+    const file = parseLaunchFile(files[0]?.content ?? "");
+    expect(file.slots).toBe(3);
+    expect(parseEngineArguments(file.extraArgs)).toEqual({
+      ok: true,
+      value: { contextTokens: 512, threads: null, prefillTokens: 512, prefixCaching: 0 },
+    });
+  });
+
+  it.each([
+    [{ gpuMemoryFraction: 0.9 }, "The embedded engine has no gpu_memory_fraction."],
+    [{ quantization: "fp8" }, "The embedded engine has no quantization."],
+    [{ kvCacheDtype: "fp8" }, "The embedded engine cannot do kv_cache_dtype fp8, only auto."],
+    [{ maxConcurrentRequests: 257 }, "cannot do max_concurrent_requests 257, only up to 256."],
+    [{ maxContextSize: 15 }, "cannot do max_context_size 15, only 16 and more."],
+    [{ maxImagesPerPrompt: 1 }, "cannot do max_images_per_prompt 1, only 0."],
+  ] as const)("%j is refused by knob and engine", (standardArgs, sentence) => {
+    expect(engine.refuseArgs({ standardArgs, extraArgs: [] })).toContain(sentence);
+  });
+
+  it("accepts what it can do", () => {
+    const standardArgs = { kvCacheDtype: "auto", maxImagesPerPrompt: 0, maxContextSize: 16 } as const;
+    expect(engine.refuseArgs({ standardArgs, extraArgs: [] })).toBeNull();
   });
 });
 

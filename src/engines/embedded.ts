@@ -2,17 +2,14 @@
  * The embedded engine as control sees it: which files it loads, how its server program is started, how it says that it is
  * ready, and what its end means. The program itself is embedded/server.ts; nothing of it runs in this process.
  */
-import { request } from "node:http";
 import type { Abilities } from "../core/abilities.ts";
 import { type Failure, type FailureCode, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth } from "../ports.ts";
-import { parseEngineArguments } from "./embedded/arguments.ts";
+import { refuseEngineArgs, translateStandardArgs } from "./embedded/arguments.ts";
+import { callEngine, warmUpEngine } from "./embedded/client.ts";
 import type { LaunchFile } from "./embedded/launch.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
-
-/** Bytes of a health answer that are read; it is far smaller. */
-const largestHealth = 65_536;
 
 export type EmbeddedEngineOptions = {
   /** The Node that runs the server program. */
@@ -61,20 +58,18 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
       const choice = chooseGgufFiles(listing, quantization);
       return choice.ok ? { ok: true, value: { ...choice.value, task: "text-generation" } } : choice;
     },
-    refuseArgs(extraArgs) {
-      const parsed = parseEngineArguments(extraArgs);
-      return parsed.ok ? null : parsed.reason;
-    },
+    refuseArgs: refuseEngineArgs,
     launch(spec) {
+      const { standardArgs, extraArgs } = spec.engineArgs;
       const file: LaunchFile = {
         modelPath: `${spec.snapshotPath}/${spec.entryFile}`,
         servedNames: spec.servedNames,
-        slots: spec.maxBatchSize,
+        slots: standardArgs.maxConcurrentRequests ?? spec.maxBatchSize,
         endpoint: spec.endpoint,
         secret: spec.secret,
         contextMemoryBytes: options.contextMemoryBytes,
         threads: options.threads,
-        extraArgs: spec.extraArgs,
+        extraArgs: [...translateStandardArgs(standardArgs), ...extraArgs],
       };
       return {
         command: options.nodePath,
@@ -84,6 +79,7 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
       };
     },
     probe: probeHealth,
+    warmUp: warmUpEngine,
     explainExit,
   };
 }
@@ -91,36 +87,10 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
 /** Everything but a well-formed answer in time is silence. */
 async function probeHealth(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth> {
   try {
-    return readHealth(JSON.parse(await getHealth(endpoint, secret, timeoutMs)));
+    return readHealth(JSON.parse((await callEngine({ endpoint, secret }, "/health", null, timeoutMs)).text));
   } catch {
     return { state: "silent" };
   }
-}
-
-function getHealth(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request({
-      ...(endpoint.kind === "unix"
-        ? { socketPath: endpoint.path }
-        : { host: endpoint.host, port: endpoint.port }),
-      path: "/health",
-      headers: { authorization: `Bearer ${secret}` },
-      signal: AbortSignal.timeout(timeoutMs),
-      agent: false,
-    });
-    outgoing.on("error", reject);
-    outgoing.on("response", (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("error", reject);
-      response.on("data", (chunk: string) => {
-        text += chunk;
-        if (text.length > largestHealth) response.destroy(new Error("The health answer is too long."));
-      });
-      response.on("end", () => resolve(text));
-    });
-    outgoing.end();
-  });
 }
 
 function readHealth(value: unknown): EngineHealth {
@@ -181,7 +151,7 @@ const explained: Readonly<Record<string, { code: FailureCode; before: string; ne
     before: "The embedded engine has too little memory: ",
     next: "Choose a smaller model or quantization, lower --ctx-size, or raise BERTH_CPU_CONTEXT_MB if the machine has more.",
   },
-  bad_engine_args: { code: "bad_engine_args", before: "", next: "Correct extra_args and deploy again." },
+  bad_engine_args: { code: "bad_engine_args", before: "", next: "Correct standard_args or extra_args." },
 };
 
 function explainWord(word: string, sentence: string): Failure {

@@ -3,11 +3,16 @@
  * for that account, which models it may list. Pure. Owns visibility: what an account may not see is the same to it as
  * what does not exist.
  */
+import { unknownAbilities } from "../core/abilities.ts";
 import type { RouteModel, RouteToken, RoutingSnapshot } from "../core/routing.ts";
 
 export type Directory = {
   readonly models: readonly RouteModel[];
   readonly tokensByHash: ReadonlyMap<string, RouteToken>;
+  readonly tokensById: ReadonlyMap<string, RouteToken>;
+  /** Accounts that have a token. */
+  readonly accounts: ReadonlySet<string>;
+  readonly spentScopes: ReadonlySet<string>;
   readonly byId: ReadonlyMap<string, RouteModel>;
   readonly byName: ReadonlyMap<string, RouteModel>;
   readonly byLowerName: ReadonlyMap<string, RouteModel>;
@@ -19,6 +24,9 @@ export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
   return {
     models,
     tokensByHash: new Map(tokens.map((token) => [token.hash, token])),
+    tokensById: new Map(tokens.map((token) => [token.tokenId, token])),
+    accounts: new Set(tokens.map((token) => token.account)),
+    spentScopes: new Set(snapshot.spentScopes),
     byId: new Map(models.map((model) => [model.deploymentId, model])),
     byName: new Map(models.map((model) => [model.name, model])),
     byLowerName: new Map(models.map((model) => [model.name.toLowerCase(), model])),
@@ -68,6 +76,19 @@ export function isServedName(model: RouteModel, selector: string): boolean {
   );
 }
 
+/** What it is for and what its engine can do, in the words that clients know. */
+function tagsOf({ task, abilities }: RouteModel): string[] {
+  if (task === "embeddings") return ["embeddings"];
+  // Of an engine that is not known yet nothing is promised.
+  if (abilities.engine === unknownAbilities.engine) return ["chat"];
+  return [
+    "chat",
+    ...(abilities.images ? ["vision"] : []),
+    ...(abilities.cacheScope === "none" ? [] : ["prompt_cache"]),
+    ...(abilities.reasoning ? ["reasoning", "reasoning_effort"] : []),
+  ];
+}
+
 /** One entry of the OpenAI model list. Prices are US dollars per million tokens; Berth's default is none. */
 export function describeModel(model: RouteModel): Record<string, unknown> {
   return {
@@ -81,8 +102,12 @@ export function describeModel(model: RouteModel): Record<string, unknown> {
       description: "",
       context_length: model.contextTokens > 0 ? model.contextTokens : null,
       max_tokens: model.contextTokens > 0 ? model.contextTokens : null,
-      pricing: { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0 },
-      tags: model.task === "embeddings" ? ["embeddings"] : ["chat"],
+      pricing: {
+        input_tokens: model.prices.inputUsd,
+        output_tokens: model.prices.outputUsd,
+        cache_read_tokens: model.prices.cachedUsd,
+      },
+      tags: tagsOf(model),
     },
   };
 }

@@ -56,6 +56,10 @@ export type GatewayOptions = {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */
   readonly trustedProxies: readonly string[];
+  /** Origins of web pages that may call, `*` for all. */
+  readonly corsOrigins: readonly string[];
+  /** Where answers may be posted to; see core/webhook. */
+  readonly webhookTargets: readonly string[];
   readonly limits: GatewayLimits;
   /** Streams whose engine fails go on at another one where that is faithful. */
   readonly continuesStreams: boolean;

@@ -5,13 +5,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
+import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { callerOf } from "./auth.ts";
+import { allowedModels, type Caller, createAuthenticator } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
+import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
@@ -19,9 +23,12 @@ import { type Directory, describeModel, findModel, indexSnapshot, visibleModels 
 import type { GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
+import { askAboutScope } from "./scope-question.ts";
+import { createScopeBook } from "./scopes.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
+import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -92,8 +99,18 @@ export function createGateway(options: GatewayOptions): Gateway {
       haveRoutes();
     },
   });
+  const scopes = createScopeBook({ now, ask: (jwt) => askAboutScope(options.linkSocket, jwt) });
+  const authenticator = createAuthenticator(scopes);
+  const webhooks = createWebhooks({
+    targets: targetsOf(options.webhookTargets),
+    clock,
+    log,
+    onOpen: (job) => visits.add(job),
+    onEnd: closeVisit,
+  });
   const { continuesStreams } = options;
-  const inference = { ...limits, admission, pool, faults, now, directory, continuesStreams };
+  const parts = { admission, pool, faults, webhooks, authenticator };
+  const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -107,7 +124,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   async function serve(visit: Visit, route: Route): Promise<void> {
-    const { request, response } = visit;
+    const { response } = visit;
     switch (route.kind) {
       case "healthz":
         return sendJson(response, 200, { status: "ok" });
@@ -121,12 +138,18 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "models":
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendModels(response, request, directory(), route);
-      case "nothing":
+        return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
+      case "response":
+        await authenticator.require(visit, directory());
+        throw noStoredResponse();
+      case "nothing": {
+        const reason = reasonUnavailable(visit.record.method, visit.record.path);
+        if (reason !== null) throw new HttpError("not_implemented", reason);
         throw new HttpError(
           "not_found",
           "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
         );
+      }
       case "control":
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
@@ -155,13 +178,16 @@ export function createGateway(options: GatewayOptions): Gateway {
     let ends = 0;
     const finish = () => {
       ends += 1;
-      if (ends < 2) return;
-      visits.delete(visit);
-      if (visits.size === 0) onQuiet?.();
-      logRecord(visit.record);
-      options.onRecord?.(visit.record);
+      if (ends === 2) closeVisit(visit);
     };
     if (isStopping) response.shouldKeepAlive = false;
+    const cors = answerCors(options.corsOrigins, request.method, request.headers);
+    for (const [name, value] of cors.headers) response.setHeader(name, value);
+    if (cors.isPreflight) {
+      response.writeHead(204).end();
+      finish();
+      return;
+    }
     const route = findRoute(request.url ?? "/");
     try {
       await serve(visit, route);
@@ -191,6 +217,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     record.error = known.code;
     if (response.headersSent) response.destroy();
     else sendError(response, known, errorBodyOf(route));
+  }
+
+  function closeVisit(visit: Visit): void {
+    visits.delete(visit);
+    if (visits.size === 0) onQuiet?.();
+    logRecord(visit.record);
+    options.onRecord?.(visit.record);
   }
 
   function logRecord(record: RequestRecord): void {
@@ -258,6 +291,12 @@ export function createGateway(options: GatewayOptions): Gateway {
   };
 }
 
+function targetsOf(list: readonly string[]): WebhookTargets {
+  const targets = readTargets(list);
+  if (targets === null) throw new Error("a target of webhooks is neither a host nor an address");
+  return targets;
+}
+
 function listenable(tls: GatewayOptions["tls"]): Server {
   return tls === null
     ? createServer(serverLimits)
@@ -283,17 +322,19 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
 
 function sendModels(
   response: ServerResponse,
-  request: IncomingMessage,
+  caller: Caller | null,
   directory: Directory,
   route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
 ): void {
-  const account = callerOf(request.headers, directory)?.account ?? null;
+  const account = caller?.account ?? null;
+  const allowed = caller === null ? null : allowedModels(caller, directory);
   if (route.kind === "models") {
-    sendJson(response, 200, { object: "list", data: visibleModels(directory, account).map(describeModel) });
+    const models = visibleModels(directory, account).filter((model) => allowed?.has(model) !== false);
+    sendJson(response, 200, { object: "list", data: models.map(describeModel) });
     return;
   }
   const model = findModel(directory, route.name, account);
-  if (model === null) {
+  if (model === null || allowed?.has(model) === false) {
     throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
   }
   sendJson(response, 200, describeModel(model));

@@ -3,20 +3,23 @@
  * run in the background, one of a kind per deployment, and poke the deployment when they end. A background action
  * writes its result only while the deployment still wants it. Every action leaves an event with its reason.
  */
-import type { Deployment, ResolvedWeights } from "../core/deployment.ts";
+import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, failure, failureCodes } from "../core/failure.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
 import { parseRepo } from "../core/repo.ts";
+import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
 import type { ReconcilerOptions } from "./options.ts";
+import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
 export type Actor = {
   act(deployment: Deployment, action: Action): Promise<void>;
   underWay(deploymentId: string): World["underWay"];
   isRemoving(instanceId: string): boolean;
+  readonly warmUps: WarmUps;
   /** Ends an instance that no record knows. */
   removeOrphan(instance: ObservedInstance): void;
   progressOf(deploymentId: string): DownloadProgress | null;
@@ -43,6 +46,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
   /** Instances being removed, with their deployments. */
   const removing = new Map<string, string>();
   const background = new Set<Promise<void>>();
+  const warmUps = createWarmUps(options, run);
 
   function run(deploymentId: string, what: string, work: () => Promise<void>): void {
     const task = work()
@@ -100,13 +104,23 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     await store.addEvent({ deploymentId, atMs: clock.now(), code, text, next, inputs });
   }
 
-  async function countTry(deploymentId: string, cause: Failure): Promise<void> {
+  /** An update that was settled in the meantime has no tries to count any more. */
+  async function countTry(
+    deploymentId: string,
+    cause: Failure,
+    of: "deployment" | "update" = "deployment",
+  ): Promise<void> {
     let count = 0;
-    await record(deploymentId, ({ tries }) => {
+    const next = (tries: Tries): Tries => {
       count = tries.count + 1;
-      return { tries: { count, lastAtMs: clock.now(), lastFailure: cause } };
+      return { count, lastAtMs: clock.now(), lastFailure: cause };
+    };
+    await record(deploymentId, ({ tries, revisions }) => {
+      if (of === "deployment") return { tries: next(tries) };
+      if (revisions.fallback === null) return {};
+      return { revisions: { ...revisions, tries: next(revisions.tries) } };
     });
-    await tell(deploymentId, cause.code, cause.message, { tries: count }, cause.next);
+    await tell(deploymentId, cause.code, cause.message, { tries: count, of }, cause.next);
   }
 
   async function resolve(deployment: Deployment, signal: AbortSignal): Promise<void> {
@@ -152,6 +166,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
 
   async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
     const { resolved, config } = deployment;
+    const { wanted, fallback } = deployment.revisions;
     if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
     const id = options.newInstanceId();
     // The record comes first: whatever exists at the driver without one is an orphan.
@@ -161,10 +176,13 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       intent: "run",
       createdAtMs: clock.now(),
       drainSinceMs: null,
+      revision: wanted.id,
+      warmedAtMs: null,
       observed: null,
     });
     await tell(deployment.id, "instance_starting", `Instance ${id} starts: ${reason}.`, {
       node: placement.node,
+      revision: wanted.id,
     });
     try {
       await driver.start({
@@ -175,19 +193,15 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
         launch: {
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,
-          servedNames: [
-            deployment.name,
-            deployment.name.slice(deployment.account.length + 1),
-            `deploy_id:${deployment.id}`,
-          ],
+          servedNames: servedNames(deployment),
           maxBatchSize: config.maxBatchSize,
-          extraArgs: config.extraArgs,
+          engineArgs: wanted.args,
         },
       });
     } catch (error) {
       log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
       await store.removeInstance(id);
-      await countTry(deployment.id, startFailure(error));
+      await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
   }
@@ -199,6 +213,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       try {
         await driver.remove(instanceId, options.limits.stopGraceMs);
         await store.removeInstance(instanceId);
+        warmUps.forget(instanceId);
       } finally {
         removing.delete(instanceId);
       }
@@ -216,6 +231,22 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       {},
     );
     poke(deploymentId);
+  }
+
+  async function revert(deployment: Deployment, cause: Failure): Promise<void> {
+    const { wanted, fallback } = deployment.revisions;
+    await record(deployment.id, ({ revisions }) =>
+      // Another update may have been asked for since the decision: that one has not failed.
+      revisions.wanted.id === wanted.id ? { revisions: revertUpdate(revisions, cause, clock.now()) } : {},
+    );
+    await tell(
+      deployment.id,
+      "update_reverted",
+      `The new arguments of ${deployment.name} were taken back: ${cause.message}`,
+      { cause: cause.code, revision: wanted.id, back_to: fallback?.id ?? null },
+      cause.next,
+    );
+    poke(deployment.id);
   }
 
   async function act(deployment: Deployment, action: Action): Promise<void> {
@@ -238,8 +269,22 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
         await tell(id, "instance_ending", `Instance ${action.instanceId} is ended: ${action.reason}.`, {});
         return remove(action.instanceId, id);
       case "record-exit":
-        await countTry(id, action.failure);
+        await countTry(id, action.failure, action.of);
         return remove(action.instanceId, id);
+      case "warm":
+        return await warmUps.begin(deployment, action.instanceId);
+      case "finish-update":
+        await record(id, ({ revisions }) =>
+          revisions.wanted.id === deployment.revisions.wanted.id
+            ? { revisions: finishUpdate(revisions) }
+            : {},
+        );
+        await tell(id, "updated", `${deployment.name} has its new arguments: ${action.reason}.`, {
+          revision: deployment.revisions.wanted.id,
+        });
+        return poke(id);
+      case "revert-update":
+        return await revert(deployment, action.failure);
       case "mark-run":
         return await record(id, () => ({ hasRun: true }));
       case "clear-tries":
@@ -268,8 +313,14 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     },
     underWay(deploymentId) {
       const kind = jobs.get(deploymentId)?.kind;
-      return { resolve: kind === "resolve", fetch: kind === "fetch", removing: new Set(removing.keys()) };
+      return {
+        resolve: kind === "resolve",
+        fetch: kind === "fetch",
+        removing: new Set(removing.keys()),
+        warming: warmUps.underWay(),
+      };
     },
+    warmUps,
     progressOf: (deploymentId) => progress.get(deploymentId) ?? null,
     cancelAll() {
       for (const job of jobs.values()) job.abort.abort(new Error("control is stopping"));
@@ -286,25 +337,37 @@ export function chooseEngine(
   deployment: Deployment,
   listing: RepoListing,
 ): HubOutcome<ResolvedWeights> {
-  const { weights, extraArgs } = deployment.config;
+  const { weights, containerImage } = deployment.config;
   const quantization = parseRepo(weights.repo)?.quantization ?? null;
   let last = failure(
     "no_loadable_weights",
     "No engine is installed.",
     "See GET /deploy/llm/gpu_availability.",
   );
+  if (containerImage !== null) {
+    const sentence = "This installation runs engines as processes of the machine, not in container images.";
+    return {
+      ok: false,
+      failure: failure("bad_engine_args", sentence, "Deploy again without container_image."),
+    };
+  }
   for (const engine of engines.values()) {
     const choice = engine.chooseFiles(listing, quantization);
     if (!choice.ok) {
       last = choice.failure;
       continue;
     }
-    const refusal = engine.refuseArgs(extraArgs);
+    const refusal = engine.refuseArgs(deployment.revisions.wanted.args);
     if (refusal === null)
       return { ok: true, value: { ...choice.value, commit: listing.commit, engine: engine.name } };
     last = failure("bad_engine_args", refusal, "Deploy again without it.");
   }
   return { ok: false, failure: last };
+}
+
+/** Every name an engine answers to, the full one first. */
+export function servedNames({ id, name, account }: Deployment): readonly string[] {
+  return [name, name.slice(account.length + 1), `deploy_id:${id}`];
 }
 
 /** `owner/name` without the quantization. */

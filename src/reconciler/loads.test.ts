@@ -8,6 +8,8 @@ const draining: InstanceRecord = {
   intent: "drain",
   createdAtMs: 0,
   drainSinceMs: 0,
+  revision: 1,
+  warmedAtMs: null,
   observed: null,
 };
 

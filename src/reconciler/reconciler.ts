@@ -98,9 +98,14 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
     const { secret, ...observed } = instance;
     secrets.set(record.id, secret);
-    const updated = { ...record, observed };
-    if (!hasChanged(record.observed, observed)) return updated;
+    const warmedAtMs = record.warmedAtMs ?? actor.warmUps.answeredAtMs(record.id);
+    const updated = { ...record, warmedAtMs, observed };
+    if (warmedAtMs === record.warmedAtMs && !hasChanged(record.observed, observed)) return updated;
     await store.putInstance(updated);
+    if (warmedAtMs !== record.warmedAtMs) {
+      const text = `Instance ${record.id} has answered its first request.`;
+      await actor.tell(record.deploymentId, "instance_warm", text, { revision: record.revision });
+    }
     if (observed.state === "running" && record.observed?.state !== "running")
       await noteReady(record, observed);
     return updated;
@@ -124,6 +129,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       load: loads.of(deployment.id, instances),
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
+      warmFailures: actor.warmUps.failures(),
       nodes,
       occupiedGpus: new Set(everywhere.flatMap((record) => record.observed?.placement.gpus ?? [])),
       engineRunsOn: options.engines.get(deployment.resolved?.engine ?? "")?.runsOn ?? null,

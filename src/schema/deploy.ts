@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { laxInt } from "./lax.ts";
+import { standardArgsIn, standardArgsOut } from "./standard-args.ts";
 
 /** Equal to the core's list; a test compares them. */
 export const gpuNames = [
@@ -61,16 +62,20 @@ export const deployLlmIn = z.object({
   base_model: z.string().nullish(),
   settings: scaleSettingsIn.nullish(),
   extra_args: extraArgs,
-  /** The next three are known, and refused while this version cannot do them. */
-  standard_args: z.unknown().optional(),
-  preset_id: z.unknown().optional(),
-  container_image: z.unknown().optional(),
+  standard_args: standardArgsIn.nullish(),
+  /** One of `GET /deploy/llm/presets`; what is given beside it replaces the preset's whole field. */
+  preset_id: z.string().nullish(),
+  /** One of the administrator's list. */
+  container_image: z.string().nullish(),
 });
 export type DeployLlmIn = z.output<typeof deployLlmIn>;
 /** What a client may write. */
 export type DeployLlmBody = z.input<typeof deployLlmIn>;
 
-/** Body of `PUT /deploy/{deploy_id}`; a half of `settings` that is absent stays as it is. */
+/**
+ * Body of `PUT /deploy/{deploy_id}`; a half of `settings` that is absent stays as it is. `standard_args` and `extra_args`
+ * replace what there was, knobs that are absent included, by a rolling update.
+ */
 export const deployUpdateIn = z.object({
   settings: z
     .object({
@@ -79,8 +84,8 @@ export const deployUpdateIn = z.object({
       inactive_shutdown: inactiveShutdown,
     })
     .nullish(),
-  standard_args: z.unknown().optional(),
-  extra_args: z.unknown().optional(),
+  standard_args: standardArgsIn.nullish(),
+  extra_args: extraArgs,
 });
 export type DeployUpdateIn = z.output<typeof deployUpdateIn>;
 export type DeployUpdateBody = z.input<typeof deployUpdateIn>;
@@ -115,10 +120,15 @@ export const deploymentOut = z.object({
     /** The token is write-only: always null. */
     weights: z.object({ repo: z.string(), revision: z.string().nullable(), token: z.null() }),
     base_model: z.string().nullable(),
+    container_image: z.string().nullable(),
   }),
   settings: scaleSettingsOut,
-  standard_args: z.null(),
+  standard_args: standardArgsOut,
   extra_args: z.array(z.string()),
+  /** Why the last update was taken back; null when it was not. */
+  update_error: z.string().nullable(),
+  /** Instances while an update is under way, else null. */
+  rollout: z.object({ up_to_date: z.int(), outdated: z.int(), booting: z.int() }).nullable(),
 });
 export type DeploymentOut = z.output<typeof deploymentOut>;
 
@@ -135,6 +145,74 @@ export const deployListQuery = z.object({
 });
 
 export const deployIdPath = z.object({ deploy_id: z.string() });
+
+/** Answer of `GET /deploy/{deploy_id}/config/history`, newest first. */
+export const configHistoryOut = z.array(
+  z.object({
+    entry_id: z.string(),
+    /** ISO 8601 with `+00:00`. */
+    retired_at: z.string(),
+    standard_args: standardArgsOut,
+    extra_args: z.array(z.string()),
+  }),
+);
+
+export const historyEntryPath = z.object({ deploy_id: z.string(), entry_id: z.string() });
+
+/** Query of `GET /deploy/llm/presets`. */
+export const presetsQuery = z.object({
+  hf_repo_id: z.string(),
+  gpu: z.string().nullish(),
+  engine: z.string().nullish(),
+  source: z.string().nullish(),
+});
+
+export const presetsOut = z.array(
+  z.object({
+    id: z.string(),
+    /** `NxGPU`. */
+    gpu_configs: z.array(z.string()),
+    source: z.string(),
+    engine: z.string(),
+    standard_args: standardArgsOut,
+    extra_args: z.array(z.string()),
+    label: z.string(),
+  }),
+);
+export type PresetsOut = z.output<typeof presetsOut>;
+
+export const suggestNameQuery = z.object({ model_name: z.string() });
+export const suggestNameOut = z.object({ model_name: z.string() });
+
+export const standardArgsQuery = z.object({ engine: z.string().default("vllm") });
+/** Answer of `GET /deploy/llm/standard_args`: the knobs that the engine has. */
+export const knobsOut = z.record(
+  z.string(),
+  z.object({
+    type: z.enum(["integer", "number", "boolean", "string"]),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+    enum: z.array(z.string()).optional(),
+    description: z.string(),
+  }),
+);
+
+/** Body of `POST /v1/deploy`, an older way to deploy. */
+export const deployModelIn = z.object({
+  provider: z.enum(["huggingface", "deepinfra", "cnt"]).default("cnt"),
+  model_name: z.string(),
+  version: z.string().nullish(),
+});
+
+/** Body of `POST /deploy/hf/`, an older way to deploy. */
+export const hfModelIn = z.object({ model_name: z.string(), task: z.string().nullish() });
+
+/** Query of `GET /deploy/llm/gpu_availability`. */
+export const gpuAvailabilityQuery = z.object({
+  /** A Hugging Face repository. */
+  source: z.string().default(""),
+  base_model: z.string().default(""),
+});
 
 /** Answer of `GET /deploy/llm/gpu_availability`. */
 export const gpuAvailabilityOut = z.object({

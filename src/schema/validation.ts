@@ -21,17 +21,26 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown, part: InputP
   if (outcome.success) return { ok: true, value: outcome.data };
   // One issue a field, as pydantic has it: of several the last is the closest (a bound after "a safe integer").
   const byField = new Map<string, ValidationIssue>();
-  for (const issue of outcome.error.issues) {
+  for (const issue of outcome.error.issues.flatMap(splitUnknownKeys)) {
     const loc = [part, ...issue.path.map((key) => (typeof key === "number" ? key : String(key)))];
     byField.set(JSON.stringify(loc), { loc, ...nameIssue(issue) });
   }
   return { ok: false, issues: [...byField.values()].slice(0, maxIssues) };
 }
 
+/** One issue a key, at the key, as pydantic has it. */
+function splitUnknownKeys(issue: Issue): Issue[] {
+  if (issue.code !== "unrecognized_keys") return [issue];
+  return issue.keys.map((key) => ({ ...issue, path: [...issue.path, key] }));
+}
+
 /** A broken rule that no single field's type tells. `sentence` is for the person and repeats no secret. */
 export function valueError(loc: readonly (string | number)[], sentence: string): ValidationIssue {
   return { loc, type: "value_error", msg: `${valueErrorPrefix}${sentence}` };
 }
+
+/** The `error` of a number that may have a fraction. */
+export const fractionMessage = "Input should be a valid number";
 
 const valueErrorPrefix = "Value error, ";
 
@@ -52,7 +61,11 @@ type Issue = z.core.$ZodIssue;
 function nameIssue(issue: Issue): Wording {
   if (issue.input === undefined) return { type: "missing", msg: "Field required" };
   switch (issue.code) {
+    case "unrecognized_keys":
+      return { type: "extra_forbidden", msg: "Extra inputs are not permitted" };
     case "invalid_type":
+      // Numbers with a fraction say so themselves: to zod an integer is a number too.
+      if (issue.message === fractionMessage) return { type: "float_type", msg: fractionMessage };
       return nameWrongType(issue.expected, issue.input);
     case "invalid_value":
       return { type: "enum", msg: `Input should be ${listValues(issue.values)}` };
@@ -94,7 +107,7 @@ function nameWrongType(expected: string, input: unknown): Wording {
   }
 }
 
-/** Every number of these APIs is an integer. */
+/** What names nothing else is an integer. */
 function nameWrongNumber(input: unknown): Wording {
   if (typeof input === "string") {
     return {

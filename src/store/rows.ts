@@ -10,12 +10,15 @@ import {
   type DeploymentConfig,
   gpuTypes,
   type ResolvedWeights,
+  type Revision,
+  type Revisions,
   type ScaleSettings,
   type Tries,
 } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import { type Failure, type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord, RecordedObservation } from "../core/instance.ts";
+import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 import { StoreError } from "./error.ts";
 import type { Tables } from "./tables.ts";
 
@@ -50,7 +53,7 @@ const config: z.ZodType<DeploymentConfig> = z.strictObject({
   maxBatchSize: count,
   weights: z.strictObject({ repo: z.string(), revision: z.string().nullable() }),
   baseModel: z.string().nullable(),
-  extraArgs: z.array(z.string()),
+  containerImage: z.string().nullable(),
 });
 
 const settings: z.ZodType<ScaleSettings> = z.strictObject({
@@ -78,6 +81,31 @@ const tries: z.ZodType<Tries> = z.strictObject({
   count,
   lastAtMs: timeMs.nullable(),
   lastFailure: failure.nullable(),
+});
+
+const standardArgs: z.ZodType<StandardArgs> = z.strictObject({
+  maxContextSize: count.exactOptional(),
+  maxConcurrentRequests: count.exactOptional(),
+  maxImagesPerPrompt: count.exactOptional(),
+  gpuMemoryFraction: z.number().exactOptional(),
+  maxPrefillTokens: count.exactOptional(),
+  kvCacheDtype: z.enum(kvCacheDtypes).exactOptional(),
+  enablePrefixCaching: z.boolean().exactOptional(),
+  quantization: z.enum(quantizations).exactOptional(),
+});
+
+const revisionShape = {
+  id: count,
+  args: z.strictObject({ standardArgs, extraArgs: z.array(z.string()) }),
+};
+const revision: z.ZodType<Revision> = z.strictObject(revisionShape);
+
+const revisions: z.ZodType<Revisions> = z.strictObject({
+  wanted: revision,
+  fallback: revision.nullable(),
+  tries,
+  updateError: failure.nullable(),
+  retired: z.array(z.strictObject({ ...revisionShape, retiredAtMs: timeMs })),
 });
 
 const observed: z.ZodType<RecordedObservation> = z.strictObject({
@@ -116,8 +144,15 @@ const tokenRow = z
     hash: z.string(),
     fragment: z.string(),
     created_at_ms: timeMs,
+    allowed_ips: json(z.array(z.string()).nullable()),
   })
-  .transform(({ created_at_ms, ...row }): ApiToken => ({ ...row, createdAtMs: created_at_ms }));
+  .transform(
+    ({ created_at_ms, allowed_ips, ...row }): ApiToken => ({
+      ...row,
+      allowedIps: allowed_ips,
+      createdAtMs: created_at_ms,
+    }),
+  );
 
 const deploymentRow = z
   .object({
@@ -135,6 +170,7 @@ const deploymentRow = z
     failure: json(failure.nullable()),
     has_run: flag,
     tries: json(tries),
+    revisions: json(revisions),
   })
   .transform(
     (row): Deployment => ({
@@ -152,6 +188,7 @@ const deploymentRow = z
       failure: row.failure,
       hasRun: row.has_run,
       tries: row.tries,
+      revisions: row.revisions,
     }),
   );
 
@@ -162,6 +199,8 @@ const instanceRow = z
     intent: z.enum(["run", "drain"]),
     created_at_ms: timeMs,
     drain_since_ms: timeMs.nullable(),
+    revision: count,
+    warmed_at_ms: timeMs.nullable(),
     observed: json(observed.nullable()),
   })
   .transform(
@@ -171,6 +210,8 @@ const instanceRow = z
       intent: row.intent,
       createdAtMs: row.created_at_ms,
       drainSinceMs: row.drain_since_ms,
+      revision: row.revision,
+      warmedAtMs: row.warmed_at_ms,
       observed: row.observed,
     }),
   );
@@ -242,6 +283,7 @@ export function writeToken(token: ApiToken, sealed: string): Tables["tokens"] {
     fragment: token.fragment,
     created_at_ms: token.createdAtMs,
     sealed,
+    allowed_ips: JSON.stringify(token.allowedIps),
   };
   readToken(row);
   return row;
@@ -270,6 +312,7 @@ export function writeDeployment(
     failure: JSON.stringify(deployment.failure),
     has_run: Number(deployment.hasRun),
     tries: JSON.stringify(deployment.tries),
+    revisions: JSON.stringify(deployment.revisions),
     sealed_hf_token: isDeleted ? null : sealedHfToken,
     version,
   };
@@ -284,6 +327,8 @@ export function writeInstance(record: InstanceRecord): Tables["instances"] {
     intent: record.intent,
     created_at_ms: record.createdAtMs,
     drain_since_ms: record.drainSinceMs,
+    revision: record.revision,
+    warmed_at_ms: record.warmedAtMs,
     observed: JSON.stringify(record.observed),
   };
   readInstance(row);

@@ -1,14 +1,16 @@
 /** Values for the store's tests: one plain sample of each kind, and generators of every value that may be stored. */
 import fc from "fast-check";
 import type { ApiToken } from "../core/account.ts";
-import { type Deployment, gpuTypes, noTries } from "../core/deployment.ts";
+import { type Deployment, gpuTypes, nothingSeen } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import { type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord } from "../core/instance.ts";
+import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
   const id = more.id ?? "t1";
-  return { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde", createdAtMs: 10, ...more };
+  const plain = { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde" };
+  return { ...plain, allowedIps: null, createdAtMs: 10, ...more };
 }
 
 export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {
@@ -24,24 +26,20 @@ export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {
       maxBatchSize: 4,
       weights: { repo: "owner/model:Q4_K_M", revision: null },
       baseModel: null,
-      extraArgs: [],
+      containerImage: null,
     },
     settings: { minInstances: 0, maxInstances: 1, inactiveShutdownS: null },
     desired: "run",
     createdAtMs: 10,
     updatedAtMs: 10,
-    resolved: null,
-    weightsReadyAtMs: null,
-    failure: null,
-    hasRun: false,
-    tries: noTries,
+    ...nothingSeen,
     ...more,
   };
 }
 
 export function sampleInstance(more: Partial<InstanceRecord> = {}): InstanceRecord {
   const base = { id: "i1", deploymentId: "d1", intent: "run" as const, createdAtMs: 10 };
-  return { ...base, drainSinceMs: null, observed: null, ...more };
+  return { ...base, drainSinceMs: null, revision: 1, warmedAtMs: null, observed: null, ...more };
 }
 
 export function sampleEvent(more: Partial<DeploymentEvent> = {}): DeploymentEvent {
@@ -78,6 +76,27 @@ const anyResolved = fc.record({
   task: anyText,
 });
 
+const anyTries = fc.record({ count, lastAtMs: orNull(timeMs), lastFailure: orNull(anyFailure) });
+
+const anyStandardArgs: fc.Arbitrary<StandardArgs> = fc.record(
+  {
+    maxContextSize: count,
+    maxConcurrentRequests: count,
+    maxImagesPerPrompt: count,
+    gpuMemoryFraction: fraction,
+    maxPrefillTokens: count,
+    kvCacheDtype: fc.constantFrom(...kvCacheDtypes),
+    enablePrefixCaching: fc.boolean(),
+    quantization: fc.constantFrom(...quantizations),
+  },
+  { requiredKeys: [], noNullPrototype: true },
+);
+
+const anyRevision = fc.record({
+  id: count,
+  args: fc.record({ standardArgs: anyStandardArgs, extraArgs: fc.array(anyText, { maxLength: 3 }) }),
+});
+
 /** A deployment of the account `ann` with the given id. */
 export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
   return fc.record({
@@ -91,7 +110,7 @@ export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
       maxBatchSize: fc.integer({ min: 1, max: 256 }),
       weights: fc.record({ repo: anyText, revision: orNull(anyText) }),
       baseModel: orNull(anyText),
-      extraArgs: fc.array(anyText, { maxLength: 3 }),
+      containerImage: orNull(anyText),
     }),
     settings: fc.record({ minInstances: count, maxInstances: count, inactiveShutdownS: orNull(count) }),
     desired: fc.constantFrom("run", "stop"),
@@ -101,7 +120,17 @@ export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
     weightsReadyAtMs: orNull(timeMs),
     failure: orNull(anyFailure),
     hasRun: fc.boolean(),
-    tries: fc.record({ count, lastAtMs: orNull(timeMs), lastFailure: orNull(anyFailure) }),
+    tries: anyTries,
+    revisions: fc.record({
+      wanted: anyRevision,
+      fallback: orNull(anyRevision),
+      tries: anyTries,
+      updateError: orNull(anyFailure),
+      retired: fc.array(
+        fc.tuple(anyRevision, timeMs).map(([revision, retiredAtMs]) => ({ ...revision, retiredAtMs })),
+        { maxLength: 2 },
+      ),
+    }),
   });
 }
 
@@ -121,6 +150,8 @@ export const anyInstance: fc.Arbitrary<InstanceRecord> = fc.record({
   intent: fc.constantFrom("run", "drain"),
   createdAtMs: timeMs,
   drainSinceMs: orNull(timeMs),
+  revision: count,
+  warmedAtMs: orNull(timeMs),
   observed: orNull(
     fc.record({
       id: word,

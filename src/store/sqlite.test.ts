@@ -16,10 +16,11 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { firstRevisions } from "../core/deployment.ts";
 import { type TestState, testStoreContract } from "./contract.ts";
 import { testStoreCrashes } from "./crashes.ts";
 import { StoreError } from "./error.ts";
-import { sampleDeployment } from "./samples.ts";
+import { sampleDeployment, sampleInstance } from "./samples.ts";
 import { openStore } from "./store.ts";
 
 testStoreContract("SQLite", newFolder);
@@ -240,3 +241,46 @@ function describeFiles(): string[] {
     return `${name} ${hash} ${statSync(path, { bigint: true }).mtimeNs}`;
   });
 }
+
+describe("a state of the first version", () => {
+  /** As the first version wrote it: arguments were part of the configuration, instances had no revision. */
+  const firstVersion = `
+    create table berth_schema (version bigint not null);
+    insert into berth_schema values (1);
+    create table accounts (name text not null primary key, name_key text not null unique,
+      is_admin bigint not null, created_at_ms bigint not null);
+    insert into accounts values ('ann', 'ann', 1, 10);
+    create table tokens (id text not null primary key, account text not null references accounts (name),
+      name text not null, hash text not null unique, fragment text not null, created_at_ms bigint not null,
+      sealed text not null, unique (account, name));
+    create table deployments (id text not null primary key, account text not null references accounts (name),
+      name text not null, live_name text unique, is_public bigint not null, config text not null,
+      settings text not null, desired text not null, created_at_ms bigint not null,
+      updated_at_ms bigint not null, resolved text not null, weights_ready_at_ms bigint, failure text not null,
+      has_run bigint not null, tries text not null, sealed_hf_token text, version bigint not null);
+    insert into deployments values ('d1', 'ann', 'ann/d1', 'ann/d1', 0,
+      '{"gpu":"other","numGpus":1,"maxBatchSize":4,"weights":{"repo":"owner/model:Q4_K_M","revision":null},"baseModel":null,"extraArgs":["--ctx-size","512"]}',
+      '{"minInstances":0,"maxInstances":1,"inactiveShutdownS":null}', 'run', 10, 10, 'null', null, 'null', 0,
+      '{"count":0,"lastAtMs":null,"lastFailure":null}', 'sealed', 1);
+    create table instances (id text not null primary key, deployment_id text not null references deployments (id),
+      intent text not null, created_at_ms bigint not null, drain_since_ms bigint, observed text not null);
+    create index instances_by_deployment on instances (deployment_id);
+    insert into instances values ('i1', 'd1', 'run', 10, null, 'null');
+    create table events (deployment_id text not null references deployments (id), seq bigint not null,
+      at_ms bigint not null, code text not null, details text not null, primary key (deployment_id, seq));
+    create table notes (key text not null primary key, value text not null);`;
+
+  test("opens with everything that was in it", async () => {
+    const { options, dispose } = await newFolder();
+    onTestFinished(dispose);
+    const db = new DatabaseSync(join(options.home, "berth.db"));
+    db.exec(firstVersion);
+    db.close();
+    const store = await openStore(options);
+    onTestFinished(() => store.close());
+    const args = { standardArgs: {}, extraArgs: ["--ctx-size", "512"] };
+    expect(await store.deployment("d1")).toEqual(sampleDeployment({ revisions: firstRevisions(args) }));
+    expect(await store.sealedHfToken("d1")).toBe("sealed");
+    expect(await store.instances("d1")).toEqual([sampleInstance()]);
+  });
+});

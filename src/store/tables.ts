@@ -19,6 +19,38 @@ export type Tables = {
     fragment: string;
     created_at_ms: number;
     sealed: string;
+    /** JSON of a list or of null. */
+    allowed_ips: string;
+  };
+  /** `terms` is JSON; a write names the version it read (compare and swap). */
+  account_terms: { account: string; terms: string; version: number };
+  /** `details` is JSON of the fields without a column. */
+  limit_requests: {
+    id: string;
+    account: string;
+    kind: string;
+    state: string;
+    created_at_ms: number;
+    details: string;
+  };
+  /** `seq` counts up; `target` is JSON. */
+  audit: {
+    seq: number;
+    at_ms: number;
+    account: string;
+    token_id: string;
+    address: string;
+    action: string;
+    target: string;
+    request_id: string;
+  };
+  /** Scoped JWTs with a spending limit that were used. */
+  jwt_scopes: {
+    scope_id: string;
+    account: string;
+    token_id: string;
+    limit_nano_usd: number;
+    expires_at_ms: number;
   };
   deployments: DeploymentTable;
   instances: {
@@ -27,6 +59,8 @@ export type Tables = {
     intent: string;
     created_at_ms: number;
     drain_since_ms: number | null;
+    revision: number;
+    warmed_at_ms: number | null;
     observed: string;
   };
   /** `seq` counts up from 1 within a deployment; `details` is JSON of text, next and inputs. */
@@ -92,6 +126,7 @@ export type DeploymentTable = {
   failure: string;
   has_run: number;
   tries: string;
+  revisions: string;
   sealed_hf_token: string | null;
   /** Counts the writes of this row; a write names the one it read (compare and swap). */
   version: number;

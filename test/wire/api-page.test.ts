@@ -5,7 +5,8 @@ import { type RealApi, startRealApi } from "./real-api.ts";
 
 const page = readFileSync(new URL("../../docs/reference/api.md", import.meta.url), "utf8");
 /** What the gateway serves by itself. */
-const gatewayPaths = /^\/(healthz|readyz|v1\/(chat|completions|embeddings|models))/;
+const gatewayPaths =
+  /^\/(healthz|readyz|anthropic\/|v1\/(chat|completions|embeddings|models|responses|tokenize|detokenize|inference))/;
 
 let api: RealApi;
 beforeAll(async () => {
@@ -15,7 +16,9 @@ afterAll(() => api?.close());
 
 it("has every operation of the API", () => {
   const written = new Set(
-    [...page.matchAll(/`(GET|POST|PUT|DELETE) (\/\S+)`/g)].map(([, method, path]) => `${method} ${path}`),
+    [...page.matchAll(/`(GET|POST|PUT|PATCH|DELETE) (\/\S+)`/g)].map(
+      ([, method, path]) => `${method} ${path}`,
+    ),
   );
   const ofGateway = [...written].filter((one) => gatewayPaths.test(one.split(" ")[1] ?? ""));
   const served = api.operations.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);

@@ -45,10 +45,13 @@ describe("POST /deploy/llm", () => {
         max_batch_size: 8,
         weights: { repo: "org/model:Q4_K_M", revision: "main", token: null },
         base_model: null,
+        container_image: null,
       },
       settings: { min_instances: 0, max_instances: 3, inactive_shutdown: 90 },
-      standard_args: null,
+      standard_args: {},
       extra_args: ["--seed", "1"],
+      update_error: null,
+      rollout: null,
     });
     expect(text).not.toContain("topsecret");
     expect(api.poked).toEqual([id]);
@@ -91,7 +94,12 @@ describe("POST /deploy/llm", () => {
   const refusals: [string, object, string, RegExp][] = [
     ["hf and base_model", { base_model: "berth/starter" }, "body", /not both/],
     ["neither", { hf: null }, "body", /is required/],
-    ["an unknown base_model", { hf: null, base_model: "constructor" }, "body.base_model", /berth\/starter/],
+    [
+      "an unknown base_model",
+      { hf: null, base_model: "constructor" },
+      "body.base_model",
+      /models\/deployment\/list/,
+    ],
     ["another account's prefix", { model_name: "bob/m" }, "body.model_name", /"ann\/"/],
     ["a name with a slash", { model_name: "ann/a/b" }, "body.model_name", /letters/],
     ["an empty name", { model_name: "" }, "body.model_name", /letters/],
@@ -110,9 +118,27 @@ describe("POST /deploy/llm", () => {
       /72 GPUs/,
     ],
     ["an unsafe argument", { extra_args: ["--host=0.0.0.0"] }, "body.extra_args", /--host/],
-    ["standard_args", { standard_args: {} }, "body.standard_args", /not supported/],
-    ["preset_id", { preset_id: "x" }, "body.preset_id", /not supported/],
-    ["container_image", { container_image: "x" }, "body.container_image", /not supported/],
+    [
+      "a knob out of range",
+      { standard_args: { max_context_size: 0 } },
+      "body.standard_args.max_context_size",
+      /equal to 1/,
+    ],
+    [
+      "a fraction that is a text",
+      { standard_args: { gpu_memory_fraction: "half" } },
+      "body.standard_args.gpu_memory_fraction",
+      /valid number/,
+    ],
+    [
+      "an unknown knob",
+      { standard_args: { max_context: 1 } },
+      "body.standard_args.max_context",
+      /Extra inputs/,
+    ],
+    ["an argument no engine has", { extra_args: ["--unknown"] }, "body.extra_args", /no --unknown/],
+    ["an unknown preset", { preset_id: "x" }, "body.preset_id", /no preset/],
+    ["an image that is not allowed", { container_image: "x" }, "body.container_image", /administrator/],
     ["an unknown gpu", { gpu: "H100" }, "body.gpu", /'L4-24GB', .* or 'other'/],
     ["too many GPUs", { num_gpus: 9 }, "body.num_gpus", /less than or equal to 8/],
     ["no slots", { max_batch_size: 0 }, "body.max_batch_size", /greater than or equal to 1/],
@@ -169,8 +195,12 @@ describe("PUT /deploy/{deploy_id}", () => {
     [[], 422],
     ["{", 422],
     [undefined, 422],
-    [{ settings: {}, extra_args: [] }, 400],
-    [{ settings: {}, standard_args: {} }, 400],
+    [{ extra_args: ["--host=0.0.0.0"] }, 422],
+    [{ extra_args: ["--unknown"] }, 422],
+    [{ extra_args: "--seed 1" }, 422],
+    [{ standard_args: { gpu_memory_fraction: 0.98 } }, 422],
+    [{ standard_args: { nosuch: 1 } }, 422],
+    [{ settings: { min_instances: 3 }, extra_args: ["--seed", "1"] }, 422],
   ])("%j is refused and changes nothing", async (update, status) => {
     const id = await create();
     const before = await api.store.deployment(id);
@@ -178,6 +208,64 @@ describe("PUT /deploy/{deploy_id}", () => {
     expect((await api.call("PUT", `/deploy/${id}`, { body: update })).status).toBe(status);
     expect(await api.store.deployment(id)).toEqual(before);
     expect(api.poked).toEqual([id]);
+  });
+});
+
+describe("arguments", () => {
+  const read = async (id: string) => (await api.call("GET", `/deploy/${id}`)).json;
+  const put = (id: string, update: object) => api.call("PUT", `/deploy/${id}`, { body: update });
+
+  test("each half replaces what there was; a knob that is not named is cleared", async () => {
+    const id = await create({ standard_args: { max_context_size: 4096, enable_prefix_caching: null } });
+    expect(await read(id)).toMatchObject({ standard_args: { max_context_size: 4096 }, extra_args: [] });
+    expect((await put(id, { standard_args: { max_concurrent_requests: "8" } })).json).toEqual({
+      deploy_id: id,
+    });
+    await put(id, { extra_args: ["--seed", "1"], standard_args: null });
+    expect(await read(id)).toMatchObject({
+      standard_args: { max_concurrent_requests: 8 },
+      extra_args: ["--seed", "1"],
+    });
+    await put(id, { standard_args: {}, extra_args: [] });
+    expect(await read(id)).toMatchObject({ standard_args: {}, extra_args: [] });
+  });
+
+  test("the history lists what was, and gives it back", async () => {
+    const id = await create({ extra_args: ["--seed", "1"] });
+    api.now += 1000;
+    await put(id, { extra_args: ["--seed", "2"] });
+    const history = await api.call("GET", `/deploy/${id}/config/history`);
+    expect(history.json).toEqual([
+      {
+        entry_id: "1",
+        retired_at: "2026-11-23T12:00:01.000+00:00",
+        standard_args: {},
+        extra_args: ["--seed", "1"],
+      },
+    ]);
+    const restore = (entry: string, token = api.tokens.ann) =>
+      api.call("POST", `/deploy/${id}/config/history/${entry}/restore`, { token });
+    expect((await restore("9")).status).toBe(404);
+    expect((await restore("1", api.tokens.bob)).status).toBe(404);
+    expect((await restore("1")).json).toEqual({ deploy_id: id });
+    expect(await read(id)).toMatchObject({ extra_args: ["--seed", "1"] });
+  });
+
+  test("a deployment that runs is updating until every instance has the new ones", async () => {
+    const id = await create();
+    const resolved = {
+      ...{ commit: "a".repeat(40), files: [], engine: "e", entryFile: "f" },
+      task: "text-generation",
+    };
+    await api.store.changeDeployment(id, (now) => ({ ...now, resolved, weightsReadyAtMs: 1, hasRun: true }));
+    expect(await read(id)).toMatchObject({ status: "deploying", rollout: null });
+    await put(id, { extra_args: ["--seed", "2"] });
+    expect(await read(id)).toMatchObject({
+      status: "updating",
+      rollout: { up_to_date: 0, outdated: 0, booting: 0 },
+    });
+    await put(id, { extra_args: [] });
+    expect(await read(id)).toMatchObject({ status: "deploying", rollout: null });
   });
 });
 

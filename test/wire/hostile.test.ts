@@ -103,6 +103,18 @@ const spoiled = fc
     return copy as unknown;
   });
 
+/** Typed knobs, each in its range or anything. */
+const knobs = fc.record(
+  {
+    max_context_size: fc.oneof(fc.integer({ min: 1, max: 10_000_000 }), hostile),
+    gpu_memory_fraction: fc.oneof(fc.double({ min: 0.5, max: 0.97, noNaN: true }), hostile),
+    kv_cache_dtype: fc.oneof(fc.constantFrom("auto", "fp8"), hostile),
+    enable_prefix_caching: fc.oneof(fc.boolean(), hostile),
+    unknown: hostile,
+  },
+  { requiredKeys: [] },
+);
+
 const bodies = fc.oneof(
   { weight: 1, arbitrary: valid },
   { weight: 4, arbitrary: spoiled },
@@ -143,6 +155,10 @@ test("PUT /deploy/{deploy_id}", async () => {
   const updates = fc.oneof(
     fc.record({ settings }),
     fc.record({ settings: hostile, extra_args: hostile }),
+    fc.record({
+      standard_args: fc.oneof(hostile, knobs),
+      extra_args: fc.constantFrom(null, [], ["--seed", "1"]),
+    }),
     spoiled,
     hostile,
   );
@@ -171,15 +187,15 @@ test("the other operations, with hostile bodies, queries and paths", async () =>
   await fc.assert(
     fc.asyncProperty(call, async ({ operation, body, text, query }) => {
       const encode = (raw: string) => encodeURIComponent(raw.toWellFormed());
-      const path = operation.path.replace(/:[a-z_]+/, () => encode(text));
+      const path = operation.path.replace(/:[a-z_]+/g, () => encode(text));
       const q = encode(query);
-      const url = `${path}?status=${q}&deploy_id=${q}&from=${q}&to=${q}&limit=${q}&account=${q}&x=${q}`;
+      const url = `${path}?status=${q}&deploy_id=${q}&from=${q}&to=${q}&limit=${q}&account=${q}&x=${q}&version=${q}&hf_repo_id=${q}&engine=${q}&gpu=${q}&model_name=${q}&base_model=${q}&source=${q}`;
       const answer = await api.call(operation.method, url, {
         body: JSON.stringify(body),
         token: api.tokens.root,
       });
       expect(answer.status, `${operation.method} ${url}: ${answer.text}`).toBeLessThan(500);
     }),
-    { numRuns: 300 },
+    { numRuns: 500 },
   );
 });

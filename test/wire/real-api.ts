@@ -10,9 +10,9 @@ import { createApi } from "../../src/api/app.ts";
 import { hashToken } from "../../src/api/auth.ts";
 import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
+import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
-import { noPrices } from "../../src/core/prices.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -30,6 +30,8 @@ export type RealApi = {
   readonly app: FastifyInstance;
   readonly operations: readonly Operation[];
   readonly store: Store;
+  /** The database, for tests that look behind the API. */
+  readonly databaseFile: string;
   readonly vault: Vault;
   /** Tokens by account: `root` is the administrator. */
   readonly tokens: { readonly root: string; readonly ann: string; readonly bob: string };
@@ -50,6 +52,8 @@ export type RealApi = {
   ): Promise<Answer>;
   close(): Promise<void>;
 };
+
+export const allowedImage = `engines/one@sha256:${"a".repeat(64)}`;
 
 export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
 
@@ -76,7 +80,19 @@ export async function startRealApi(): Promise<RealApi> {
     vault,
     clock,
     version: "0.0.0-test",
-    limits: { quotaGpus: 64, bodyBytes: 1_000_000 },
+    limits: {
+      quotaGpus: 64,
+      bodyBytes: 1_000_000,
+      accountGpus: 1024,
+      accountRates: { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 },
+      audit: { max: 100_000, ageMs: 365 * 86_400_000 },
+    },
+    catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
+    containerImages: [allowedImage],
+    baseUrl: "http://berth.test",
+    engineNames: ["test"],
+    refuseArgs: (_engine, { extraArgs }) =>
+      extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
@@ -84,7 +100,10 @@ export async function startRealApi(): Promise<RealApi> {
     routesVersion: async () => 1,
     progressOf: () => api.progress,
     outageOf,
-    prices: noPrices,
+    prices: {
+      models: new Map([["ann/m", { inputUsd: 1, outputUsd: 2, cachedUsd: 0.5 }]]),
+      gpus: new Map([["H100-80GB", 2]]),
+    },
     liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
     down: () => {
@@ -96,6 +115,7 @@ export async function startRealApi(): Promise<RealApi> {
     app,
     operations,
     store,
+    databaseFile: join(home, "berth.db"),
     vault,
     tokens,
     poked,
@@ -141,7 +161,7 @@ export async function startRealApi(): Promise<RealApi> {
     const id = newId();
     const hash = hashToken(tokens[name]);
     const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
-    await store.addToken(token, vault.seal(tokens[name], `api-token:${id}`));
+    await store.addToken({ ...token, allowedIps: null }, vault.seal(tokens[name], `api-token:${id}`));
   }
   return api;
 }

@@ -57,8 +57,25 @@ describe("tokens", () => {
     expect(closed.map((each) => `${each.method} ${each.path}`)).toEqual([
       "GET /v1/accounts",
       "POST /v1/accounts",
+      "GET /v1/berth/limit-requests",
+      "POST /v1/berth/limit-requests/:request_id/grant",
+      "POST /v1/berth/limit-requests/:request_id/reject",
+      "GET /v1/berth/audit",
       "GET /v1/berth/info",
       "POST /v1/berth/down",
+    ]);
+    const opened = api.operations.filter((each) => each.access === "public");
+    expect(opened.map((each) => each.path)).toEqual([
+      "/models/list",
+      "/models/featured",
+      "/models/:model_name",
+      "/models/:owner/:name",
+      "/models/:model_name/versions",
+      "/models/:owner/:name/versions",
+      "/v1/metrics/live",
+      "/models/lora/list",
+      "/cli/version",
+      "/github/cli/login",
     ]);
     for (const { method, path } of closed) expect((await api.call(method, path)).status).toBe(403);
     expect(api.downs()).toBe(0);
@@ -182,7 +199,7 @@ describe("paths and methods", () => {
     ["PUT", "/deploy/list", "GET, HEAD"],
     ["POST", "/deploy/list/", "GET, HEAD"],
     ["POST", "/deploy/abc", "GET, PUT, DELETE, HEAD"],
-    ["OPTIONS", "/v1/me", "GET, HEAD"],
+    ["OPTIONS", "/v1/me", "GET, PATCH, HEAD"],
   ])("%s %s is 405", async (method, url, allow) => {
     const answer = await api.call(method, url, { body: "{" });
     expect([answer.status, answer.headers.allow]).toEqual([405, allow]);

@@ -129,6 +129,9 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     if (fault?.kind === "hang-up") return void response.destroy();
     const asked = JSON.parse(body) as AskedBody;
     const model = asked.model ?? "";
+    if (path === "/tokenize" || path === "/detokenize") {
+      return sendWhole(response, tokensOf(path, asked, options.contextTokens), fault);
+    }
     if (path === "/v1/embeddings") return sendWhole(response, embeddingOf(model), fault);
     const isChat = path === "/v1/chat/completions";
     if (!isChat && path !== "/v1/completions") return sendError(response, 404, "no such path");
@@ -263,6 +266,10 @@ type AskedBody = {
   readonly stream?: boolean;
   readonly max_tokens?: number;
   readonly continuation?: string;
+  readonly prompt?: unknown;
+  readonly messages?: unknown;
+  readonly tokens?: readonly number[];
+  readonly return_token_strs?: boolean;
 };
 
 /** An answer's tokens, from one to before another. */
@@ -326,6 +333,19 @@ function completionOf(answer: Answer): unknown {
 function embeddingOf(model: string): unknown {
   const data = [{ object: "embedding", index: 0, embedding: [0.5, -0.5, 0.25] }];
   return { object: "list", data, model, usage: { prompt_tokens: 3, total_tokens: 3 } };
+}
+
+/** A token a character, its id the code point. */
+function tokensOf(path: string, asked: AskedBody, contextTokens: number): unknown {
+  if (path === "/detokenize") return { prompt: String.fromCodePoint(...(asked.tokens ?? [])) };
+  const text = typeof asked.prompt === "string" ? asked.prompt : JSON.stringify(asked.messages ?? []);
+  const characters = [...text];
+  return {
+    count: characters.length,
+    max_model_len: contextTokens,
+    tokens: characters.map((character) => character.codePointAt(0)),
+    token_strs: asked.return_token_strs === true ? characters : null,
+  };
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {

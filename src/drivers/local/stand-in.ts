@@ -17,7 +17,13 @@ export function standInSpec(id: string, behaviour: readonly string[] = []): Inst
     deploymentId: "dep",
     engine: "stand-in",
     placement: { node: "here", gpus: [] },
-    launch: { snapshotPath: "/", entryFile: "model", servedNames: [], maxBatchSize: 3, extraArgs: behaviour },
+    launch: {
+      snapshotPath: "/",
+      entryFile: "model",
+      servedNames: [],
+      maxBatchSize: 3,
+      engineArgs: { standardArgs: {}, extraArgs: behaviour },
+    },
   };
 }
 
@@ -35,10 +41,12 @@ export const standInEngine: Engine = {
     const content = JSON.stringify({
       socketPath: spec.endpoint.path,
       secret: spec.secret,
-      behaviour: spec.extraArgs,
+      behaviour: spec.engineArgs.extraArgs,
     });
     return {
-      command: spec.extraArgs.includes("missing-program") ? "/nonexistent/program" : process.execPath,
+      command: spec.engineArgs.extraArgs.includes("missing-program")
+        ? "/nonexistent/program"
+        : process.execPath,
       args: [join(import.meta.dirname, "stand-in-engine.ts"), "{dir}/launch.json"],
       env: {},
       files: [{ name: "launch.json", content }],
@@ -62,6 +70,7 @@ export const standInEngine: Engine = {
       request.on("close", () => resolve({ state: "silent" }));
     });
   },
+  warmUp: async () => null,
   explainExit(exit, lastLines) {
     return failure("engine_crashed", `exit ${exit.code} ${exit.signal}: ${lastLines.at(-1) ?? ""}`, "");
   },

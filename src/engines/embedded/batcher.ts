@@ -54,17 +54,28 @@ type Running = {
   finish(outcome: { end: JobEnd } | { error: unknown }): void;
 };
 
+export type BatcherOptions = {
+  /** Prompt tokens computed in one step, at most. */
+  readonly prefillTokens: number;
+  /** Whether a prompt's beginning is taken from an earlier one. */
+  readonly reusesPrompts: boolean;
+};
+
+const defaultOptions: BatcherOptions = { prefillTokens: Number.POSITIVE_INFINITY, reusesPrompts: true };
+
 export class Batcher {
   readonly #context: DecodeContext;
   readonly #slots: Slot[];
+  readonly #options: BatcherOptions;
   readonly #running = new Set<Running>();
   #uses = 0;
   #promptBudget = 64;
   #isLooping = false;
   #ring: () => void = () => {};
 
-  constructor(context: DecodeContext) {
+  constructor(context: DecodeContext, options: BatcherOptions = defaultOptions) {
     this.#context = context;
+    this.#options = options;
     this.#slots = Array.from({ length: context.slots }, () => ({
       scope: "",
       tokens: [],
@@ -88,7 +99,8 @@ export class Batcher {
    */
   async generate(job: Job): Promise<JobEnd | null> {
     job.signal.throwIfAborted();
-    const choice = chooseSlot(this.#slots, job.scope, job.prompt);
+    const found = chooseSlot(this.#slots, job.scope, job.prompt);
+    const choice = found === null || this.#options.reusesPrompts ? found : { ...found, reused: 0 };
     const slot = choice === null ? undefined : this.#slots[choice.index];
     if (choice === null || slot === undefined) return null;
     slot.isBusy = true;
@@ -182,7 +194,8 @@ export class Batcher {
     const outputs = await this.#context.decode(parts);
     const stepMs = performance.now() - started;
     const used = takes.reduce((sum, take) => sum + take, 0);
-    this.#promptBudget = nextPromptBudget(budget, used, stepMs, this.#context.batchTokens);
+    const most = Math.min(this.#context.batchTokens, this.#options.prefillTokens);
+    this.#promptBudget = Math.min(most, nextPromptBudget(budget, used, stepMs, most));
     for (const [index, { running, take }] of taking.entries()) {
       for (const token of parts[index]?.tokens ?? []) running.slot.tokens.push(token);
       running.pending = running.pending.slice(take);

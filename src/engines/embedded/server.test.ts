@@ -29,6 +29,11 @@ describe("a start that fails", () => {
     ["a launch file without a secret", { model: "", launch: { secret: "" } }, "engine_crashed"],
     ["an argument that is not known", { model: "", launch: { extraArgs: ["--x"] } }, "bad_engine_args"],
     [
+      "more context than the model has",
+      { model: buildTinyModel(), launch: { extraArgs: ["--ctx-size", "1000000"] } },
+      "bad_engine_args",
+    ],
+    [
       "too little context memory",
       { model: buildTinyModel(), launch: { contextMemoryBytes: 1000 } },
       "out_of_memory",
@@ -117,5 +122,42 @@ describe("a running server", () => {
     expect(await engine.exited).toEqual({ code: 0, signal: null });
     const endpoint = { kind: "unix", path: engine.socketPath } as const;
     expect(await adapter.probe(endpoint, engine.secret, 500)).toEqual({ state: "silent" });
+  });
+});
+
+describe("standard arguments", () => {
+  it("compute each prompt from its first token where caching is off, in steps as small as asked", async () => {
+    const extraArgs = ["--prefix-caching", "0", "--prefill-tokens", "8"];
+    const engine = keep(await startReadyEngine({ model: buildTinyModel(), launch: { extraArgs } }));
+    const prompt = `A long beginning ${"that is the same ".repeat(5)}`;
+    const body = { model: "tiny", prompt, max_tokens: 1, temperature: 0 };
+    const answers = [await engine.post("/v1/completions", body), await engine.post("/v1/completions", body)];
+    const usages = answers.map(
+      ({ body: answer }) => (answer as { usage: { prompt_tokens_details: unknown } }).usage,
+    );
+    expect(usages.map((usage) => usage.prompt_tokens_details)).toEqual([
+      { cached_tokens: 0 },
+      { cached_tokens: 0 },
+    ]);
+  });
+});
+
+describe("a warm-up", () => {
+  it("is null once a token came, and says why not otherwise", async () => {
+    const engine = keep(await startReadyEngine({ model: buildTinyModel() }));
+    const endpoint = { kind: "unix", path: engine.socketPath } as const;
+    const warm = (secret: string, servedName: string) =>
+      adapter.warmUp({ endpoint, secret, servedName }, 20_000);
+    expect(await warm(engine.secret, "tiny")).toBeNull();
+    expect(await warm("wrong", "tiny")).toMatchObject({
+      code: "warm_up_failed",
+      message: expect.stringContaining("answered 401"),
+    });
+    engine.child.kill("SIGKILL");
+    await engine.exited;
+    expect(await warm(engine.secret, "tiny")).toMatchObject({
+      code: "warm_up_failed",
+      message: expect.stringContaining("broke off"),
+    });
   });
 });

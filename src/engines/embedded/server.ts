@@ -8,7 +8,7 @@ import type { Server } from "node:http";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import type { Endpoint } from "../../core/instance.ts";
-import { parseEngineArguments } from "./arguments.ts";
+import { type EngineArguments, parseEngineArguments } from "./arguments.ts";
 import { RequestError } from "./errors.ts";
 import { createEngineServer, type PostRoute, type Routes } from "./http.ts";
 import { type LaunchFile, parseLaunchFile } from "./launch.ts";
@@ -51,19 +51,16 @@ function readLaunch(path: string | undefined): LaunchFile {
   }
 }
 
-async function load(
-  launch: LaunchFile,
-  args: { contextTokens: number | null; threads: number | null },
-  state: State,
-): Promise<Loaded> {
+async function load(launch: LaunchFile, args: EngineArguments, state: State): Promise<Loaded> {
   // Loaded late: the server answers while these take their time.
-  const [{ loadService }, { answerChat }, { answerCompletion }, { Embeddings }, tokens] = await Promise.all([
-    import("./service.ts"),
-    import("./chat.ts"),
-    import("./completion.ts"),
-    import("./embeddings.ts"),
-    import("./tokens.ts"),
-  ]);
+  const [{ loadService, ArgumentError }, { answerChat }, { answerCompletion }, { Embeddings }, tokens] =
+    await Promise.all([
+      import("./service.ts"),
+      import("./chat.ts"),
+      import("./completion.ts"),
+      import("./embeddings.ts"),
+      import("./tokens.ts"),
+    ]);
   const threads = args.threads ?? launch.threads;
   try {
     const service = await loadService(
@@ -74,6 +71,10 @@ async function load(
         contextTokens: args.contextTokens,
         contextMemoryBytes: launch.contextMemoryBytes,
         threads: threads === 0 ? Math.max(1, availableParallelism() - 1) : threads,
+        batching: {
+          prefillTokens: args.prefillTokens ?? Number.POSITIVE_INFINITY,
+          reusesPrompts: args.prefixCaching !== 0,
+        },
       },
       (progress) => {
         state.progress = Math.max(state.progress, Math.min(1, progress));
@@ -89,6 +90,7 @@ async function load(
     };
     return { service, post };
   } catch (error) {
+    if (error instanceof ArgumentError) throw new LaunchError("bad_engine_args", error.message);
     // Messages of the library name the file by its path, which is this machine's own matter.
     // A header that makes no sense trips the library itself; its own words would tell nobody anything.
     const text =

@@ -2,7 +2,7 @@
  * What the engine serves once its model is loaded: the pieces that every route needs, and what they have in common.
  */
 import { randomInt } from "node:crypto";
-import { Batcher } from "./batcher.ts";
+import { Batcher, type BatcherOptions } from "./batcher.ts";
 import { type Capacity, kvBytesPerToken, planCapacity } from "./capacity.ts";
 import { invalid, RequestError, unsupported } from "./errors.ts";
 import { loadModel, type Model } from "./native.ts";
@@ -33,6 +33,9 @@ export type Caller = {
 /** Where the events of a stream go; a promise resolves when the client can take more. */
 export type EventSink = { write(event: unknown): undefined | Promise<void> };
 
+/** An argument that this model cannot have. */
+export class ArgumentError extends Error {}
+
 export async function loadService(
   options: {
     modelPath: string;
@@ -41,10 +44,16 @@ export async function loadService(
     contextTokens: number | null;
     contextMemoryBytes: number;
     threads: number;
+    batching: BatcherOptions;
   },
   onProgress: (progress: number) => void,
 ): Promise<Service> {
   const model = await loadModel(options.modelPath, options.threads, onProgress);
+  if ((options.contextTokens ?? 0) > model.trainedTokens) {
+    throw new ArgumentError(
+      `A context of ${options.contextTokens} tokens (max_context_size, --ctx-size) is more than the model's ${model.trainedTokens}`,
+    );
+  }
   const capacity = planCapacity({
     slots: options.slots,
     contextTokens: options.contextTokens,
@@ -53,7 +62,7 @@ export async function loadService(
     memoryBytes: options.contextMemoryBytes,
   });
   const batcher = model.canGenerate
-    ? new Batcher(await model.createContext(capacity.slots, capacity.contextTokens))
+    ? new Batcher(await model.createContext(capacity.slots, capacity.contextTokens), options.batching)
     : null;
   const { bosText, eosText, vocabulary } = model;
   const template =
