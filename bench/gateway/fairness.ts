@@ -84,6 +84,8 @@ const gateway = createGateway({
   tls: null,
   trustedProxies: [],
   continuesStreams: true,
+  webhookTargets: [],
+  corsOrigins: [],
   limits: {
     ...{ waitMs: 60_000, slotWaitMs: 60_000, queueMax: 1000, queueBytes: 2 ** 28, keepAliveMs: 0 },
     ...{ bodyBytes: 2 ** 20, drainMs: 1000, snapshotMaxAgeMs: 3_600_000, connectMs: 5000 },
