@@ -53,7 +53,7 @@ function chats(question: string): Task[] {
     task("very long chat", true, { ...long, max_tokens: 700 }),
     task("two answers", false, { ...long, max_tokens: 200, n: 2 }),
     task("log probabilities", false, { ...long, max_tokens: 300, logprobs: true }),
-    task("a penalty", false, { ...long, max_tokens: 300, frequency_penalty: 0.3 }),
+    task("a penalty", false, { ...base, max_tokens: 300, frequency_penalty: 0.3 }),
     task("a seed", false, { ...long, max_tokens: 300, seed: 11 }),
     task("tools", false, {
       ...base,
