@@ -11,7 +11,7 @@ import type { DownloadProgress } from "../core/event.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import { isCommit, isRevision, parseRepo, repoNameRule } from "../core/repo.ts";
 import type { ChooseFiles, Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
-import { listBuiltin, openBuiltin, readBuiltin } from "./builtin.ts";
+import { listBuiltin, readBuiltin } from "./builtin.ts";
 import { Cache, type Disk, realDisk } from "./cache.ts";
 import { type Crew, createCrew } from "./crew.ts";
 import { Endpoint } from "./endpoint.ts";
