@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
+import { addAudit } from "./audit.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
@@ -125,6 +126,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addChat(program, act);
   addAccount(program, act);
   addToken(program, act);
+  addAudit(program, act);
   addDoctor(program, act);
   return program;
 }
