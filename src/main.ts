@@ -5,6 +5,7 @@
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { prepareInstallation } from "./api/first-start.ts";
@@ -15,7 +16,8 @@ import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
 import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
-import { createHub } from "./hub/hub.ts";
+import { cacheFolder } from "./hub/cache-folder.ts";
+import { openHubRoom } from "./hub/room.ts";
 import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
@@ -86,6 +88,13 @@ function openDriver(settings: Settings, log: Log) {
   });
 }
 
+/** HF_TOKEN where this account may use it: one that an administrator named, by default the first. */
+function installationToken(settings: Settings, firstAccount: string, account: string): string | null {
+  const named = settings.BERTH_HF_TOKEN_ACCOUNTS?.split(",").map((name) => name.trim()) ?? [firstAccount];
+  const isNamed = named.some((name) => name.toLowerCase() === account.toLowerCase());
+  return isNamed ? (settings.HF_TOKEN ?? null) : null;
+}
+
 /** The process that owns the store: deploy API, reconciler, hub. */
 async function runControl(): Promise<void> {
   const settings = loadSettings();
@@ -110,14 +119,24 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
   });
 
-  const hub = createHub({
+  const tokenOf = (name: string) => installationToken(settings, account, name);
+  const hubRoom = openHubRoom({
     home,
+    folder: cacheFolder(settings.BERTH_HUB_CACHE, home, process.env, homedir()),
+    maxBytes: settings.BERTH_HUB_MAX_GB === 0 ? null : settings.BERTH_HUB_MAX_GB * 1e9,
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
-    clock: systemClock,
+    deployments: () => store.deployments({ includeDeleted: false }),
+    tokenOf,
+    async tokenOfDeployment(deployment) {
+      const sealed = await store.sealedHfToken(deployment.id);
+      return sealed === null ? null : vault.open(sealed, `hf-token:${deployment.id}`);
+    },
+    ...{ clock: systemClock, log, newId: () => newId(12) },
   });
+  const { hub } = hubRoom;
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
   const reconciler = createReconciler({
@@ -133,7 +152,7 @@ async function runControl(): Promise<void> {
     hfToken: async (deployment) => {
       const sealed = await store.sealedHfToken(deployment.id);
       if (sealed !== null) return vault.open(sealed, `hf-token:${deployment.id}`);
-      return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
+      return tokenOf(deployment.account);
     },
   });
   feed = createRoutingFeed({
@@ -148,6 +167,7 @@ async function runControl(): Promise<void> {
   let isGoingDown = false;
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log },
+    hub: { ...hubRoom, tokenOf },
     limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
@@ -189,6 +209,7 @@ async function runControl(): Promise<void> {
     if (isGoingDown) await reconciler.endAll();
     else await reconciler.stop();
     await feed?.stop();
+    await hubRoom.close();
     await driver.close();
     await store.close();
   });

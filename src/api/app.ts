@@ -16,9 +16,11 @@ import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
+import { mountMirror } from "./mirror.ts";
 import type { Operation } from "./operation.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
 import { tokenOperations } from "./tokens.ts";
+import { hubOperations } from "./weights.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -49,6 +51,7 @@ export function createApi(deps: ApiDeps): Api {
     ...deploymentOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
+    ...hubOperations(deps),
     ...logOperations(deps),
     ...accountOperations(deps),
     ...tokenOperations(deps),
@@ -96,6 +99,7 @@ export function createApi(deps: ApiDeps): Api {
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
   for (const each of operations) mount(app, each, deps);
   refuseOtherMethods(app, operations);
+  mountMirror(app, deps.hub.mirror, (request) => authenticate(deps.store, request.headers));
   return { app, operations };
 }
 

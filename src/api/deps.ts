@@ -2,7 +2,7 @@
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
-import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
+import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -10,9 +10,18 @@ export type Log = (
   fields?: Record<string, unknown>,
 ) => void;
 
+export type HubDeps = {
+  readonly cache: HubCache;
+  readonly jobs: HubJobs;
+  readonly mirror: Mirror;
+  /** HF_TOKEN where this account may use it, else null. */
+  tokenOf(account: string): string | null;
+};
+
 export type ApiDeps = {
   readonly store: Store;
   readonly vault: Vault;
+  readonly hub: HubDeps;
   readonly clock: Clock;
   /** Berth's own version, for `GET /v1/berth/info`. */
   readonly version: string;

@@ -20,6 +20,7 @@ import { addStatus } from "./status.ts";
 import { addStop } from "./stop.ts";
 import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
+import { addHub } from "./weights.ts";
 
 const helpAfter = `
 Examples:
@@ -119,6 +120,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addChat(program, act);
   addAccount(program, act);
   addToken(program, act);
+  addHub(program, act);
   addDoctor(program, act);
   return program;
 }

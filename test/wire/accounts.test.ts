@@ -107,7 +107,9 @@ test("what is another account's is not found, in the words of what does not exis
   };
   const before = [await api.store.deployment(deploy_id), await api.store.tokens("ann")];
   let tried = 0;
-  for (const { method, path } of api.operations) {
+  for (const { method, path, access } of api.operations) {
+    // Closed to everybody but administrators, whatever is asked for.
+    if (access === "administrator") continue;
     const parameter = /:[a-z_]+/.exec(path)?.[0] ?? (path.endsWith("logs/query") ? "?" : null);
     if (parameter === null) continue;
     tried += 1;
