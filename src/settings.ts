@@ -129,13 +129,6 @@ export const settingsShape = {
     .describe(
       "Size in GB that Berth's part of the cache is kept below by removing what no deployment needs, least recently used first; 0: no limit. What deployments need stays also where it is more.",
     ),
-  BERTH_LOCAL_ROOTS: text
-    .refine(
-      (list) => list.split(",").every((path) => /^\s*(?:\/.*)?$/.test(path)),
-      "absolute paths, separated by commas",
-    )
-    .default("")
-    .describe("Comma-separated folders from which file:// weights may be deployed; empty: none."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),
