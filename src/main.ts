@@ -12,17 +12,21 @@ import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
+import { addToRate, quiet, readRate } from "./core/live-rate.ts";
 import { createLocalDriver } from "./drivers/local/driver.ts";
 import { createEmbeddedEngine } from "./engines/embedded.ts";
 import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
+import { createSpool } from "./gateway/spool.ts";
+import { usageRecordOf } from "./gateway/usage-record.ts";
 import { cacheFolder } from "./hub/cache-folder.ts";
 import { openHubRoom } from "./hub/room.ts";
 import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
-import { defaultAccountName, readSettings, type Settings, SettingsError } from "./settings.ts";
-import { makeHome, readSettingsFile, readTls } from "./settings-files.ts";
+import { createUsageKeeper, type UsageKeeper } from "./reconciler/usage-keeper.ts";
+import { defaultAccountName, listed, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 import { StoreError } from "./store/error.ts";
 import { outageOf } from "./store/outage.ts";
 import { openStore } from "./store/store.ts";
@@ -37,6 +41,8 @@ import { createLog, type Log } from "./telemetry/log.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+
+const dayMs = 86_400_000;
 
 /** How long an engine may take to end before it is killed. */
 const engineGraceMs = 5_000;
@@ -110,7 +116,12 @@ async function runControl(): Promise<void> {
   const vault = openVault({ home, secretKeyHex: settings.BERTH_SECRET_KEY ?? null });
   const rawStore = await openStore({ home, databaseUrl: settings.DATABASE_URL ?? null });
   let feed: RoutingFeed | null = null;
-  const store = notifyingStore(rawStore, () => feed?.changed());
+  let keeper: UsageKeeper | null = null;
+  const store = notifyingStore(rawStore, () => {
+    feed?.changed();
+    keeper?.poke();
+  });
+  const prices = readPrices(settings);
   const account = settings.BERTH_ACCOUNT ?? defaultAccountName();
   const firstStart = await prepareInstallation({
     ...{ store, vault, clock: systemClock, home, account },
@@ -135,6 +146,7 @@ async function runControl(): Promise<void> {
       return sealed === null ? null : vault.open(sealed, `hf-token:${deployment.id}`);
     },
     ...{ clock: systemClock, log, newId: () => newId(12) },
+    limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const { hub } = hubRoom;
   const driver = openDriver(settings, log);
@@ -161,12 +173,23 @@ async function runControl(): Promise<void> {
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
+    prices: prices.models,
     log,
+  });
+  keeper = createUsageKeeper({
+    ...{ store, clock: systemClock, prices, log },
+    limits: {
+      recordsMs: settings.BERTH_RECORDS_DAYS * dayMs,
+      maxRecords: settings.BERTH_RECORDS_MAX,
+      sumsMs: settings.BERTH_STATS_DAYS * dayMs,
+    },
   });
 
   let isGoingDown = false;
+  let rate = quiet;
   const { app } = createApi({
-    ...{ store, vault, clock: systemClock, version, newSecret, log },
+    ...{ store, vault, clock: systemClock, version, newSecret, log, prices },
+    liveRate: () => readRate(rate, systemClock.now()),
     hub: { ...hubRoom, tokenOf },
     limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
     newId: () => newId(16),
@@ -185,12 +208,17 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    onRecords: async ({ records }) => {
+      const fresh = await store.usage.add(records);
+      rate = addToRate(rate, fresh, systemClock.now());
+    },
     onGatewayGone: reconciler.dropGateway,
     log,
   });
 
   await reconciler.start();
   await feed.start();
+  keeper.start();
   const { api: apiSocket, link: linkSocket } = sockets(settings);
   for (const path of [apiSocket, linkSocket]) rmSync(path, { force: true });
   await app.listen({ path: apiSocket });
@@ -208,6 +236,7 @@ async function runControl(): Promise<void> {
     await app.close();
     if (isGoingDown) await reconciler.endAll();
     else await reconciler.stop();
+    await keeper?.stop();
     await feed?.stop();
     await hubRoom.close();
     await driver.close();
@@ -220,31 +249,53 @@ async function runGateway(): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
   const { api, link } = sockets(settings);
+  const gatewayId = randomUUID();
+  const spool = createSpool({
+    ...{ gatewayId, linkSocket: link, clock: systemClock, log },
+    root: join(settings.BERTH_HOME, "spool"),
+    maxBytes: settings.BERTH_SPOOL_MB * 1_000_000,
+  });
+  let records = 0;
   const gateway = createGateway({
-    gatewayId: randomUUID(),
+    gatewayId,
     linkSocket: link,
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
     tls: readTls(settings),
-    trustedProxies: settings.BERTH_TRUSTED_PROXIES.split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== ""),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
       queueMax: settings.BERTH_QUEUE,
+      keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
+      queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,
       snapshotMaxAgeMs: 3_600_000,
-      connectMs: 5_000,
-      firstTokenMs: 600_000,
-      silenceMs: 300_000,
+      slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
+      connectMs: settings.BERTH_CONNECT_S * 1000,
+      firstTokenMs: settings.BERTH_FIRST_TOKEN_S * 1000,
+      silenceMs: settings.BERTH_SILENCE_S * 1000,
+      totalMs: settings.BERTH_TOTAL_S * 1000,
     },
+    continuesStreams: settings.BERTH_CONTINUE,
     clock: systemClock,
     log,
+    onRecord(record) {
+      const usage = usageRecordOf(record, `${gatewayId}.${records + 1}`);
+      if (usage === null) return;
+      records += 1;
+      spool.add(usage);
+    },
   });
   const { host, port } = await gateway.start();
-  endOnSignal(() => gateway.stop());
+  spool.start();
+  endOnSignal(async () => {
+    await gateway.stop();
+    await spool.stop();
+  });
   // Before, it answers, but only with 503.
   await gateway.routed;
   tellSupervisor({ type: "ready", details: { host, port: String(port) } });
@@ -257,6 +308,7 @@ async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
   const home = settings.BERTH_HOME;
   // What would end the gateway is said before control makes a state or starts an engine.
   readTls(settings);
+  readPrices(settings);
   makeHome(home);
   const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
   const lock = await takeLock(join(home, "serve.lock"), 0, busy);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readSettings, SettingsError } from "./settings.ts";
-import { makeHome, readSettingsFile, readTls } from "./settings-files.ts";
+import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -65,5 +65,43 @@ describe("certificate and key", () => {
     );
     expect(() => read("text", "text")).toThrow(SettingsError);
     expect(() => read("text", "text")).toThrow(/BERTH_TLS_CERT is .*; allowed: a certificate and its key/);
+  });
+});
+
+describe("the prices", () => {
+  const read = (text: string) => {
+    const path = join(folder, "prices.yaml");
+    writeFileSync(path, text);
+    return readPrices(readSettings({ BERTH_PRICES: path }, null));
+  };
+
+  it("are none unless they are set", () => {
+    expect(readPrices(readSettings({}, null)).models.size).toBe(0);
+    expect(read("").gpus.size).toBe(0);
+  });
+
+  it("are read by model and by GPU", () => {
+    const prices = read(
+      `models: { "a/b": { input: 1, output: 2 }, "*": { output: 3, cached: 0.5 } }\ngpus: { other: 0.5 }`,
+    );
+    expect([...prices.models]).toEqual([
+      ["a/b", { inputUsd: 1, outputUsd: 2, cachedUsd: 1 }],
+      ["*", { inputUsd: 0, outputUsd: 3, cachedUsd: 0.5 }],
+    ]);
+    expect(prices.gpus.get("other")).toBe(0.5);
+  });
+
+  it.each([
+    ["models: { a/b: { input: -1 } }", /models\.a\/b\.input/],
+    ["gpu: {}", /the file/],
+    ["gpus: { other: free }", /gpus\.other/],
+    ["a: b: c", /cannot be read/],
+  ])("are refused by name: %s", (text, words) => {
+    expect(() => read(text)).toThrow(SettingsError);
+    expect(() => read(text)).toThrow(words);
+  });
+
+  it("are refused where the file is missing", () => {
+    expect(() => readPrices(readSettings({ BERTH_PRICES: "/nowhere/p.yaml" }, null))).toThrow(/ENOENT/);
   });
 });

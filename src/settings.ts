@@ -47,6 +47,18 @@ export const settingsShape = {
     .describe(
       "Comma-separated addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; empty means it is ignored.",
     ),
+  BERTH_CORS_ORIGINS: text
+    .refine(areOrigins, "origins like https://app.example.com, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated origins of web pages that may call Berth from a browser; * for all; empty means none.",
+    ),
+  BERTH_WEBHOOK_TARGETS: text
+    .refine(areTargets, "host names, *.name, addresses or CIDR ranges, separated by commas, or *")
+    .default("")
+    .describe(
+      "Comma-separated hosts that answers may be posted to (`webhook` of the native API): names, *.name, or * for any public host. An address or CIDR range may be posted to by number, and names may lead there although it is private. Empty means none.",
+    ),
   BERTH_API_TOKEN: text
     .regex(/^[\x21-\x7e]{16,256}$/, "16 to 256 printable characters without spaces")
     .optional()
@@ -82,9 +94,41 @@ export const settingsShape = {
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
     .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+  BERTH_QUEUE_WAIT_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time a request waits for a slot of a model that runs, then 504."),
+  BERTH_CONNECT_S: seconds(1, 600)
+    .default(5)
+    .describe("Longest time until a connection to an engine stands; then another instance is tried."),
+  BERTH_FIRST_TOKEN_S: seconds(1, 86_400)
+    .default(600)
+    .describe("Longest time from then until an engine sends the first byte of a stream, then 504."),
+  BERTH_SILENCE_S: seconds(1, 86_400)
+    .default(300)
+    .describe(
+      "Longest silence within an answer, of the engine or of a client that takes nothing: then the one is given up, the other cut.",
+    ),
+  BERTH_TOTAL_S: seconds(1, 604_800)
+    .default(14_400)
+    .describe("Longest time a request may take in all, and an answer that is no stream to begin."),
+  BERTH_CONTINUE: onOff
+    .default(true)
+    .describe(
+      "A stream whose engine fails goes on at another instance where the answer stays the same; off: it ends in an error.",
+    ),
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_KEEP_ALIVE_S: seconds(0, 3600)
+    .default(0)
+    .describe(
+      "While a stream waits for its turn or its model, a comment is sent every so many seconds; it begins the answer, so what fails after it is an error event instead of a status. 0: none.",
+    ),
+  BERTH_QUEUE_MB: wholeNumber(1, 65_536)
+    .default(512)
+    .describe(
+      "Most MB of requests that wait for one deployment, of which one account has at most half; then 429.",
+    ),
   BERTH_BODY_MB: wholeNumber(1, 1024)
     .default(32)
     .describe("Largest inference request body, in MB; larger is 413."),
@@ -102,6 +146,28 @@ export const settingsShape = {
   BERTH_LOAD_TRIES: wholeNumber(1, 100)
     .default(3)
     .describe("Tries after which a deployment that never ran fails."),
+  BERTH_PRICES: text
+    .min(1)
+    .optional()
+    .describe(
+      "YAML file with what tokens and GPU time cost: `models` (USD per million tokens: input, output, cached; `*` for all others) and `gpus` (USD per GPU and hour). Default: nothing costs anything.",
+    ),
+  BERTH_RECORDS_DAYS: wholeNumber(1, 3650)
+    .default(30)
+    .describe("How long a record of each inference request is kept. Sums by the hour stay longer."),
+  BERTH_RECORDS_MAX: wholeNumber(1000, 100_000_000)
+    .default(1_000_000)
+    .describe("Most records that are kept, to the hour; the oldest go first. A million take about 600 MB."),
+  BERTH_STATS_DAYS: wholeNumber(1, 3650)
+    .default(400)
+    .describe(
+      "How long hourly sums, GPU time, and what scoped JWTs have spent (counted from their last request) are kept.",
+    ),
+  BERTH_SPOOL_MB: wholeNumber(1, 1_048_576)
+    .default(256)
+    .describe(
+      "Most disk space for records that wait while control is away; beyond it the oldest are lost, and the log says so.",
+    ),
   BERTH_CPU_THREADS: wholeNumber(0, 256)
     .default(0)
     .describe("Threads of one engine on the CPU; 0: the cores less one."),
@@ -129,6 +195,9 @@ export const settingsShape = {
     .describe(
       "Size in GB that Berth's part of the cache is kept below by removing what no deployment needs, least recently used first; 0: no limit. What deployments need stays also where it is more.",
     ),
+  BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
+    .default(16)
+    .describe("Most connections that downloads of weights use at the same time, all together."),
   HF_ENDPOINT: httpUrl
     .default("https://huggingface.co")
     .describe("Server that speaks the Hugging Face protocol."),
@@ -216,6 +285,30 @@ function areAddressRanges(list: string): boolean {
     const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
     return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
   });
+}
+
+function areOrigins(list: string): boolean {
+  return listed(list).every((origin) => {
+    if (origin === "*") return true;
+    return (
+      /^https?:\/\//i.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase()
+    );
+  });
+}
+
+function areTargets(list: string): boolean {
+  return listed(list).every((target) => {
+    const name = /^(?:\*\.)?(?=.*[a-z])[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i;
+    return target === "*" || (name.test(target) && !target.includes("..")) || areAddressRanges(target);
+  });
+}
+
+/** The entries of a list that is separated by commas. */
+export function listed(list: string): string[] {
+  return list
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 }
 
 function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {

@@ -17,14 +17,16 @@ import { gpuOperations } from "./gpu-availability.ts";
 import { installationOperations } from "./installation.ts";
 import { logOperations } from "./logs.ts";
 import { mountMirror } from "./mirror.ts";
-import type { Operation } from "./operation.ts";
+import type { Access, Operation } from "./operation.ts";
+import { paymentOperations } from "./payments.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
 import { hubOperations } from "./weights.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Set once the token was found. */
+    /** Set once the token was found; stays null for a public operation without a valid one. */
     caller: Caller | null;
   }
   interface FastifyContextConfig {
@@ -53,6 +55,8 @@ export function createApi(deps: ApiDeps): Api {
     ...gpuOperations(deps),
     ...hubOperations(deps),
     ...logOperations(deps),
+    ...statsOperations(deps),
+    ...paymentOperations(deps),
     ...accountOperations(deps),
     ...tokenOperations(deps),
     ...installationOperations(deps),
@@ -77,8 +81,8 @@ export function createApi(deps: ApiDeps): Api {
     reply.header("x-request-id", request.id);
     const wanted = request.routeOptions.config.operation;
     if (wanted === undefined) return;
-    request.caller = await authenticate(deps.store, request.headers);
-    if (wanted.access === "administrator" && !request.caller.isAdmin) {
+    request.caller = await findCaller(deps, request, wanted.access);
+    if (wanted.access === "administrator" && request.caller?.isAdmin !== true) {
       throw new HttpError("forbidden", "Only an administrator may do this.");
     }
   });
@@ -113,13 +117,22 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
     config: { operation: mounted },
     handler: async (request, reply) => {
       const { caller, body, query, params } = request;
-      if (caller === null) throw new Error("a request passed without a caller");
       const answer = await mounted.run({ caller, body, query, path: params });
       // The gateway passes the answer to a change on once it goes by these routes.
       if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
     },
   });
+}
+
+async function findCaller(deps: ApiDeps, request: FastifyRequest, access: Access): Promise<Caller | null> {
+  try {
+    return await authenticate(deps.store, request.headers);
+  } catch (error) {
+    // A client with an old token must still be able to read what everyone may.
+    if (access === "public" && error instanceof HttpError) return null;
+    throw error;
+  }
 }
 
 /** A path that exists answers 405 to the methods it does not have, rather than 404. */

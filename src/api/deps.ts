@@ -1,7 +1,8 @@
 /** What the API room is given: the store and vault as ports, the running parts it asks or wakes, and its limits. */
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
-import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import type { Prices } from "../core/prices.ts";
+import type { LoadReport, RecordBatch, RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
 
 export type Log = (
@@ -43,6 +44,9 @@ export type ApiDeps = {
   progressOf(deploymentId: string): DownloadProgress | null;
   /** Why the store cannot do its work now, as the end of a sentence; null when the error is a defect. */
   outageOf(error: unknown): string | null;
+  readonly prices: Prices;
+  /** What the installation does right now, by the records of the last minute. */
+  liveRate(): { readonly requestsPerS: number; readonly tokensPerS: number; readonly ttftS: number | null };
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
   /** Stops Berth and every engine; called after the answer was sent. */
   down(): void;
@@ -55,6 +59,8 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  /** Resolves when every record is stored; rejects when none is. */
+  onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */
   onGatewayGone(gatewayId: string): void;
   readonly log: Log;

@@ -13,6 +13,9 @@ let snapshot: RoutingSnapshot;
 let listeners: Set<() => void>;
 let loads: LoadReport[];
 let gone: string[];
+/** Ids of the records that were stored. */
+let stored: string[];
+let isStoreAway = false;
 /** What waits for `check` to become true after anything happened. */
 let waiting: { check: () => boolean; resolve: () => void }[];
 let open: ClientRequest[];
@@ -38,6 +41,8 @@ beforeEach(async () => {
   snapshot = { version: 1, atMs: 0, tokens: [], accounts: [], spentScopes: [], models: [] };
   listeners = new Set();
   loads = [];
+  stored = [];
+  isStoreAway = false;
   gone = [];
   waiting = [];
   open = [];
@@ -51,6 +56,10 @@ beforeEach(async () => {
       };
     },
     onLoad: (report) => loads.push(report),
+    onRecords: async ({ records }) => {
+      if (isStoreAway) throw new Error("the disk is full");
+      stored.push(...records.map(({ id }) => id));
+    },
     onGatewayGone: (id) => {
       gone.push(id);
       happened();
@@ -167,6 +176,30 @@ test("load reports of gateways that are there are taken, others not", async () =
     expect(await post("/load", bad)).toBe(400);
   }
   expect(loads).toHaveLength(1);
+});
+
+test("records are answered when they are stored, whoever brings them", async () => {
+  const record = {
+    ...{ id: "r1", requestId: "q1", account: "ann", tokenId: "t1", scopeId: null, deploymentId: "d1" },
+    ...{ model: "ann/m", instanceId: null, kind: "llm", startedAtMs: 1, durationMs: 1, status: 200 },
+    ...{ error: null, inputTokens: 1, outputTokens: 1, cachedTokens: 0, waitedMs: 0, ttftMs: null },
+    costNanoUsd: 0,
+  };
+  const batch = JSON.stringify({ gatewayId: "a gateway of yesterday", records: [record] });
+  isStoreAway = true;
+  expect(await post("/records", batch)).toBe(503);
+  expect(stored).toEqual([]);
+  isStoreAway = false;
+  expect(await post("/records", batch)).toBe(204);
+  expect(stored).toEqual(["r1"]);
+  for (const bad of [
+    "",
+    "{",
+    JSON.stringify({ gatewayId: "g", records: [{ ...record, requestId: "\u0000" }] }),
+  ]) {
+    expect(await post("/records", bad)).toBe(400);
+  }
+  expect(stored).toEqual(["r1"]);
 });
 
 test("nothing else is there", async () => {

@@ -2,11 +2,13 @@
  * Control's side of the link to the gateways, on an internal socket of its own: routing snapshots go down as an endless
  * NDJSON stream, load reports come up. Both are whole pictures, so that nothing is queued: a reader that is slow gets
  * the newest snapshot when it is ready again, and one that stays stuck is cut. A gateway is there as long as it has a
- * stream; its reports count only then. Must not be reachable from outside.
+ * stream; its reports count only then. Records of usage come up too: they are answered when they are stored, and count
+ * whoever brings them. Must not be reachable from outside.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { LoadReport } from "../core/routing.ts";
-import { loadReport } from "../schema/routing.ts";
+import type { z } from "zod";
+import type { RecordBatch } from "../core/routing.ts";
+import { loadReport, recordBatch } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
 
 /** An empty line this often tells a gateway that control is there. */
@@ -15,10 +17,10 @@ const heartbeatMs = 2_000;
 const stuckMs = 20_000;
 /** Streams at once; a gateway needs one, and a moment of two when it reconnects. */
 const maxStreams = 64;
-/** Largest load report. */
-const maxReportBytes = 16 * 1024 * 1024;
+/** Largest message of a gateway. */
+const maxMessageBytes = 16 * 1024 * 1024;
 
-/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>` and `POST /load`. */
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load` and `POST /records`. */
 export function createLink(deps: LinkDeps): Server {
   const streams = new Map<ServerResponse, string>();
   const server = createServer((request, response) => {
@@ -47,7 +49,7 @@ async function answer(
     return streamRoutes(deps, streams, gatewayId, response);
   }
   if (request.method === "POST" && url?.pathname === "/load") {
-    const report = await readReport(request);
+    const report = await readMessage(request, loadReport);
     if (report === null) {
       deps.log("warn", "a gateway sent a load report that cannot be read", {});
       return end(response, 400);
@@ -56,6 +58,14 @@ async function answer(
     if (![...streams.values()].includes(report.gatewayId)) return end(response, 409);
     deps.onLoad(report);
     return end(response, 204);
+  }
+  if (request.method === "POST" && url?.pathname === "/records") {
+    const batch = await readMessage(request, recordBatch);
+    if (batch === null) {
+      deps.log("error", "a gateway sent records of usage that cannot be read", {});
+      return end(response, 400);
+    }
+    return end(response, (await store(deps, batch)) ? 204 : 503);
   }
   end(response, 404);
 }
@@ -108,17 +118,30 @@ function streamRoutes(
   send();
 }
 
-/** Null when it is too large, no JSON or not a load report. */
-async function readReport(request: IncomingMessage): Promise<LoadReport | null> {
+/** False when the store cannot take them now: the gateway keeps them and sends them again. */
+async function store(deps: LinkDeps, batch: RecordBatch): Promise<boolean> {
+  try {
+    await deps.onRecords(batch);
+    return true;
+  } catch (error) {
+    deps.log("error", "records of usage could not be stored; the gateway keeps them", {
+      error: String(error),
+    });
+    return false;
+  }
+}
+
+/** Null when it is too large, no JSON or not what is expected. */
+async function readMessage<T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<T | null> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     size += (chunk as Buffer).length;
-    if (size > maxReportBytes) return null;
+    if (size > maxMessageBytes) return null;
     chunks.push(chunk as Buffer);
   }
   try {
-    const outcome = loadReport.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    const outcome = schema.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
     return outcome.success ? outcome.data : null;
   } catch {
     return null; // no JSON: the caller says so

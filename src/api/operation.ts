@@ -11,11 +11,12 @@ import { InputError } from "./refusal.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** administrator: others get 403. */
-export type Access = "token" | "administrator";
+/** public: also without a token; administrator: others get 403. */
+export type Access = "public" | "token" | "administrator";
 
 export type RawInput = {
-  readonly caller: Caller;
+  /** Null where nobody in particular calls a public operation. */
+  readonly caller: Caller | null;
   readonly body: unknown;
   readonly query: unknown;
   readonly path: unknown;
@@ -47,17 +48,17 @@ export type Operation = {
   run(input: RawInput): Promise<unknown>;
 };
 
-export function operation<
+type Spec<
   Answer extends z.ZodType,
-  Body extends z.ZodType = z.ZodUndefined,
-  Query extends z.ZodType = z.ZodUndefined,
-  Path extends z.ZodType = z.ZodUndefined,
->(spec: {
+  Body extends z.ZodType,
+  Query extends z.ZodType,
+  Path extends z.ZodType,
+  Who,
+> = {
   readonly method: Method;
   readonly path: string;
   readonly id?: string;
   readonly summary?: string;
-  readonly access?: Access;
   readonly status?: number;
   readonly body?: Body;
   readonly query?: Query;
@@ -65,12 +66,48 @@ export function operation<
   readonly answer: Answer;
   readonly afterwards?: () => void;
   handle(input: {
-    readonly caller: Caller;
+    readonly caller: Who;
     readonly body: z.output<Body>;
     readonly query: z.output<Query>;
     readonly path: z.output<Path>;
   }): Promise<z.input<Answer>>;
-}): Operation {
+};
+
+/** An operation for those who have a token. */
+export function operation<
+  Answer extends z.ZodType,
+  Body extends z.ZodType = z.ZodUndefined,
+  Query extends z.ZodType = z.ZodUndefined,
+  Path extends z.ZodType = z.ZodUndefined,
+>(
+  spec: Spec<Answer, Body, Query, Path, Caller> & { readonly access?: Exclude<Access, "public"> },
+): Operation {
+  return build({
+    ...spec,
+    access: spec.access ?? "token",
+    handle: async ({ caller, ...rest }) => {
+      if (caller === null) throw new Error("a request passed without a caller");
+      return await spec.handle({ caller, ...rest });
+    },
+  });
+}
+
+/** An operation for everyone; its caller is known where a valid token was sent. */
+export function publicOperation<
+  Answer extends z.ZodType,
+  Body extends z.ZodType = z.ZodUndefined,
+  Query extends z.ZodType = z.ZodUndefined,
+  Path extends z.ZodType = z.ZodUndefined,
+>(spec: Spec<Answer, Body, Query, Path, Caller | null>): Operation {
+  return build({ ...spec, access: "public" });
+}
+
+function build<
+  Answer extends z.ZodType,
+  Body extends z.ZodType,
+  Query extends z.ZodType,
+  Path extends z.ZodType,
+>(spec: Spec<Answer, Body, Query, Path, Caller | null> & { readonly access: Access }): Operation {
   const { body, query, params, answer } = spec;
   return {
     method: spec.method,
@@ -78,7 +115,7 @@ export function operation<
     id: spec.id ?? "",
     summary: spec.summary ?? "",
     schemas: { body: body ?? null, query: query ?? null, params: params ?? null, answer },
-    access: spec.access ?? "token",
+    access: spec.access,
     readsBody: body !== undefined,
     status: spec.status ?? 200,
     afterwards: spec.afterwards ?? (() => undefined),

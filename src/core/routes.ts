@@ -7,8 +7,8 @@ import type { ApiToken } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
+import { type Prices, tokenPricesOf } from "./prices.ts";
 import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
-import { freeOfCharge, type TokenPrices } from "./usage.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -25,8 +25,7 @@ export type RoutesInput = {
   readonly spentScopes: readonly string[];
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
-  /** By full model name; one that is absent is free of charge. */
-  readonly prices: ReadonlyMap<string, TokenPrices>;
+  readonly prices: Prices["models"];
 };
 
 export function routesOf(input: RoutesInput): RoutingSnapshot {
@@ -62,7 +61,7 @@ function routeOf(
     contextTokens: Math.max(0, ...records.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
-    prices: prices.get(deployment.name) ?? freeOfCharge,
+    prices: tokenPricesOf(prices, deployment.name),
     instances,
   };
 }

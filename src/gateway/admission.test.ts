@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import type { RouteModel } from "../core/routing.ts";
-import { modelOf, startRig } from "./test-rig.ts";
+import { bareClient, bobToken, modelOf, requestText, startRig } from "./test-rig.ts";
 
 const lastLoad = (rig: Awaited<ReturnType<typeof startRig>>) => rig.control.loads.at(-1)?.models.d1;
 
@@ -87,6 +87,147 @@ describe("waiting", () => {
     const { instance } = await rig.engine();
     await rig.publish(modelOf([instance]));
     expect((await second).status).toBe(200);
+  });
+});
+
+describe("who is sent away, and when to come back", () => {
+  test("an account's limits: 429 that names the limit, and no other account feels them", async () => {
+    const rig = await startRig();
+    rig.control.accounts = [
+      { name: "ann", concurrentRequests: null, requestsPerMinute: 2, tokensPerMinute: null },
+    ];
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance], { isPublic: true }));
+    const answers = [await rig.chat(), await rig.chat(), await rig.chat()];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 429]);
+    const refused = answers[2];
+    expect(Number(refused?.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await refused?.json()).toMatchObject({
+      error: { code: "rate_limited", message: expect.stringContaining("requests_per_minute") },
+    });
+    const headers = { authorization: `Bearer ${bobToken}` };
+    expect((await rig.chat({}, { headers })).status).toBe(200);
+  });
+
+  test("requests at once count those that wait, and who leaves makes room", async () => {
+    const rig = await startRig();
+    rig.control.accounts = [
+      { name: "ann", concurrentRequests: 1, requestsPerMinute: null, tokensPerMinute: null },
+    ];
+    await rig.publish(modelOf([], { state: "starting" }));
+    const leaving = new AbortController();
+    const first = rig.chat({}, { signal: leaving.signal });
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    expect((await rig.chat()).status).toBe(429);
+    leaving.abort();
+    await expect(first).rejects.toThrow();
+    await rig.idle();
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance]));
+    expect((await rig.chat()).status).toBe(200);
+  });
+
+  test("who fails fast is not made to wait", async () => {
+    const rig = await startRig();
+    const { engine, instance } = await rig.engine({ slots: 1 });
+    engine.fault = { kind: "hang-after", tokens: 1 };
+    await rig.publish(modelOf([instance]));
+    const running = await rig.chat({ stream: true });
+    const refused = await rig.chat({ fail_fast: true });
+    expect(refused.status).toBe(429);
+    expect(await refused.json()).toMatchObject({ error: { code: "queue_full" } });
+    await running.body?.cancel();
+  });
+
+  test("a turn that would come too late is refused at once, with the time until it would not", async () => {
+    const rig = await startRig({ limits: { slotWaitMs: 50 } });
+    const { engine, instance } = await rig.engine({ slots: 1, tokens: 1, delayMs: 120 });
+    await rig.publish(modelOf([instance]));
+    for (let i = 0; i < 5; i += 1) expect((await rig.chat()).status).toBe(200);
+    engine.fault = { kind: "hang-after", tokens: 0 };
+    const running = rig.chat({ stream: true }, { signal: AbortSignal.timeout(10_000) });
+    await vi.waitFor(() => expect(rig.gateway.load().running).toBe(1));
+    const refused = await rig.chat();
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect(await refused.json()).toMatchObject({ error: { code: "overloaded" } });
+    await engine.kill();
+    await running;
+  });
+
+  test("a model that loads longer than anyone may wait: 503 at once with the rest of the time, and it is woken", async () => {
+    const rig = await startRig({ limits: { waitMs: 5000 } });
+    await rig.publish(modelOf([], { state: "asleep", loadTimeMs: 60_000 }));
+    const refused = await rig.chat();
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "60"]);
+    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 1, running: 0 }));
+    await rig.publish(modelOf([], { state: "starting", loadTimeMs: 60_000 }));
+    expect((await rig.chat()).status).toBe(503);
+    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 0 }));
+  });
+
+  test("a full line takes a polite account in: the newest of the greedy one gives way", async () => {
+    const rig = await startRig({ limits: { queueMax: 3 } });
+    await rig.publish(modelOf([], { state: "starting", isPublic: true }));
+    const greedy: Promise<Response>[] = [];
+    for (let i = 1; i <= 3; i += 1) {
+      greedy.push(rig.chat());
+      await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(i));
+    }
+    const polite = rig.chat({}, { headers: { authorization: `Bearer ${bobToken}` } });
+    expect((await greedy[2])?.status).toBe(429);
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance], { isPublic: true }));
+    const rest = await Promise.all([greedy[0], greedy[1], polite]);
+    expect(rest.map((response) => response?.status)).toEqual([200, 200, 200]);
+  });
+});
+
+describe("keeping a waiting stream alive", () => {
+  test("comments come while it waits, then the answer, or an error as an event", async () => {
+    const rig = await startRig({ limits: { keepAliveMs: 5 } });
+    await rig.publish(modelOf([], { state: "starting" }));
+    const body = JSON.stringify({ model: "ann/chat", messages: [], stream: true });
+    const text = requestText("/v1/openai/chat/completions", body, ["connection: close"]);
+    const [served, failed] = [await bareClient(rig.port), await bareClient(rig.port)];
+    for (const client of [served, failed]) {
+      client.socket.write(text);
+      await client.until((received) => received.split(": waiting").length > 3);
+    }
+    failed.socket.destroy();
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance]));
+    expect(await served.closed()).toContain("data: [DONE]");
+
+    await rig.publish(modelOf([], { state: "starting" }));
+    const late = await bareClient(rig.port);
+    late.socket.write(text);
+    await late.until((received) => received.includes(": waiting"));
+    await rig.publish(modelOf([], { state: "off", reason: "ann/chat failed: no memory." }));
+    const received = await late.closed();
+    expect(received.startsWith("HTTP/1.1 200")).toBe(true);
+    expect(received).toContain('data: {"error":{"message":"ann/chat failed: no memory."');
+    await rig.idle();
+  });
+});
+
+describe("fair between accounts", () => {
+  test("an account that floods the line is served in turn with one that does not", async () => {
+    const rig = await startRig();
+    const { engine, instance } = await rig.engine({ slots: 1, tokens: 2 });
+    await rig.publish(modelOf([], { state: "starting", isPublic: true }));
+    const flood = Array.from({ length: 20 }, () => rig.chat());
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(20));
+    const headers = { authorization: `Bearer ${bobToken}` };
+    const polite = Array.from({ length: 3 }, () => rig.chat({ user: "bob" }, { headers }));
+    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(23));
+    await rig.publish(modelOf([instance], { isPublic: true }));
+    const responses = await Promise.all([...flood, ...polite]);
+    expect(responses.every(({ status }) => status === 200)).toBe(true);
+    const bobAt = engine.seen.flatMap(({ body }, at) => (body.includes('"bob"') ? [at] : []));
+    expect(bobAt).toHaveLength(3);
+    expect(bobAt.at(-1)).toBeLessThan(8);
   });
 });
 

@@ -3,20 +3,25 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel } from "../core/routing.ts";
-import { costNanoUsd } from "../core/usage.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
+import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
+import { sendJson } from "./answer.ts";
 import { requireCaller, scopeOf } from "./auth.ts";
-import type { Asked, Face, Reply } from "./faces/face.ts";
+import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
 import { readBody } from "./request-body.ts";
 import type { Visit } from "./visit.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
+  /** Longest time for all of it, milliseconds. */
+  readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
+  readonly webhooks: Webhooks;
 };
 
 export type InferenceRoute = {
@@ -32,6 +37,8 @@ type Named = { readonly model: RouteModel; readonly selector: string };
 const passedOver: ReadonlySet<HttpErrorCode> = new Set([
   "unsupported_parameter",
   "queue_full",
+  "overloaded",
+  "rate_limited",
   "engine_failed",
   "model_not_found",
   "model_not_ready",
@@ -39,6 +46,27 @@ const passedOver: ReadonlySet<HttpErrorCode> = new Set([
 ]);
 
 export async function serveInference(
+  deps: InferenceDeps,
+  visit: Visit,
+  route: InferenceRoute,
+): Promise<void> {
+  await withinTotal(deps, visit, () => serve(deps, visit, route));
+}
+
+async function withinTotal(
+  { totalMs }: InferenceDeps,
+  visit: Visit,
+  work: () => Promise<void>,
+): Promise<void> {
+  const timer = setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
+  try {
+    await work();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function serve(
   deps: InferenceDeps,
   visit: Visit,
   { face, path, query }: InferenceRoute,
@@ -51,16 +79,34 @@ export async function serveInference(
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
   const named = findModels(deps.directory(), asked.selectors, caller.account);
+  const { delivery } = asked;
+  if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller);
+  const url = deps.webhooks.admit(delivery.url);
+  // What would be refused for sure is refused now.
+  for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
+  deps.webhooks.start(visit, {
+    ...{ url, delivery, tokenHash: caller.hash },
+    serve: (job, openReply) => {
+      const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
+      return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
+    },
+  });
+  record.kind = null; // the job has a record of its own: it is counted once
+  sendJson(response, 200, delivery.queued);
+}
+
+/** Serves by the first of these models that can. */
+async function serveByFirst(
+  deps: InferenceDeps,
+  visit: Visit,
+  asked: Asked,
+  named: readonly Named[],
+  caller: RouteToken,
+): Promise<void> {
   for (const [at, { model, selector }] of named.entries()) {
-    const reply = await serveBy(
-      deps,
-      visit,
-      asked,
-      { model, selector },
-      caller.account,
-      at === named.length - 1,
-    );
-    if (reply !== "next") return;
+    const isLast = at === named.length - 1;
+    const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
+    if (outcome !== "next") return;
   }
 }
 
@@ -70,7 +116,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  account: string,
+  { account, tokenId }: RouteToken,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -78,22 +124,42 @@ async function serveBy(
   record.model = model.name;
   record.deploymentId = model.deploymentId;
   const about = { model, selector, prices, requestId, startedAtMs: record.startedAtMs, now: deps.now };
-  const reply = asked.reply(response, about);
+  let reply: Reply | null = null;
+  const openReply = () => {
+    reply = asked.reply(response, about);
+    return reply;
+  };
   try {
-    const body = asked.bodyFor(model, selector);
-    await offer(deps, visit, reply, { model, enginePath: asked.enginePath, body, scope: scopeOf(account) });
+    const scope = scopeOf(account);
+    const body = salted(asked.bodyFor(model, selector), model, scope);
+    const { enginePath, isStream, tier, failFast } = asked;
+    const turn = { account, tokenId, tier, failFast };
+    await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    if (!isLast && !reply.hasStarted && passedOver.has(error.code)) return "next";
+    if (!isLast && !response.headersSent && passedOver.has(error.code)) return "next";
     record.error = error.code;
+    reply ??= openReply();
     if (!response.destroyed) reply.fail(error);
   } finally {
-    noteUsage(visit, reply, model);
+    noteUsage(visit, reply?.usage ?? null, model);
   }
   return "done";
 }
 
-function noteUsage({ record }: Visit, { usage }: Reply, { prices }: RouteModel): void {
+/**
+ * Engines that keep the cached prompts of different salts apart get one for each account. No face lets a salt through, so
+ * that it can be put in front.
+ * @param body one JSON object that is not empty
+ */
+function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer {
+  if (abilities.cacheScope !== "salt") return body;
+  const start = body.indexOf("{") + 1;
+  const salt = Buffer.from(`"cache_salt":${JSON.stringify(scope)},`);
+  return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
+}
+
+function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: RouteModel): void {
   if (usage === null) return;
   record.inputTokens = usage.inputTokens;
   record.outputTokens = usage.outputTokens;
@@ -110,6 +176,11 @@ function findModels(directory: Directory, selectors: readonly string[], account:
   }
   if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
   return [...named.values()];
+}
+
+function overdue(totalMs: number): HttpError {
+  const text = `The request took longer than ${totalMs / 1000} s, which is the limit (BERTH_TOTAL_S). Ask for less at once.`;
+  return new HttpError("timeout", text);
 }
 
 function modelNotFound(selector: string): HttpError {

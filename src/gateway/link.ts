@@ -5,6 +5,7 @@
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import type { LoadReport, ModelLoad, RoutingSnapshot } from "../core/routing.ts";
 import { loadReport, routingSnapshot } from "../schema/routing.ts";
+import { postToControl } from "./link-post.ts";
 import type { Clock, Log } from "./options.ts";
 
 export type LinkOptions = {
@@ -196,29 +197,7 @@ function createReporter(options: LinkOptions): Reporter {
   };
 }
 
-function postLoad(options: LinkOptions, agent: Agent, report: LoadReport): Promise<void> {
+function postLoad({ linkSocket }: LinkOptions, agent: Agent, report: LoadReport): Promise<void> {
   const body = JSON.stringify(loadReport.parse(report));
-  return new Promise((resolve, reject) => {
-    const request = httpRequest({
-      socketPath: options.linkSocket,
-      method: "POST",
-      path: "/load",
-      agent,
-      headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) },
-      timeout: reportTimeoutMs,
-    });
-    request.on("timeout", () => request.destroy(new Error(`no answer within ${reportTimeoutMs} ms`)));
-    request.on("error", reject);
-    request.on("response", (response) => {
-      response.resume();
-      const { statusCode = 0 } = response;
-      response.on("error", reject);
-      response.on("end", () =>
-        statusCode >= 200 && statusCode < 300
-          ? resolve()
-          : reject(new Error(`control answered /load with ${statusCode}`)),
-      );
-    });
-    request.end(body);
-  });
+  return postToControl({ linkSocket, agent, path: "/load", body, timeoutMs: reportTimeoutMs });
 }

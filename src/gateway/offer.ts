@@ -1,18 +1,28 @@
 /**
- * Offers one request to the instances of one model until one has answered: a slot, an engine, the answer passed on. Owns
- * what is tried again. Must not know faces, accounts nor what bodies say.
+ * Offers one request to the instances of one model until it is answered: a slot, an engine, the answer passed on, and
+ * where an engine fails another instance, from the start or from where the answer broke off. Owns what is tried again.
+ * Must not know faces, accounts nor what bodies say.
  */
 import type { RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
-import type { Admission, Lease } from "./admission.ts";
+import type { Admission, AdmissionAsk, Lease } from "./admission.ts";
+import { type ContinuableStream, openContinuable } from "./continuation.ts";
+import { exchange, type Outcome, type Sink } from "./exchange.ts";
 import type { EnginePath, Reply } from "./faces/face.ts";
-import type { RequestRecord } from "./record.ts";
+import type { Faults } from "./faults.ts";
 import type { CallFailure, CallRequest, EnginePool } from "./upstream.ts";
 import type { Visit } from "./visit.ts";
 
 export type OfferDeps = {
   readonly admission: Admission;
   readonly pool: EnginePool;
+  readonly faults: Faults;
+  /** Time between comments to the client of a stream that waits for a slot, milliseconds; 0 for none. */
+  readonly keepAliveMs: number;
+  /** Streams whose engine fails go on at another one where that is faithful. */
+  readonly continuesStreams: boolean;
+  /** Longest time for all of a request, milliseconds. */
+  readonly totalMs: number;
   now(): number;
 };
 
@@ -21,159 +31,190 @@ export type EngineRequest = {
   readonly model: RouteModel;
   readonly enginePath: EnginePath;
   readonly body: Buffer;
+  readonly isStream: boolean;
   /** What the engine knows of the account. */
   readonly scope: string;
+  /** Its place in the line. */
+  readonly turn: Pick<AdmissionAsk, "account" | "tokenId" | "tier" | "failFast">;
 };
 
-/** Times a request is offered to an instance before its failure is the client's answer. */
+/** Times in a row that a request is offered without anything new before its failure is the client's answer. */
 const maxTries = 3;
 /** Times an engine may die with a request before the request is suspected: it must not take one engine after another. */
 const maxDrops = 2;
-/** An instance that refused a connection is left alone for this long: the request finds another, or its successor. */
-const refusedPauseMs = 500;
 /** An engine may need a moment to notice that a client has gone and answers 503 meanwhile: longer after each try. */
 const busyPauseMs = 50;
 
-/** Offers the request to instances until one has answered. Rejects with the HttpError that is the client's answer. */
+/**
+ * Rejects with the HttpError that is the client's answer.
+ * @param openReply opens the answer; called again where a try has failed and the client has seen nothing of it
+ */
 export async function offer(
   deps: OfferDeps,
   visit: Visit,
-  reply: Reply,
-  request: EngineRequest,
+  asked: EngineRequest,
+  openReply: () => Reply,
 ): Promise<void> {
+  deps.faults.requested(asked.model);
+  const failedAt: string[] = [];
+  let attempt = openAttempt(deps, asked, openReply());
   let drops = 0;
   for (let tries = 1; ; tries += 1) {
-    const failed = await tryOnce(deps, visit, reply, request, tries);
+    const sentBefore = attempt.reply.sentBytes;
+    const failed = await tryOnce(deps, visit, attempt, tries, failedAt);
     if (failed === null) return;
-    if (failed.next === "again-unless-repeated") drops += 1;
-    if (failed.next === "never" || tries === maxTries || drops === maxDrops) throw failed.error;
+    if (failed.isDrop) drops += 1;
+    failedAt.push(failed.instanceId);
+    const isStarted = attempt.reply.sentBytes > 0;
+    const leg = isStarted && failed.next !== "never" ? attempt.stream?.next() : null;
+    if (leg?.kind === "end") return;
+    // Where comments have gone out, the reply stays: it must not have a part of an event in it.
+    const isClean = !attempt.reply.hasStarted || !failed.isDrop || attempt.stream !== null;
+    const isPossible = isStarted ? leg?.kind === "ask" : failed.next === "again" && isClean;
+    const isSpent = tries === maxTries || drops === maxDrops;
+    if (!isPossible || isSpent || !deps.faults.mayRetry(asked.model)) throw failed.error;
+    if (leg?.kind === "ask") {
+      attempt = { ...attempt, request: { ...asked, body: leg.body } };
+      if (attempt.reply.sentBytes > sentBefore) tries = 0;
+    } else attempt = openAttempt(deps, asked, attempt.reply.hasStarted ? attempt.reply : openReply());
   }
 }
 
+/** One answer in the making; `request` is what the next instance is asked for it. */
+type Attempt = {
+  readonly request: EngineRequest;
+  readonly reply: Reply;
+  readonly stream: ContinuableStream | null;
+};
+
+function openAttempt(deps: OfferDeps, request: EngineRequest, reply: Reply): Attempt {
+  const isContinuable = deps.continuesStreams && request.isStream;
+  return { request, reply, stream: isContinuable ? openContinuable(reply, request) : null };
+}
+
 type Failed = {
+  readonly instanceId: string;
   readonly error: HttpError;
-  /** Whether the request may be offered again. */
-  readonly next: "again" | "again-unless-repeated" | "never";
+  /** An engine had the request when it went. */
+  readonly isDrop: boolean;
+  /** What may follow. again: also from the start; continue: only where it broke off. */
+  readonly next: "again" | "continue" | "never";
 };
 
 /** Takes a slot, asks its instance, passes the answer on. Null when the client has its answer. */
 async function tryOnce(
   deps: OfferDeps,
   visit: Visit,
-  reply: Reply,
-  asked: EngineRequest,
+  { request, reply, stream }: Attempt,
   tries: number,
+  failedAt: readonly string[],
 ): Promise<Failed | null> {
   const { record, signal } = visit;
-  const { model } = asked;
+  const { model } = request;
   const askedAtMs = deps.now();
-  const lease = await deps.admission.acquire(model.deploymentId, signal, tries > 1);
+  const ask = {
+    ...request.turn,
+    deploymentId: model.deploymentId,
+    body: request.body,
+    deadlineMs: record.startedAtMs + deps.totalMs,
+    isReturning: failedAt.length > 0,
+    avoid: failedAt,
+  };
+  const lease = await keptAlive(deps, request, reply, deps.admission.acquire(ask, signal));
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
+  const sink: Sink = stream ?? reply;
   try {
-    const outcome = await exchange(
-      deps,
-      visit,
-      reply,
-      requestFor(asked, lease, visit.requestId),
-      tries === maxTries,
-    );
-    switch (outcome.kind) {
-      case "done":
-        return null;
-      case "busy":
-        lease.pause(busyPauseMs * tries ** 2);
-        return { error: engineFailed(model, "it was busy"), next: "again" };
-      case "locked":
-        return { error: engineFailed(model, "it refused Berth's secret"), next: "never" };
-      case "failed": {
-        const { kind } = outcome.failure;
-        if (kind === "refused" || kind === "dropped") lease.pause(refusedPauseMs);
-        if (kind === "stalled") reply.cut();
-        const next = kind === "refused" ? "again" : kind === "dropped" ? "again-unless-repeated" : "never";
-        return { error: explain(model, outcome.failure), next };
-      }
-    }
+    const options = {
+      pool: deps.pool,
+      request: requestFor(request, lease, visit.requestId),
+      sink,
+      takesBusy: tries === maxTries && reply.sentBytes === 0,
+      onBody: () => {
+        record.firstByteMs ??= deps.now() - record.startedAtMs;
+      },
+    };
+    return judge(deps, request, reply, lease, await exchange(options, visit), tries);
   } finally {
-    lease.release();
+    giveBack(lease, reply);
   }
 }
 
-type Outcome =
-  | { readonly kind: "done" }
-  | { readonly kind: "busy" }
-  | { readonly kind: "locked" }
-  | { readonly kind: "failed"; readonly failure: CallFailure };
-
-/** One call to an engine. Rejects with the signal's reason when that ends it, after cutting the connection. */
-function exchange(
-  deps: OfferDeps,
-  { response, signal, record }: Visit,
+/** While it waits, a stream's client may hear comments, so that nothing on the way takes the silence for an end. */
+async function keptAlive(
+  { keepAliveMs }: OfferDeps,
+  { isStream }: EngineRequest,
   reply: Reply,
-  request: CallRequest,
-  isLastTry: boolean,
-): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const settle = (outcome: Outcome) => {
-      signal.removeEventListener("abort", leave);
-      response.off("drain", resume);
-      resolve(outcome);
-    };
-    const call = deps.pool.call(request, {
-      onHead(head) {
-        const kind = head.status === 503 && !isLastTry ? "busy" : head.status === 401 ? "locked" : null;
-        if (kind === null) {
-          reply.begin(head);
-          return;
-        }
-        call.abort();
-        settle({ kind });
-      },
-      onBody(piece) {
-        noteFirstByte(record, deps.now());
-        return reply.write(piece);
-      },
-      onEnd() {
-        reply.end();
-        settle({ kind: "done" });
-      },
-      onFailure: (failure) => settle({ kind: "failed", failure }),
-    });
-    const resume = () => call.resume();
-    const leave = () => {
-      call.abort();
-      reject(signal.reason);
-      settle({ kind: "done" }); // settled already: this only takes the listeners away
-    };
-    response.on("drain", resume);
-    signal.addEventListener("abort", leave);
-    if (signal.aborted) leave();
-  });
+  waiting: Promise<Lease>,
+): Promise<Lease> {
+  if (!isStream || keepAliveMs === 0 || reply.sentBytes > 0) return await waiting;
+  const timer = setInterval(() => reply.keepAlive(), keepAliveMs);
+  try {
+    return await waiting;
+  } finally {
+    clearInterval(timer);
+  }
 }
 
-function noteFirstByte(record: RequestRecord, nowMs: number): void {
-  record.firstByteMs ??= nowMs - record.startedAtMs;
+/** Gives the slot back and says what it was used for. */
+function giveBack(lease: Lease, { usage }: Reply): void {
+  if (usage !== null) lease.served(usage.inputTokens + usage.outputTokens);
+  lease.release();
+}
+
+/** What an outcome means for the instance and for the request. */
+function judge(
+  { faults }: OfferDeps,
+  { model }: EngineRequest,
+  reply: Reply,
+  lease: Lease,
+  outcome: Outcome,
+  tries: number,
+): Failed | null {
+  const instanceId = lease.instance.id;
+  const failed = (error: HttpError, next: Failed["next"], isDrop = false) => ({
+    instanceId,
+    error,
+    next,
+    isDrop,
+  });
+  switch (outcome.kind) {
+    case "done":
+      faults.succeeded(model, instanceId);
+      return null;
+    case "busy":
+      lease.pause(busyPauseMs * tries ** 2);
+      return failed(engineFailed(model, "it was busy"), "again");
+    case "locked":
+      lease.pause(faults.failed(model, instanceId));
+      return failed(engineFailed(model, "it refused Berth's secret"), "never");
+    case "unreadable":
+      return failed(outcome.error, "never");
+    case "failed": {
+      const { kind } = outcome.failure;
+      const error = explain(model, outcome.failure);
+      if (kind === "stalled") {
+        reply.cut();
+        return failed(error, "never");
+      }
+      lease.pause(faults.failed(model, instanceId));
+      if (kind === "refused") return failed(error, "again");
+      // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
+      return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", true);
+    }
+  }
 }
 
 /** All an engine is told; nothing of the client's headers goes on. */
 function requestFor(
-  { enginePath, body, scope }: EngineRequest,
+  { enginePath, body, isStream, scope }: EngineRequest,
   lease: Lease,
   requestId: string,
 ): CallRequest {
   const { endpoint, secret } = lease.instance;
   const host = endpoint.kind === "unix" ? "localhost" : `${endpoint.host}:${endpoint.port}`;
-  const head = [
-    `POST ${enginePath} HTTP/1.1`,
-    `host: ${host}`,
-    `authorization: Bearer ${secret}`,
-    "content-type: application/json",
-    `content-length: ${body.length}`,
-    `x-request-id: ${requestId}`,
-    `x-berth-scope: ${scope}`,
-    "\r\n",
-  ].join("\r\n");
-  return { endpoint, head, body };
+  const head = `POST ${enginePath} HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${secret}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nx-request-id: ${requestId}\r\nx-berth-scope: ${scope}\r\n\r\n`;
+  return { endpoint, head, body, isStream };
 }
 
 function explain(model: RouteModel, { kind, detail }: CallFailure): HttpError {

@@ -20,6 +20,10 @@ export type GatewayLimits = {
   readonly waitMs: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
+  /** Between comments to the client of a stream that waits; 0 for none. */
+  readonly keepAliveMs: number;
+  /** Bytes of the bodies that may wait for one deployment. */
+  readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */
   readonly bodyBytes: number;
   /** How long requests under way may go on after `stop`. */
@@ -28,8 +32,12 @@ export type GatewayLimits = {
   readonly snapshotMaxAgeMs: number;
   /** Until a connection to an engine stands. */
   readonly connectMs: number;
-  /** From then to the first byte of the answer; also the longest wait for a slot of a busy model. */
+  /** Longest wait for a slot of a model that runs. */
+  readonly slotWaitMs: number;
+  /** From a connection to the first byte of a stream. */
   readonly firstTokenMs: number;
+  /** A whole request, from its first byte to the last of its answer. */
+  readonly totalMs: number;
   /** Between bytes of an answer, and for a client that has fallen behind to take some. */
   readonly silenceMs: number;
 };
@@ -48,7 +56,13 @@ export type GatewayOptions = {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */
   readonly trustedProxies: readonly string[];
+  /** Origins of web pages that may call, `*` for all. */
+  readonly corsOrigins: readonly string[];
+  /** Where answers may be posted to; see core/webhook. */
+  readonly webhookTargets: readonly string[];
   readonly limits: GatewayLimits;
+  /** Streams whose engine fails go on at another one where that is faithful. */
+  readonly continuesStreams: boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Hears of each request once, when it is over. */

@@ -1,6 +1,6 @@
 /**
- * What is known of one request, filled in as it goes and handed over once when it is over: the access log today. Never
- * holds bodies, tokens or queries.
+ * What is known of one request, filled in as it goes and handed over once when it is over: to the access log, and as
+ * usage to control (usage-record.ts). Never holds bodies, tokens or queries.
  */
 import type { UsageKind } from "../core/usage.ts";
 
@@ -18,6 +18,8 @@ export type RequestRecord = {
   /** Null where no valid token was needed or sent. */
   account: string | null;
   tokenId: string | null;
+  /** Id of the scoped JWT that called, null for a token itself. */
+  scopeId: string | null;
   /** Full name and id of the model; null before it is found. */
   model: string | null;
   deploymentId: string | null;
@@ -54,6 +56,7 @@ export function openRecord(
     status: 0,
     account: null,
     tokenId: null,
+    scopeId: null,
     model: null,
     deploymentId: null,
     instanceId: null,

@@ -1,7 +1,5 @@
 import { gzipSync } from "node:zlib";
-import fc from "fast-check";
 import { expect, test } from "vitest";
-import { countTopLevelKeys, readModelRequest } from "./request-body.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 const body = JSON.stringify({ model: "chat", messages: [{ role: "user", content: "hello ".repeat(100) }] });
@@ -70,35 +68,4 @@ test("a client that breaks off within its body leaves nothing behind", async () 
   client.socket.destroy();
   await rig.idle();
   expect((await rig.chat()).status).toBe(200);
-});
-
-test("a body that means the same to every parser is known as such", () => {
-  const key = fc.oneof(fc.constantFrom("model", "a", '"', "\\", "{", "__proto__"), fc.string());
-  const pairs = fc.array(fc.tuple(key, fc.jsonValue()), { maxLength: 8 });
-  fc.assert(
-    fc.property(pairs, fc.boolean(), (entries, isSpaced) => {
-      const text = entries.map(
-        ([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value, null, isSpaced ? 1 : 0)}`,
-      );
-      const json = Buffer.from(`{${text.join(isSpaced ? " ,\n " : ",")}}`);
-      expect(countTopLevelKeys(json)).toBe(entries.length);
-      const asked = readModelRequest(
-        Buffer.from(`{"model":"m"${text.map((one) => `,${one}`).join("")},"model":"x"}`),
-      );
-      expect(asked.selector).toBe("x");
-      expect(asked.isUnambiguous).toBe(false);
-    }),
-  );
-});
-
-test.each([
-  '{"model":"m"}',
-  ' {"a":{"model":1},"model":"m"} ',
-  '{"model":"m","b":[{"c":1,"c":2}],"d":"\\\\\\""}',
-])("%s is unambiguous", (text) => {
-  expect(readModelRequest(Buffer.from(text))).toMatchObject({ selector: "m", isUnambiguous: true });
-});
-
-test("invalid UTF-8 is refused", () => {
-  expect(() => readModelRequest(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]))).toThrow("UTF-8");
 });

@@ -23,7 +23,7 @@ test.each([
   ["*", { kind: "control", target: "/*" }],
   ["//v1/models", { kind: "control", target: "//v1/models" }],
   ["/v1/me?x=/v1/models", { kind: "control", target: "/v1/me?x=/v1/models" }],
-  ["/v1/openai/responses", { kind: "nothing" }],
+  ["/v1/openai/images", { kind: "nothing" }],
   ["HTTPS://host", { kind: "control", target: "/" }],
 ])("%s", (target, route) => {
   expect(findRoute(target)).toEqual(route);
@@ -44,3 +44,24 @@ test.each([
 ])("logs %s as %s", (target, path) => {
   expect(pathOf(target)).toBe(path);
 });
+
+test.each([
+  ["/anthropic/v1/messages", "anthropic"],
+  ["/anthropic/v1/messages/count_tokens/", "anthropic"],
+  ["/v1/inference/ann/chat", "native"],
+  ["/v1/inference/ann%2Fchat?version=", "native"],
+  ["/v1/inference/deploy/abc", "native"],
+  ["/v1/responses", "responses"],
+  ["/v1/openai/responses/", "responses"],
+  ["/v1/tokenize", "openai"],
+  ["/v1/detokenize", "openai"],
+])("%s is the %s face's", (target, name) => {
+  expect(findRoute(target)).toMatchObject({ kind: "inference", face: { name } });
+});
+
+test.each(["/v1/responses/resp_1", "/v1/openai/responses/resp_1/input_items"])(
+  "%s is a stored response",
+  (target) => {
+    expect(findRoute(target)).toEqual({ kind: "response" });
+  },
+);

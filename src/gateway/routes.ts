@@ -2,8 +2,13 @@
  * Which path is whose: inference and model lists are the gateway's, everything else is control's public API. Pure.
  * Must not authenticate; control's internal routes live on another socket that no path leads to.
  */
+
+import { anthropicFace } from "./faces/anthropic.ts";
 import type { Face } from "./faces/face.ts";
+import { nativeFace } from "./faces/native.ts";
 import { openAiFace } from "./faces/openai.ts";
+import { responsesFace } from "./faces/responses.ts";
+import { tokenizeFace } from "./faces/tokenize.ts";
 
 export type Route =
   | {
@@ -19,6 +24,8 @@ export type Route =
       /** Name as in the path, percent-decoded. */
       readonly name: string;
     }
+  /** A stored response by its id, of which there are none. */
+  | { readonly kind: "response" }
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
   /** An OpenAI path that Berth does not have. */
@@ -32,6 +39,10 @@ export type Route =
 /** The faces by the paths they answer; the first that matches counts. */
 const faces: readonly { readonly path: RegExp; readonly face: Face }[] = [
   { path: /^\/v1\/(?:openai\/)?(?:chat\/completions|completions|embeddings)$/, face: openAiFace },
+  { path: /^\/v1\/(?:openai\/)?responses$/, face: responsesFace },
+  { path: /^\/v1\/(?:openai\/)?(?:de)?tokenize$/, face: tokenizeFace },
+  { path: /^\/anthropic\/v1\/messages(?:\/count_tokens)?$/, face: anthropicFace },
+  { path: /^\/v1\/inference\/.+$/, face: nativeFace },
 ];
 
 /** @param target the request target as it came: a path, or a whole URL as proxies get it */
@@ -47,6 +58,7 @@ export function findRoute(target: string): Route {
     return { kind: "inference", face, path, query };
   }
   const name = /^\/v1\/(?:openai\/)?(.+)$/.exec(path)?.[1] ?? "";
+  if (/^responses\/./.test(name)) return { kind: "response" };
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };

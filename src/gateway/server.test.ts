@@ -60,7 +60,7 @@ describe("inference", () => {
     await rig.publish(modelOf([instance]));
     const response = await rig.ask(path, {
       method: "POST",
-      body: JSON.stringify({ model, input: "x", prompt: "x" }),
+      body: JSON.stringify({ model, input: "x", prompt: "x", messages: [] }),
     });
     expect(response.status).toBe(200);
   });
@@ -157,7 +157,7 @@ describe("bad requests", () => {
     ["[]", 400, "bad_request"],
     ["{}", 422, "invalid_input"],
     ['{"model":7}', 422, "invalid_input"],
-    ['{"model":"ann/none"}', 404, "model_not_found"],
+    ['{"model":"ann/none","messages":[]}', 404, "model_not_found"],
   ])("%s is %i %s", async (body, status, code) => {
     const rig = await startRig();
     await rig.publish(modelOf([]));
@@ -207,12 +207,19 @@ test("healthz says the process is up, readyz that it has routes; every request l
     }),
   );
   expect(new Set(rig.records).size).toBe(rig.records.length);
+  // It is handed over whole: with what the engine counted, though the client's end may come first.
+  await (await rig.chat({ stream: true })).text();
+  const seen: number[] = [];
+  await vi.waitFor(() => {
+    seen.push(...rig.records.slice(-2).map((record) => record.inputTokens));
+    expect(seen.slice(-2)).toEqual([7, 7]);
+  });
   expect(rig.logs.join()).not.toMatch(/tell nobody|ann-token|"hi"/);
 });
 
 test("an OpenAI path that does not exist is refused in OpenAI's shape", async () => {
   const rig = await startRig();
-  const response = await rig.ask("/v1/openai/responses", { method: "POST", body: "{}" });
+  const response = await rig.ask("/v1/openai/images", { method: "POST", body: "{}" });
   expect(response.status).toBe(404);
   expect(await response.json()).toMatchObject({ error: { code: "not_found", type: "not_found_error" } });
 });

@@ -5,13 +5,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { callerOf } from "./auth.ts";
+import { callerOf, requireCaller } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
+import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
+import { noStoredResponse } from "./faces/responses.ts";
+import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
@@ -21,6 +25,7 @@ import { findRoute, type Route } from "./routes.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
+import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -65,10 +70,17 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
+  const faults = new Faults(now);
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
-    limits: { waitMs: limits.waitMs, slotWaitMs: limits.firstTokenMs, queueMax: limits.queueMax },
+    limits: {
+      waitMs: limits.waitMs,
+      slotWaitMs: limits.slotWaitMs,
+      queueMax: limits.queueMax,
+      queueBytes: limits.queueBytes,
+    },
     now,
+    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -78,12 +90,22 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models);
+      admission.setModels(snapshot.models, snapshot.accounts);
+      faults.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();
     },
   });
-  const inference = { admission, pool, now, bodyBytes: limits.bodyBytes, directory };
+  const webhooks = createWebhooks({
+    targets: targetsOf(options.webhookTargets),
+    clock,
+    log,
+    onOpen: (job) => visits.add(job),
+    onEnd: closeVisit,
+  });
+  const { continuesStreams } = options;
+  const parts = { admission, pool, faults, webhooks };
+  const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -112,6 +134,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
         return sendModels(response, request, directory(), route);
+      case "response":
+        requireCaller(request.headers, directory());
+        throw noStoredResponse();
       case "nothing":
         throw new HttpError(
           "not_found",
@@ -138,21 +163,31 @@ export function createGateway(options: GatewayOptions): Gateway {
       trusted,
       silenceMs: limits.silenceMs,
       now,
-      onEnd(ended) {
-        visits.delete(ended);
-        if (visits.size === 0) onQuiet?.();
-        logRecord(ended.record);
-        options.onRecord?.(ended.record);
-      },
+      onEnd: () => finish(),
     });
     visits.add(visit);
+    // The client's end and ours come in either order; what was used is known only after both.
+    let ends = 0;
+    const finish = () => {
+      ends += 1;
+      if (ends === 2) closeVisit(visit);
+    };
     if (isStopping) response.shouldKeepAlive = false;
+    const cors = answerCors(options.corsOrigins, request.method, request.headers);
+    for (const [name, value] of cors.headers) response.setHeader(name, value);
+    if (cors.isPreflight) {
+      response.writeHead(204).end();
+      finish();
+      return;
+    }
     const route = findRoute(request.url ?? "/");
     try {
       await serve(visit, route);
     } catch (error) {
       if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
       answerError(visit, route, error);
+    } finally {
+      finish();
     }
   }
 
@@ -174,6 +209,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     record.error = known.code;
     if (response.headersSent) response.destroy();
     else sendError(response, known, errorBodyOf(route));
+  }
+
+  function closeVisit(visit: Visit): void {
+    visits.delete(visit);
+    if (visits.size === 0) onQuiet?.();
+    logRecord(visit.record);
+    options.onRecord?.(visit.record);
   }
 
   function logRecord(record: RequestRecord): void {
@@ -239,6 +281,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       };
     },
   };
+}
+
+function targetsOf(list: readonly string[]): WebhookTargets {
+  const targets = readTargets(list);
+  if (targets === null) throw new Error("a target of webhooks is neither a host nor an address");
+  return targets;
 }
 
 function listenable(tls: GatewayOptions["tls"]): Server {

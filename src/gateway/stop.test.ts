@@ -77,7 +77,7 @@ test("TLS, with the scheme told to control", async () => {
       });
       sent.end(body);
     });
-  const text = await ask("/v1/chat/completions", "POST", '{"model":"chat","stream":true}');
+  const text = await ask("/v1/chat/completions", "POST", '{"model":"chat","messages":[],"stream":true}');
   expect(text.endsWith("data: [DONE]\n\n")).toBe(true);
   expect(await ask("/deploy/list", "GET", "")).toBe("https");
 });

@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, vi } from "vitest";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
-import type { LoadReport, RouteInstance, RouteModel, RouteToken } from "../core/routing.ts";
+import type { LoadReport, RouteAccount, RouteInstance, RouteModel, RouteToken } from "../core/routing.ts";
 import { freeOfCharge } from "../core/usage.ts";
 import { loadReport } from "../schema/routing.ts";
 import type { GatewayLimits, GatewayOptions } from "./options.ts";
@@ -26,11 +26,15 @@ export const bobToken = "bob-token-1234567890";
 export const rigLimits: GatewayLimits = {
   waitMs: 20_000,
   queueMax: 100,
+  keepAliveMs: 0,
+  queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
+  slotWaitMs: 20_000,
   firstTokenMs: 20_000,
+  totalMs: 60_000,
   silenceMs: 20_000,
 };
 
@@ -72,7 +76,10 @@ export async function startRig(
     port: 0,
     tls: null,
     trustedProxies: [],
+    corsOrigins: [],
+    webhookTargets: [],
     limits: { ...rigLimits, ...limits },
+    continuesStreams: true,
     clock: {
       now: Date.now,
       sleep: async (ms, signal) => {
@@ -159,6 +166,7 @@ export type FakeControl = {
   readonly loads: LoadReport[];
   /** Go out with the next snapshot. */
   tokens: readonly RouteToken[];
+  accounts: readonly RouteAccount[];
   /** What the public API answers. */
   api: RequestListener;
   /** Answers the version of the new snapshot. */
@@ -177,9 +185,10 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
     for (const follower of followers) follower.write("\n");
   }, 2000);
   const line = () =>
-    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: [], spentScopes: [], models })}\n`;
+    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, spentScopes: [], models })}\n`;
   const control: FakeControl = {
     loads,
+    accounts: [],
     tokens: [
       {
         hash: createHash("sha256").update(annToken).digest("hex"),

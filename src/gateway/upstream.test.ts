@@ -163,12 +163,29 @@ test("silence before the first token and within a stream ends in time", async ()
     },
     { firstTokenMs: 60, silenceMs: 40 },
   );
-  const silent = await rig.chat();
+  const silent = await rig.chat({ stream: true });
   expect(silent.status).toBe(504);
   expect(await silent.json()).toMatchObject({ error: { code: "timeout" } });
   const text = await (await rig.chat({ stream: true })).text();
   expect(text).toMatch(/^data: \{\}\n\n\ndata: \{"error":\{.*"code":"timeout"/);
   await rig.idle();
+});
+
+test("a whole answer may take as long as a whole request, and no longer", async () => {
+  const rig = await rigWith(() => undefined, { firstTokenMs: 1, totalMs: 60 });
+  const response = await rig.chat();
+  expect([response.status, await response.json()]).toMatchObject([504, { error: { code: "timeout" } }]);
+  await rig.idle();
+});
+
+test("a request that takes too long in all is cut, also while tokens come", async () => {
+  const rig = await startRig({ limits: { totalMs: 100 } });
+  const { engine, instance } = await rig.engine({ tokens: 100_000, delayMs: 1 });
+  await rig.publish(modelOf([instance]));
+  expect(await (await rig.chat({ stream: true })).text()).toMatch(
+    /data: \{"error":\{.*BERTH_TOTAL_S.*\}\n\n$/,
+  );
+  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
 });
 
 test("an engine that closes idle connections under our feet is asked again on a new one", async () => {
@@ -205,7 +222,9 @@ test("a client that does not read makes the engine wait, and is cut when it neve
   await rig.publish(modelOf([instance]));
   const client = await bareClient(rig.port);
   client.socket.pause();
-  client.socket.write(requestText("/v1/chat/completions", JSON.stringify({ model: "chat", stream: true })));
+  client.socket.write(
+    requestText("/v1/chat/completions", JSON.stringify({ model: "chat", messages: [], stream: true })),
+  );
   await vi.waitFor(() => expect(engine.busy).toBe(1));
   await rig.idle();
   await vi.waitFor(() => expect(engine.cancelled).toBe(1));
@@ -240,7 +259,7 @@ test("an HTTP/1.0 client is never sent chunks", async () => {
   const { instance } = await rig.engine({ tokens: 2 });
   await rig.publish(modelOf([instance]));
   const client = await bareClient(rig.port);
-  const body = JSON.stringify({ model: "chat", stream: true });
+  const body = JSON.stringify({ model: "chat", messages: [], stream: true });
   client.socket.write(requestText("", body, [], "POST /v1/chat/completions HTTP/1.0"));
   const text = await client.closed();
   expect(text).not.toMatch(/transfer-encoding/i);

@@ -13,6 +13,8 @@ export type CallLimits = {
   readonly connectMs: number;
   /** Milliseconds from then until the first byte of the body. */
   readonly firstTokenMs: number;
+  /** The same for an answer that is no stream: its first byte comes when all is done. */
+  readonly totalMs: number;
   /** Milliseconds between bytes of the body, and for a client to take some when it has fallen behind. */
   readonly silenceMs: number;
 };
@@ -41,6 +43,8 @@ export type CallRequest = {
   /** Request line and headers with the empty line, one character a byte. */
   readonly head: string;
   readonly body: Buffer;
+  /** The answer is expected piece by piece. */
+  readonly isStream: boolean;
 };
 
 /** Engines close idle connections after 5 s (Node's and uvicorn's default): Berth is faster, so that it seldom races. */
@@ -192,7 +196,7 @@ export class EngineCall {
     const { socket } = connection;
     connection.call = this;
     this.#connection = connection;
-    socket.setTimeout(connection.isConnected ? this.#limits.firstTokenMs : this.#limits.connectMs);
+    socket.setTimeout(connection.isConnected ? this.#firstByteMs() : this.#limits.connectMs);
     socket.cork();
     socket.write(this.#request.head, "latin1");
     socket.write(this.#request.body);
@@ -201,7 +205,11 @@ export class EngineCall {
   }
 
   takeConnect(): void {
-    this.#connection.socket.setTimeout(this.#limits.firstTokenMs);
+    this.#connection.socket.setTimeout(this.#firstByteMs());
+  }
+
+  #firstByteMs(): number {
+    return this.#request.isStream ? this.#limits.firstTokenMs : this.#limits.totalMs;
   }
 
   takeBytes(bytes: Buffer): void {
@@ -224,7 +232,7 @@ export class EngineCall {
     } else if (this.#hasBodyByte) {
       this.#fail({ kind: "silent", detail: `nothing came for ${this.#limits.silenceMs} ms` });
     } else {
-      this.#fail({ kind: "silent", detail: `no answer came within ${this.#limits.firstTokenMs} ms` });
+      this.#fail({ kind: "silent", detail: `no answer came within ${this.#firstByteMs()} ms` });
     }
   }
 

@@ -3,7 +3,7 @@
  * that ends everything done for it. Owns noticing that a client has left; must not answer.
  */
 import { randomUUID } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import type { BlockList } from "node:net";
 import { type ClientOrigin, originOf } from "./client-address.ts";
 import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
@@ -82,4 +82,22 @@ export function openVisit(
   // Writing to a client that has just left; `close` follows and is what counts.
   response.on("error", () => undefined);
   return visit;
+}
+
+/**
+ * The same request going on without its client, who has an answer already: a record of its own, and no connection whose
+ * end would end it. Whoever opens it closes it.
+ */
+export function detachVisit(asked: Visit, nowMs: number): Visit {
+  const { requestId, method, path, clientAddress, account, tokenId, kind } = asked.record;
+  const abort = new AbortController();
+  const record = openRecord({ requestId, method, path, clientAddress, startedAtMs: nowMs });
+  return {
+    ...asked,
+    // Never written to: nothing is sent to anyone.
+    response: new ServerResponse(asked.request),
+    record: Object.assign(record, { account, tokenId, kind, status: 200 }),
+    signal: abort.signal,
+    cut: (reason) => abort.abort(reason),
+  };
 }

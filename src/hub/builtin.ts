@@ -9,10 +9,10 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoFile } from "../core/deployment.ts";
 import type { RepoListing } from "../ports.ts";
-import { startGitBlob } from "./download.ts";
 import { fileGone, revisionNotFound } from "./failures.ts";
 import { isFilePath } from "./names.ts";
-import type { OpenFile, ReadRange } from "./source.ts";
+import { startGitBlob } from "./part.ts";
+import { type OpenFile, type ReadRange, readerOf } from "./source.ts";
 
 /** Files from this size on are named by their sha256, as a hub's large files are, bytes. */
 const largeFileBytes = 1024 * 1024;
@@ -35,13 +35,15 @@ export async function listBuiltin(
 
 /** Opens files of a shipped folder; one that is gone means that this version of Berth ships another commit. */
 export function openBuiltin(repo: string, folder: string): OpenFile {
-  return async (file, offset, signal) => {
+  return async (file, { start, end }, signal) => {
     if (!isFilePath(file.path)) throw fileGone(repo, file.path);
     const path = join(folder, file.path);
     const found = await stat(path).catch(() => null);
     if (found === null || !found.isFile()) throw fileGone(repo, file.path);
-    const body = createReadStream(path, { start: offset, signal });
-    return { offset, bytesTotal: found.size, body, close: () => void body.destroy() };
+    const head = { offset: start, bytesTotal: found.size };
+    if (start >= end) return { ...head, read: async () => undefined, close: () => undefined };
+    const body = createReadStream(path, { start, end: end - 1, signal });
+    return { ...head, read: readerOf(body), close: () => void body.destroy() };
   };
 }
 
@@ -49,14 +51,15 @@ export function openBuiltin(repo: string, folder: string): OpenFile {
 export function readBuiltin(repo: string, folder: string): ReadRange {
   const open = openBuiltin(repo, folder);
   return async (file, start, end, signal) => {
-    const { body, close } = await open(file, start, signal);
+    const { read, close } = await open(file, { start, end }, signal);
     const chunks: Uint8Array[] = [];
     let left = end - start;
-    for await (const chunk of body) {
-      chunks.push(chunk.subarray(0, left));
-      left -= chunk.byteLength;
-      if (left <= 0) break;
-    }
+    await read((bytes) => {
+      // The bytes are good only during the call.
+      chunks.push(Buffer.from(bytes.subarray(0, left)));
+      left -= bytes.byteLength;
+      return left > 0;
+    });
     close();
     if (left > 0) throw fileGone(repo, file.path);
     return Buffer.concat(chunks, end - start);

@@ -20,6 +20,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { repoFolder } from "./names.ts";
+import { dropRecord, readBootId, readRecord } from "./record.ts";
 
 /** The part of the disk that tests replace. */
 export type Disk = {
@@ -79,14 +80,28 @@ export class Cache {
     }
   }
 
-  /** Bytes of a download that began earlier, 0 when there is none. */
-  async incompleteBytes(repo: string, blob: string): Promise<number> {
-    return (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;
+  /** What a download that began earlier left of a blob of `bytes` bytes, and how much of it was once reported. */
+  async incompleteBytes(
+    repo: string,
+    blob: string,
+    bytes: number,
+  ): Promise<{ readonly onDisk: number; readonly shown: number }> {
+    const size = (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;
+    const { done, shown } = readRecord(this.recordPath(repo, blob), bytes, size, readBootId());
+    return { onDisk: done.bytes, shown: Math.max(shown, done.bytes) };
+  }
+
+  /** Where the growing file's record is: which ranges of it are there. */
+  recordPath(repo: string, blob: string): string {
+    return `${this.blobPath(repo, blob)}.berth-ranges.incomplete`;
   }
 
   /** Bytes from the start of a blob of `bytes` bytes that a download under way has brought without a gap. */
   async arrivedBytes(repo: string, blob: string, bytes: number): Promise<number> {
-    return Math.min(bytes, await this.incompleteBytes(repo, blob));
+    const size = (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;
+    const { done } = readRecord(this.recordPath(repo, blob), bytes, size, readBootId());
+    // Looked at last: when the file gets its name, what was known of its growth is forgotten.
+    return (await this.hasBlob(repo, blob, bytes)) ? bytes : done.prefix;
   }
 
   /** Opens the growing file of a blob for reading; null when there is none. */
@@ -108,13 +123,15 @@ export class Cache {
 
   async dropIncomplete(repo: string, blob: string): Promise<void> {
     await rm(this.#incompletePath(repo, blob), { force: true });
+    await dropRecord(this.recordPath(repo, blob));
   }
 
   /** Gives a verified file its name. The caller has synced its bytes. */
   async promote(repo: string, blob: string): Promise<void> {
     const path = this.blobPath(repo, blob);
-    await rename(`${path}.incomplete`, path);
+    await rename(this.#incompletePath(repo, blob), path);
     await syncFolder(dirname(path));
+    await dropRecord(this.recordPath(repo, blob));
   }
 
   /** Makes `path` of the commit point to the blob, replacing whatever else was there. */
@@ -156,9 +173,9 @@ export class Cache {
     return join(this.root, repoFolder(repo));
   }
 
-  /** Where a blob grows until it is whole. */
+  /** Where a blob grows until it is whole: with holes, so not under the name that Python's client would continue. */
   #incompletePath(repo: string, blob: string): string {
-    return `${this.blobPath(repo, blob)}.incomplete`;
+    return `${this.blobPath(repo, blob)}.berth.incomplete`;
   }
 
   /** A name nobody else uses, on the same disk: what is made there is renamed to where it belongs. */

@@ -22,18 +22,31 @@ export type ClientOptions = {
 
 export type Ask = {
   readonly method: "GET" | "HEAD";
-  /** Path below the endpoint, encoded, with a leading slash; or a full URL that the endpoint itself gave. */
-  readonly target: string;
+  /**
+   * Path below the endpoint, encoded, with a leading slash; a full URL that the endpoint itself gave; or the place where
+   * an earlier answer came from.
+   */
+  readonly target: string | Place;
   readonly token: string | null;
   readonly headers?: Readonly<Record<string, string>>;
   /** False: a redirect to another origin is the answer. */
   readonly leaveEndpoint: boolean;
 };
 
+/** Where an answer came from after all redirects: can be asked again directly, for as long as its signature is good. */
+export type Place = {
+  readonly url: URL;
+  /** Every redirect on the way stayed at the endpoint: the token may go there. */
+  readonly trusted: boolean;
+};
+
 export type Answer = {
   readonly status: number;
   /** One header, null when it was not sent. */
   header(name: string): string | null;
+  /** One header of the endpoint's own answer, which may have been a redirect to where the rest came from. */
+  firstHeader(name: string): string | null;
+  readonly place: Place;
   /** True when another place than the one first asked answered. */
   readonly redirected: boolean;
   /** The bytes; fails with a Hiccup when the connection does. Must be read, discarded or closed. */
@@ -63,16 +76,15 @@ export class HubClient {
     const timeouts = { headersTimeout: options.headersTimeoutMs, bodyTimeout: options.idleTimeoutMs };
     const timeout = options.connectTimeoutMs;
     const lookup = guardedLookup(options.allowPrivateRedirects);
-    this.#trusting = new Agent({ ...timeouts, connect: { timeout } });
-    this.#guarded = new Agent({ ...timeouts, connect: { timeout, lookup } });
+    // Over HTTP/2 all ranges of a file would share one connection, and with it one server's limit.
+    this.#trusting = new Agent({ ...timeouts, allowH2: false, connect: { timeout } });
+    this.#guarded = new Agent({ ...timeouts, allowH2: false, connect: { timeout, lookup } });
   }
 
   /** Throws Hiccup for what may pass, HubError for a refused address or a redirect that leads nowhere. */
   async ask(question: Ask, signal: AbortSignal): Promise<Answer> {
-    let url = question.target.startsWith("/")
-      ? new URL(`${this.endpoint.base}${question.target}`)
-      : new URL(question.target);
-    let trusted = true;
+    let { url, trusted } = this.#placeOf(question.target);
+    let first: Dispatcher.ResponseData | null = null;
     for (let hop = 0; hop <= maxRedirects; hop += 1) {
       const atEndpoint = url.origin === this.endpoint.origin;
       // Once an answer led elsewhere, the token stays at home even if the way leads back.
@@ -80,9 +92,10 @@ export class HubClient {
       if (!atEndpoint) this.#refuseUnsafe(url);
       const pool = atEndpoint ? this.#trusting : this.#guarded;
       const response = await this.#dispatch(url, question, trusted, pool, signal);
+      first ??= response;
       const next = redirectOf(response, url);
       if (next === null || (next.origin !== this.endpoint.origin && !question.leaveEndpoint)) {
-        return answerOf(response, hop > 0, signal);
+        return answerOf(response, first, { url, trusted }, hop > 0, signal);
       }
       await discardBody(response.body, signal);
       if (url.protocol === "https:" && next.protocol !== "https:") {
@@ -91,6 +104,12 @@ export class HubClient {
       url = next;
     }
     throw unreachable(this.endpoint.host, "redirects in a loop", 1);
+  }
+
+  #placeOf(target: string | Place): Place {
+    if (typeof target !== "string") return target;
+    const url = target.startsWith("/") ? `${this.endpoint.base}${target}` : target;
+    return { url: new URL(url), trusted: true };
   }
 
   #refuseUnsafe(url: URL): void {
@@ -129,19 +148,29 @@ function redirectOf(response: Dispatcher.ResponseData, from: URL): URL | null {
   return new URL(location, from);
 }
 
-function answerOf(response: Dispatcher.ResponseData, redirected: boolean, signal: AbortSignal): Answer {
+function answerOf(
+  response: Dispatcher.ResponseData,
+  first: Dispatcher.ResponseData,
+  place: Place,
+  redirected: boolean,
+  signal: AbortSignal,
+): Answer {
   return {
     status: response.statusCode,
     redirected,
-    header(name) {
-      const value = response.headers[name];
-      return (Array.isArray(value) ? value[0] : value) ?? null;
-    },
+    place,
+    header: (name) => headerOf(response, name),
+    firstHeader: (name) => headerOf(first, name),
     body: readBody(response.body, signal),
     discard: () => discardBody(response.body, signal),
     // A body that ends before its time says so with an error, which is what was wanted here.
     close: () => void response.body.on("error", () => undefined).destroy(),
   };
+}
+
+function headerOf(response: Dispatcher.ResponseData, name: string): string | null {
+  const value = response.headers[name];
+  return (Array.isArray(value) ? value[0] : value) ?? null;
 }
 
 async function* readBody(body: Dispatcher.ResponseData["body"], signal: AbortSignal) {
@@ -172,7 +201,7 @@ async function discardBody(body: Dispatcher.ResponseData["body"], signal: AbortS
 }
 
 /** Says in plain words what happened to a connection; the abort of the caller stays the caller's own reason. */
-function explain(error: unknown, host: string, signal: AbortSignal): unknown {
+export function explain(error: unknown, host: string, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof HubError || cause instanceof Hiccup) return cause;

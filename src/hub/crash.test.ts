@@ -1,11 +1,12 @@
 /** Several processes and `kill -9`: the cache stays right, and what had arrived is not fetched again. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
+import { Cache } from "./cache.ts";
 import { openTestHub, pull, sha256Of } from "./testing.ts";
 
 const weights = randomContent(4_000_000);
@@ -32,19 +33,24 @@ function blobFolder(fixture: Fixture): string {
 
 test("killed in mid-download, the next process goes on from there and ends with the right file", async () => {
   await using fixture = await startFixture({ "acme/tiny": { "model.gguf": weights } });
-  const part = join(blobFolder(fixture), `${sha256Of(weights)}.incomplete`);
+  const cache = new Cache(join(fixture.home, "hub"));
+  const recorded = async () =>
+    (await cache.incompleteBytes("acme/tiny", sha256Of(weights), weights.length)).onDisk;
   for (const stallAt of [1_000_000, 500_000]) {
     fixture.hub.setFaults([{ on: "/storage/", kind: "stall", afterBytes: stallAt }]);
-    const before = (await stat(part).catch(() => ({ size: 0 }))).size;
+    const before = await recorded();
     const child = pullInChild(fixture);
-    await waitFor(async () => (await stat(part).catch(() => ({ size: 0 }))).size >= before + stallAt);
+    await waitFor(async () => (await recorded()) === before + stallAt);
     child.kill("SIGKILL");
     await once(child, "exit");
   }
-  expect(await readdir(blobFolder(fixture))).toEqual([`${sha256Of(weights)}.incomplete`]);
+  expect((await readdir(blobFolder(fixture))).sort()).toEqual([
+    `${sha256Of(weights)}.berth-ranges.incomplete`,
+    `${sha256Of(weights)}.berth.incomplete`,
+  ]);
   fixture.hub.setFaults([]);
   expect(await pull(openTestHub(fixture.home, fixture.hub.url), "acme/tiny")).toMatchObject({ ok: true });
-  expect(fixture.hub.requests.at(-1)?.range).toBe("bytes=1500000-");
+  expect(fixture.hub.requests.at(-1)?.range).toBe("bytes=1500000-3999999");
   expect((await readFile(join(blobFolder(fixture), sha256Of(weights)))).equals(weights)).toBe(true);
   expect(await readdir(blobFolder(fixture))).toEqual([sha256Of(weights)]);
 });

@@ -1,24 +1,23 @@
 /**
- * Brings one file into the cache: continues what an earlier try left, hashes while writing, and gives the file its name
- * only when length and hash are right. Killed at any moment it leaves a right blob or none. Knows nothing of HTTP; the
- * bytes come from a source. One caller at a time per blob: the lock is taken here.
+ * Brings one file into the cache: continues what an earlier try left, fills the gaps, and gives the file its name only
+ * when length and hash are right. Killed at any moment it leaves a right blob or none. Knows nothing of HTTP; the bytes
+ * come from a source. One caller at a time per blob: the lock is taken here.
  */
-import { createHash, type Hash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import type { RepoFile } from "../core/deployment.ts";
 import type { Cache, Disk } from "./cache.ts";
 import {
   damaged,
   diskErrorCode,
   formatBytes,
-  Hiccup,
   HubError,
   ranFull,
   storageError,
-  unreachable,
+  WrongFile,
 } from "./failures.ts";
+import { fillGaps, type LaneLimits, type Share } from "./lanes.ts";
 import { withLock } from "./lock.ts";
-import { backoffMs, type RetryRule } from "./retry.ts";
+import { Part } from "./part.ts";
+import type { RetryRule } from "./retry.ts";
 import type { OpenFile } from "./source.ts";
 
 export type Download = {
@@ -33,166 +32,112 @@ export type Download = {
   readonly cache: Cache;
   readonly disk: Disk;
   readonly rule: RetryRule;
+  readonly lanes: LaneLimits;
+  readonly share: Share;
   /** Bytes that must stay free on the disk, also when something else fills it meanwhile. */
   readonly minFreeBytes: number;
-  /** `bytesHere`: of this file on disk, falls only when it is fetched anew; `received`: of them, new just now. */
+  /** `bytesHere`: of this file on disk, never falls; `received`: of them, new just now. */
   readonly onBytes: (bytesHere: number, received: number) => void;
 };
-
-/** Bytes that a try must bring for the count of tries to begin anew: a bad line may be slow, but it must get on. */
-const worthwhileBytes = 1024 * 1024;
-/** How many bytes are written between two looks at the free space. */
-const spaceCheckBytes = 64 * 1024 * 1024;
-const readBackBytes = 1024 * 1024;
-
-/** The growing file, with the hash of what is in it. */
-type Part = { readonly handle: FileHandle; hash: Hash; bytes: number };
 
 /** Throws HubError when it cannot be done, the signal's reason when aborted. */
 export async function downloadBlob(job: Download, signal: AbortSignal): Promise<void> {
   const { cache, repo, blob, file } = job;
-  await onDisk(job, () =>
+  const state = { missing: file.bytes };
+  await onDisk(job, state, () =>
     withLock(cache.lockPath(repo, blob), job.rule.clock, signal, async () => {
       // Another process may have brought it while this one waited.
       if (await cache.hasBlob(repo, blob, file.bytes)) return job.onBytes(file.bytes, 0);
-      for (let copy = 1; ; copy += 1) {
-        const wrong = await receive(job, signal).catch((error: unknown) => giveRoomBack(job, error));
-        if (wrong === null) return await cache.promote(repo, blob);
-        await cache.dropIncomplete(repo, blob);
-        job.onBytes(0, 0);
-        if (copy === 2) throw damaged(repo, file.path, wrong);
+      try {
+        await bring(job, state, signal);
+      } catch (error) {
+        return await leave(job, error);
       }
+      await cache.promote(repo, blob);
     }),
   );
 }
 
-/** A part that filled the disk is worth less than the room it takes. */
-async function giveRoomBack(job: Download, error: unknown): Promise<never> {
-  if (error instanceof HubError && error.failure.code === "disk_full") {
+/** A part that filled the disk, or that is known to be wrong, is worth less than the room it takes. */
+async function leave(job: Download, error: unknown): Promise<never> {
+  const isFull = ["ENOSPC", "EDQUOT"].includes(diskErrorCode(error) ?? "");
+  const code = error instanceof HubError ? error.failure.code : null;
+  if (isFull || code === "disk_full" || code === "weights_damaged") {
     await job.cache.dropIncomplete(job.repo, job.blob);
   }
   throw error;
 }
 
-/** Null when the whole file is on disk, synced and right; else what is wrong with it, completing "it arrived: …". */
-async function receive(job: Download, signal: AbortSignal): Promise<string | null> {
-  const handle = await job.cache.openIncomplete(job.repo, job.blob);
+/**
+ * Returns when the whole file is on disk, synced and right. There is one hash for the whole file, so that a wrong one does
+ * not say where: first what an earlier process or a bad connection wrote is fetched again, then everything, and what is
+ * wrong after that is refused.
+ */
+async function bring(job: Download, state: { missing: number }, signal: AbortSignal): Promise<void> {
+  const { cache, repo, blob, file } = job;
+  const part = await Part.open(
+    await cache.openIncomplete(repo, blob),
+    cache.recordPath(repo, blob),
+    file,
+    blob,
+    (bytesHere, received) => {
+      state.missing = file.bytes - bytesHere;
+      job.onBytes(bytesHere, received);
+    },
+  );
   try {
-    const part = await readBack(job, handle, signal);
-    job.onBytes(part.bytes, 0);
-    let furthest = part.bytes;
-    for (let failed = 0; part.bytes < job.file.bytes; ) {
-      try {
-        const wrong = await receiveOnce(job, part, signal);
-        if (wrong !== null) return wrong;
-      } catch (error) {
-        if (!(error instanceof Hiccup)) throw error;
-        failed = part.bytes - furthest >= worthwhileBytes ? 1 : failed + 1;
-        furthest = Math.max(furthest, part.bytes);
-        if (failed >= job.rule.attempts) throw unreachable(job.host, error.message, failed);
-        await job.rule.clock.sleep(backoffMs(job.rule, failed, error), signal);
-      }
+    for (let fetchedAnew = false; ; ) {
+      const wrong = await receive(job, part, signal);
+      if (wrong === null) break;
+      if (fetchedAnew) throw damaged(repo, file.path, wrong.how);
+      const blamed = wrong.isHash ? part.suspects() : null;
+      fetchedAnew = blamed === null;
+      part.forget(blamed ?? [{ start: 0, end: file.bytes }]);
     }
-    if (part.hash.digest("hex") !== job.blob) return "its hash is not the published one";
-    await handle.sync();
-    return null;
+    await part.sync();
   } finally {
-    await handle.close();
+    await part.close();
   }
 }
 
-/** One connection's worth of bytes, from where the file ends. Returns what is wrong with the whole file, or null. */
-async function receiveOnce(job: Download, part: Part, signal: AbortSignal): Promise<string | null> {
-  const { file } = job;
-  const opened = await job.open(file, part.bytes, signal);
-  if (opened.bytesTotal !== null && opened.bytesTotal !== file.bytes) {
-    opened.close();
-    return `it is ${opened.bytesTotal} bytes long instead of ${file.bytes}`;
-  }
-  if (opened.offset !== part.bytes) {
-    if (opened.offset !== 0) {
-      opened.close();
-      throw new Hiccup("answered with another range than was asked for");
-    }
-    await restart(job, part);
-  }
-  for await (const chunk of opened.body) {
-    signal.throwIfAborted();
-    if (part.bytes + chunk.byteLength > file.bytes) return `it is longer than ${file.bytes} bytes`;
-    part.hash.update(chunk);
-    await onDisk(job, () => writeAll(part.handle, chunk, part.bytes));
-    const checksPassed = Math.floor(part.bytes / spaceCheckBytes);
-    part.bytes += chunk.byteLength;
-    if (Math.floor(part.bytes / spaceCheckBytes) > checksPassed) await requireRoom(job);
-    job.onBytes(part.bytes, chunk.byteLength);
-  }
-  if (part.bytes < file.bytes) throw new Hiccup("ended the transfer early");
-  return null;
-}
-
-/** What an earlier download left counts only as far as its hash can be continued: it is read once. */
-async function readBack(job: Download, handle: FileHandle, signal: AbortSignal): Promise<Part> {
-  const part: Part = { handle, hash: newHash(job), bytes: 0 };
-  const { size } = await handle.stat();
-  if (size > job.file.bytes) {
-    await handle.truncate(0);
-    return part;
-  }
-  const buffer = Buffer.allocUnsafe(Math.min(readBackBytes, Math.max(1, size)));
-  while (part.bytes < size) {
-    signal.throwIfAborted();
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, part.bytes);
-    if (bytesRead === 0) break;
-    part.hash.update(buffer.subarray(0, bytesRead));
-    part.bytes += bytesRead;
-  }
-  return part;
-}
-
-async function restart(job: Download, part: Part): Promise<void> {
-  await onDisk(job, () => part.handle.truncate(0));
-  part.hash = newHash(job);
-  part.bytes = 0;
-  job.onBytes(0, 0);
-}
-
-/** sha256 of the content for large files; for the others git's blob id, which covers a header with the length. */
-function newHash(job: Download): Hash {
-  if (job.file.sha256 !== null) return createHash("sha256");
-  return startGitBlob(job.blob.length === 64 ? "sha256" : "sha1", job.file.bytes);
-}
-
-/** A hash that yields git's blob id once `bytes` bytes of content were added. */
-export function startGitBlob(algorithm: "sha1" | "sha256", bytes: number): Hash {
-  return createHash(algorithm).update(`blob ${bytes}\0`);
-}
-
-async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < chunk.byteLength; ) {
-    const { bytesWritten } = await handle.write(
-      chunk,
-      written,
-      chunk.byteLength - written,
-      position + written,
-    );
-    written += bytesWritten;
+/** Null when the file is whole and right, else what is wrong with it. */
+async function receive(
+  job: Download,
+  part: Part,
+  signal: AbortSignal,
+): Promise<{ how: string; isHash: boolean } | null> {
+  const { open, host, rule, share, lanes: limits } = job;
+  const stop = new AbortController();
+  const digest = part.digest(AbortSignal.any([signal, stop.signal]));
+  const filled = fillGaps(
+    { part, open, host, rule, limits, share, requireRoom: () => requireRoom(job, part) },
+    AbortSignal.any([signal, stop.signal]),
+  );
+  try {
+    const [hash] = await Promise.all([digest, filled]);
+    return hash === job.blob ? null : { how: "its hash is not the published one", isHash: true };
+  } catch (error) {
+    stop.abort(error);
+    await Promise.allSettled([digest, filled]);
+    if (error instanceof WrongFile) return { how: error.message, isHash: false };
+    throw error;
   }
 }
 
 /** Other downloads and programs write too: stops before they and this one have filled the disk under the database. */
-async function requireRoom(job: Download): Promise<void> {
+async function requireRoom(job: Download, part: Part): Promise<void> {
   const free = await job.disk.freeBytes(job.cache.root);
-  if (free < job.minFreeBytes) throw ranFull(describe(job), free);
+  if (free < job.minFreeBytes) throw ranFull(describe(job), job.file.bytes - part.done.bytes, free);
 }
 
 /** Runs something that touches the disk and turns its errors into sentences. */
-async function onDisk<T>(job: Download, action: () => Promise<T>): Promise<T> {
+async function onDisk<T>(job: Download, state: { missing: number }, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
     if (diskErrorCode(error) === null) throw error;
     const free = await job.disk.freeBytes(job.cache.root).catch(() => null);
-    throw storageError(error, describe(job), free);
+    throw storageError(error, describe(job), state.missing, free);
   }
 }
 

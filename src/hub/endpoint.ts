@@ -7,9 +7,10 @@ import { z } from "zod";
 import type { RepoFile } from "../core/deployment.ts";
 import { isCommit } from "../core/repo.ts";
 import type { RepoListing } from "../ports.ts";
-import type { Answer, HubClient } from "./client.ts";
+import { type Answer, type ClientOptions, HubClient, type Place } from "./client.ts";
 import {
   badListing,
+  fileChanged,
   fileGone,
   Hiccup,
   type HubError,
@@ -20,8 +21,10 @@ import {
   unreachable,
 } from "./failures.ts";
 import { blobName, isFilePath } from "./names.ts";
+import type { Range } from "./ranges.ts";
 import { parseRetryAfter, type RetryRule, retrying } from "./retry.ts";
-import type { OpenFile, ReadRange } from "./source.ts";
+import { type OpenedFile, type OpenFile, type ReadRange, readerOf } from "./source.ts";
+import { Wire } from "./wire.ts";
 
 const maxPages = 500;
 const maxFiles = 50_000;
@@ -42,6 +45,11 @@ const entryShape = z.object({
 });
 type Entry = z.output<typeof entryShape>;
 
+/** What a refusal is told from. */
+type Refusing = Pick<Answer, "status" | "header" | "redirected">;
+/** An answer about a file's bytes, whoever brought it. */
+type FileAnswer = Refusing & Pick<OpenedFile, "read" | "close">;
+
 /** Who asks for what: goes into every sentence that reaches a person. */
 type Subject = {
   /** `owner/name` */
@@ -55,11 +63,13 @@ export class Endpoint {
   /** Host and port, for sentences. */
   readonly host: string;
   readonly #client: HubClient;
+  readonly #wire: Wire;
   readonly #rule: RetryRule;
 
-  constructor(client: HubClient, rule: RetryRule) {
-    this.host = client.endpoint.host;
-    this.#client = client;
+  constructor(options: ClientOptions, rule: RetryRule) {
+    this.#client = new HubClient(options);
+    this.host = this.#client.endpoint.host;
+    this.#wire = new Wire({ ...options, endpointOrigin: this.#client.endpoint.origin });
     this.#rule = rule;
   }
 
@@ -189,36 +199,41 @@ export class Endpoint {
     }
   }
 
-  /** Opens files of one commit. Throws Hiccup for what may pass, HubError for a refusal. */
+  /**
+   * Opens files of one commit. Where a file's bytes are is asked for once and again when that place refuses, as signed
+   * addresses expire. Throws Hiccup for what may pass, HubError for a refusal.
+   */
   opener(repo: string, commit: string, token: string | null): OpenFile {
     const subject: Subject = { repo, revision: commit, token };
-    return async (file, offset, signal) => {
-      const answer = await this.#client.ask(
-        {
-          method: "GET",
-          target: filePath(repo, commit, file.path),
-          token,
-          headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
-          leaveEndpoint: true,
-        },
-        signal,
+    const places = new Map<string, Promise<Place | null>>();
+    const headersOf = ({ start, end }: Range, file: RepoFile): Record<string, string> =>
+      start === 0 && end === file.bytes ? {} : { range: `bytes=${start}-${end - 1}` };
+    const askEndpoint = async (file: RepoFile, range: Range, signal: AbortSignal) => {
+      const target = filePath(repo, commit, file.path);
+      const headers = headersOf(range, file);
+      const asked = this.#client.ask({ method: "GET", target, token, headers, leaveEndpoint: true }, signal);
+      const place = asked.then(
+        (answer) => (answer.status < 300 ? answer.place : null),
+        () => null,
       );
-      const { body, close } = answer;
-      if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), body, close };
-      if (answer.status === 206) {
-        const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
-        if (range !== null) {
-          const total = range[2] === "*" ? null : Number(range[2]);
-          return { offset: Number(range[1]), bytesTotal: total, body, close };
+      places.set(file.path, place);
+      const answer = await asked;
+      if ((await place) === null) places.delete(file.path);
+      return answer;
+    };
+    return async (file, range, signal) => {
+      const known = (await places.get(file.path)) ?? null;
+      if (known !== null) {
+        const bearer = known.trusted && token !== null ? { authorization: `Bearer ${token}` } : {};
+        const reply = await this.#wire.get(known, { ...headersOf(range, file), ...bearer }, signal);
+        if (reply !== null && (reply.status < 400 || isPassing(reply.status))) {
+          return this.#opened({ ...reply, redirected: true }, subject, file);
         }
+        reply?.close();
       }
-      await answer.discard();
-      const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
-      if (answer.status === 416 && end !== undefined) {
-        // More is on disk than the server has: its length decides what that means.
-        return { offset: 0, bytesTotal: Number(end), body: nothing(), close: () => undefined };
-      }
-      throw this.#refusal(answer, subject, file.path);
+      const answer = await askEndpoint(file, range, signal);
+      this.#requireSame(answer, file, repo);
+      return this.#opened({ ...answer, read: readerOf(answer.body) }, subject, file);
     };
   }
 
@@ -246,8 +261,35 @@ export class Endpoint {
       });
   }
 
+  /** The endpoint says with each redirect which content it leads to: another one than listed is noticed early. */
+  #requireSame(answer: Answer, file: RepoFile, repo: string): void {
+    const etag = answer.firstHeader("x-linked-etag")?.replace(/^(?:W\/)?"|"$/g, "") ?? "";
+    if (file.sha256 === null || !/^[0-9a-f]{64}$/.test(etag) || etag === file.sha256) return;
+    answer.close();
+    throw fileChanged(repo, file.path, this.host);
+  }
+
+  #opened(answer: FileAnswer, subject: Subject, file: RepoFile): OpenedFile {
+    const { read, close } = answer;
+    if (answer.status === 200) return { offset: 0, bytesTotal: lengthOf(answer), read, close };
+    if (answer.status === 206) {
+      const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.header("content-range") ?? "");
+      if (range !== null) {
+        const total = range[2] === "*" ? null : Number(range[2]);
+        return { offset: Number(range[1]), bytesTotal: total, read, close };
+      }
+    }
+    close();
+    const end = /^bytes \*\/(\d+)$/.exec(answer.header("content-range") ?? "")?.[1];
+    if (answer.status === 416 && end !== undefined) {
+      // More was asked for than the server has: its length decides what that means.
+      return { offset: 0, bytesTotal: Number(end), read: async () => undefined, close: () => undefined };
+    }
+    throw this.#refusal(answer, subject, file.path);
+  }
+
   /** @param path the file that was asked for, null for a question about the repository */
-  #refusal(answer: Answer, subject: Subject, path: string | null): HubError | Hiccup {
+  #refusal(answer: Refusing, subject: Subject, path: string | null): HubError | Hiccup {
     const { host } = this;
     const { status } = answer;
     const { repo, token } = subject;
@@ -256,7 +298,7 @@ export class Endpoint {
     if (code === "GatedRepo") return repoGated(repo, `${this.#client.endpoint.base}/${repo}`, token !== null);
     if (code === "RevisionNotFound") return revisionNotFound(repo, subject.revision);
     if (code === "EntryNotFound" && path !== null) return fileGone(repo, path);
-    if (status === 408 || status === 425 || status === 429 || status >= 500) {
+    if (isPassing(status)) {
       return new Hiccup(
         `answered ${status}`,
         parseRetryAfter(answer.header("retry-after"), this.#rule.clock.now()),
@@ -289,11 +331,12 @@ async function readStart(answer: Answer, bytes: number): Promise<Uint8Array> {
   return Buffer.concat(chunks, bytes);
 }
 
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  // No bytes.
+/** Statuses that say: not now. */
+function isPassing(status: number): boolean {
+  return status === 408 || status === 425 || status === 429 || status >= 500;
 }
 
-function lengthOf(answer: Answer): number | null {
+function lengthOf(answer: Pick<Answer, "header">): number | null {
   const header = answer.header("content-length");
   return header !== null && /^\d{1,16}$/.test(header) ? Number(header) : null;
 }

@@ -12,7 +12,7 @@ test.each([
   ["EROFS", "storage_failed"],
   ["EISDIR", "storage_failed"],
 ])("%s becomes %s and names no path", (code, expected) => {
-  const error = storageError(diskError(code), "o/n", 5_300_000_000) as HubError;
+  const error = storageError(diskError(code), "o/n", 9_000_000, 5_300_000_000) as HubError;
   expect(error.failure.code).toBe(expected);
   expect(JSON.stringify(error.failure)).not.toContain("/home");
   if (expected === "disk_full") expect(error.failure.message).toContain("5.3 GB free");
@@ -20,10 +20,10 @@ test.each([
 
 test("leaves every other error as it is", () => {
   const reason = new DOMException("stop", "AbortError");
-  expect(storageError(reason, "o/n", null)).toBe(reason);
-  expect(storageError(undefined, "o/n", null)).toBeUndefined();
+  expect(storageError(reason, "o/n", null, null)).toBe(reason);
+  expect(storageError(undefined, "o/n", null, null)).toBeUndefined();
   const defect = new TypeError("x");
-  expect(storageError(defect, "o/n", null)).toBe(defect);
+  expect(storageError(defect, "o/n", null, null)).toBe(defect);
 });
 
 test.each([

@@ -29,6 +29,14 @@ export class Hiccup extends Error {
   }
 }
 
+/** What arrived is not the file that was listed. The message completes "it arrived damaged: …". */
+export class WrongFile extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "WrongFile";
+  }
+}
+
 export function badRepoName(rule: string): HubError {
   return new HubError(
     failure(
@@ -90,6 +98,16 @@ export function fileGone(repo: string, path: string): HubError {
   );
 }
 
+export function fileChanged(repo: string, path: string, host: string): HubError {
+  return new HubError(
+    failure(
+      "revision_not_found",
+      `${host} now has another file ${path} of "${repo}" than it listed; its history was probably rewritten.`,
+      "Deploy again to take the repository as it is now.",
+    ),
+  );
+}
+
 /** @param hiccup the last thing that happened, completing "<host> …" */
 export function unreachable(host: string, hiccup: string, attempts: number): HubError {
   return new HubError(
@@ -126,40 +144,57 @@ export function damaged(repo: string, path: string, how: string): HubError {
   return new HubError(
     failure(
       "weights_damaged",
-      `The file ${path} of "${repo}" arrived damaged twice: ${how}.`,
+      `The file ${path} of "${repo}" arrived damaged, also when it was fetched again: ${how}.`,
       "Start the deployment again; if it stays so, the copy at the endpoint is damaged.",
     ),
   );
 }
 
-/** Bytes: `needed` is what is still to be written, `reserve` what must stay free beside it. */
-export function diskFull(repo: string, needed: number, reserve: number, free: number): HubError {
+/** All in bytes. */
+export type SpaceShortage = {
+  /** Still to be written for this repository. */
+  readonly needed: number;
+  /** Still to be written by other downloads under way. */
+  readonly promised: number;
+  /** Must stay free beside it. */
+  readonly reserve: number;
+  readonly free: number;
+};
+
+export function diskFull(repo: string, { needed, promised, reserve, free }: SpaceShortage): HubError {
+  const others = promised === 0 ? "," : `, ${formatBytes(promised)} of it for downloads that run already,`;
   return new HubError(
     failure(
       "disk_full",
-      `The disk that holds the weights has ${formatBytes(free)} free, and "${repo}" needs ${formatBytes(needed)} more, with ${formatBytes(reserve)} left over for Berth itself.`,
+      `The disk that holds the weights has ${formatBytes(free)} free${others} and "${repo}" needs ${formatBytes(needed)} more, with ${formatBytes(reserve)} left over for Berth itself.`,
       "Free some space or move BERTH_HOME to a larger disk, then start the deployment again.",
     ),
   );
 }
 
-/** `what` was being written when the room ran out; `free` in bytes, null when it is not known. */
-export function ranFull(what: string, free: number | null): HubError {
+/** `what` was being written when the room ran out, and `needed` bytes of it were still to come; `free` may be unknown. */
+export function ranFull(what: string, needed: number | null, free: number | null): HubError {
   const room = free === null ? "" : ` (${formatBytes(free)} free)`;
+  const rest = needed === null ? "" : `, with ${formatBytes(needed)} still to come`;
   return new HubError(
     failure(
       "disk_full",
-      `The disk that holds the weights ran full${room} while ${what} was being written.`,
+      `The disk that holds the weights ran full${room} while ${what} was being written${rest}.`,
       "Free some space or move BERTH_HOME to a larger disk, then start the deployment again.",
     ),
   );
 }
 
 /** Turns an error of the file system into a final answer about `what`; any other is returned as it is. */
-export function storageError(error: unknown, what: string, free: number | null): unknown {
+export function storageError(
+  error: unknown,
+  what: string,
+  needed: number | null,
+  free: number | null,
+): unknown {
   const code = diskErrorCode(error);
   if (code === null) return error;
-  if (code === "ENOSPC" || code === "EDQUOT") return ranFull(what, free);
+  if (code === "ENOSPC" || code === "EDQUOT") return ranFull(what, needed, free);
   return new HubError(
     failure(
       "storage_failed",

@@ -4,26 +4,28 @@
  * engine needs, and must not remember anything that is not on disk, but for what is under way.
  */
 import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { RepoFile, Weights } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import { isCommit, isRevision, parseRepo, repoNameRule } from "../core/repo.ts";
 import type { ChooseFiles, Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
-import { listBuiltin, openBuiltin, readBuiltin } from "./builtin.ts";
+import { listBuiltin, readBuiltin } from "./builtin.ts";
 import { Cache, type Disk, realDisk } from "./cache.ts";
-import { HubClient } from "./client.ts";
-import { downloadBlob } from "./download.ts";
+import { type Crew, createCrew } from "./crew.ts";
 import { Endpoint } from "./endpoint.ts";
 import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
 import { createFlights } from "./flights.ts";
 import { inspectFiles } from "./inspect/inspect.ts";
+import type { LaneLimits } from "./lanes.ts";
 import { blobName, findCollision, isFilePath, plainRepo } from "./names.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import type { RetryRule } from "./retry.ts";
-import type { OpenFile, ReadRange } from "./source.ts";
+import type { ReadRange } from "./source.ts";
+import { createSpaceLedger } from "./space.ts";
 
-export type HubLimits = {
+export type HubLimits = LaneLimits & {
   /** DNS, TCP and TLS together, milliseconds. */
   readonly connectTimeoutMs: number;
   /** Until the headers of an answer are there, milliseconds. */
@@ -40,6 +42,8 @@ export type HubLimits = {
   readonly maxWaitMs: number;
   /** Files of one fetch that are brought at the same time. */
   readonly parallelFiles: number;
+  /** Connections of all downloads together. */
+  readonly maxConnections: number;
   /** Bytes that must stay free on the disk of the cache. */
   readonly minFreeBytes: number;
 };
@@ -47,12 +51,17 @@ export type HubLimits = {
 export const defaultHubLimits: HubLimits = {
   connectTimeoutMs: 10_000,
   headersTimeoutMs: 30_000,
-  idleTimeoutMs: 60_000,
+  idleTimeoutMs: 30_000,
   attempts: 5,
   downloadAttempts: 7,
   firstWaitMs: 500,
   maxWaitMs: 60_000,
-  parallelFiles: 4,
+  parallelFiles: 8,
+  maxConnections: 16,
+  chunkBytes: 16 * 1024 * 1024,
+  minChunkBytes: 4 * 1024 * 1024,
+  floorBytesPerS: 16 * 1024,
+  slowWindowMs: 15_000,
   minFreeBytes: 64 * 1024 * 1024,
 };
 
@@ -73,15 +82,24 @@ export type HubOptions = {
   readonly random?: () => number;
   readonly limits?: Partial<HubLimits>;
   readonly disk?: Disk;
+  /** Threads that bring files; 0 (and with it `clock`, `random` and `disk`): this one. */
+  readonly threads?: number;
 };
 
 /** How often progress is reported at most, milliseconds. */
 const progressEveryMs = 250;
 
-/** Where the files of one commit come from. */
-type Source = { readonly host: string; readonly open: OpenFile };
+/** Where the files of one commit come from: a shipped folder, or (null) the endpoint. */
+type Source = { readonly commit: string; readonly folder: string | null; readonly token: string | null };
 /** Content that is still to be brought: the name of its blob, a file to ask for, and every path it belongs to. */
-type Missing = { readonly blob: string; readonly file: RepoFile; readonly paths: string[] };
+type Missing = {
+  readonly blob: string;
+  readonly file: RepoFile;
+  readonly paths: string[];
+  /** Bytes of it that an earlier download left, and that were reported. */
+  readonly onDisk: number;
+  readonly shown: number;
+};
 type BlobEvent = { readonly bytesHere: number; readonly received: number };
 
 export function createHub(options: HubOptions): Hub {
@@ -96,6 +114,8 @@ class CachingHub implements Hub {
   readonly #rule: RetryRule;
   readonly #endpoint: Endpoint;
   readonly #chooseFiles: ChooseFiles;
+  readonly #crew: Crew;
+  readonly #space = createSpaceLedger();
   readonly #flights = createFlights<BlobEvent>();
 
   constructor(options: HubOptions) {
@@ -107,7 +127,13 @@ class CachingHub implements Hub {
     this.#cache = new Cache(options.cacheFolder ?? join(options.home, "hub"));
     this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
     const { endpoint, allowPrivateRedirects } = options;
-    this.#endpoint = new Endpoint(new HubClient({ ...limits, endpoint, allowPrivateRedirects }), this.#rule);
+    this.#endpoint = new Endpoint({ ...limits, endpoint, allowPrivateRedirects }, this.#rule);
+    this.#crew = createCrew({
+      threads: options.threads ?? Math.min(4, availableParallelism()),
+      maxConnections: limits.maxConnections,
+      settings: { cacheRoot: this.#cache.root, endpoint, allowPrivateRedirects, limits },
+      ports: { clock: options.clock, random: this.#rule.random, disk: this.#disk },
+    });
   }
 
   list(weights: Weights, token: string | null, signal: AbortSignal): Promise<HubOutcome<RepoListing>> {
@@ -181,21 +207,24 @@ class CachingHub implements Hub {
       return await this.#findMissing(repo, files);
     });
     const progress = createProgress(files);
+    for (const { paths, shown } of missing) for (const path of paths) progress.moved(path, shown, 0);
     const absent = new Set(missing.flatMap(({ paths }) => paths));
     for (const file of files) if (!absent.has(file.path)) progress.moved(file.path, file.bytes, 0);
     const endReports = reportProgress(progress, this.#rule.clock, onProgress);
+    let release = () => {};
     try {
       if (missing.length > 0) {
-        await this.#onDisk(repo, () => this.#requireSpace(repo, missing));
+        release = await this.#onDisk(repo, () => this.#claimSpace(repo, missing));
         const source = await this.#sourceOf(repo, commit, token, signal);
         await inParallel(missing, this.#limits.parallelFiles, signal, (one, stop) =>
-          this.#bring(repo, one, source, token, progress, stop),
+          this.#bring(repo, one, source, progress, stop),
         );
       }
       await this.#onDisk(repo, async () => {
         for (const file of files) await this.#cache.link(repo, commit, file.path, requireBlob(file));
       });
     } finally {
+      release();
       endReports();
     }
   }
@@ -224,27 +253,23 @@ class CachingHub implements Hub {
     repo: string,
     { file, blob, paths }: Missing,
     source: Source,
-    token: string | null,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<void> {
+    const { token } = source;
+    const path = this.#cache.blobPath(repo, blob);
     // Callers with different tokens do not share a refusal: the second one waits for the blob's lock instead.
-    const key = `${this.#cache.blobPath(repo, blob)} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
+    const key = `${path} ${token === null ? "" : createHash("sha256").update(token).digest("hex")}`;
     const listener = ({ bytesHere, received }: BlobEvent) => {
-      for (const path of paths) progress.moved(path, bytesHere, path === file.path ? received : 0);
+      this.#space.update(path, file.bytes - bytesHere);
+      for (const one of paths) progress.moved(one, bytesHere, one === file.path ? received : 0);
     };
     progress.started(file.path);
     try {
       await this.#flights.join(key, listener, signal, (emit, stop) =>
-        downloadBlob(
-          {
-            ...source,
-            ...{ repo, file, blob },
-            ...{ cache: this.#cache, disk: this.#disk },
-            rule: { ...this.#rule, attempts: this.#limits.downloadAttempts },
-            minFreeBytes: this.#limits.minFreeBytes,
-            onBytes: (bytesHere, received) => emit({ bytesHere, received }),
-          },
+        this.#crew.run(
+          { repo, file, blob, ...source },
+          (bytesHere, received) => emit({ bytesHere, received }),
           stop,
         ),
       );
@@ -254,12 +279,10 @@ class CachingHub implements Hub {
   }
 
   async #sourceOf(repo: string, commit: string, token: string | null, signal: AbortSignal): Promise<Source> {
-    const folder = this.#builtin.get(repo);
-    if (folder === undefined)
-      return { host: this.#endpoint.host, open: this.#endpoint.opener(repo, commit, token) };
+    const folder = this.#builtin.get(repo) ?? null;
     // An update of Berth may ship another commit than the one a deployment is bound to.
-    await listBuiltin(repo, folder, commit, signal);
-    return { host: "Berth", open: openBuiltin(repo, folder) };
+    if (folder !== null) await listBuiltin(repo, folder, commit, signal);
+    return { commit, folder, token };
   }
 
   async #findMissing(repo: string, files: readonly RepoFile[]): Promise<Missing[]> {
@@ -269,27 +292,31 @@ class CachingHub implements Hub {
       const known = missing.get(blob);
       if (known !== undefined) known.paths.push(file.path);
       else if (!(await this.#cache.hasBlob(repo, blob, file.bytes))) {
-        missing.set(blob, { blob, file, paths: [file.path] });
+        const left = await this.#cache.incompleteBytes(repo, blob, file.bytes);
+        missing.set(blob, { blob, file, paths: [file.path], ...left });
       }
     }
     return [...missing.values()];
   }
 
-  async #requireSpace(repo: string, missing: readonly Missing[]): Promise<void> {
+  /** Promises the room that is still needed to this fetch, or throws; what others were promised is not free. */
+  async #claimSpace(repo: string, missing: readonly Missing[]): Promise<() => void> {
     const reserve = this.#limits.minFreeBytes;
-    let needed = 0;
-    for (const { file, blob } of missing) {
-      needed += Math.max(0, file.bytes - (await this.#cache.incompleteBytes(repo, blob)));
-    }
+    const needs = new Map(
+      missing.map(({ file, blob, onDisk }) => [this.#cache.blobPath(repo, blob), file.bytes - onDisk]),
+    );
+    const needed = [...needs.values()].reduce((sum, bytes) => sum + bytes, 0);
     const free = await this.#disk.freeBytes(this.#cache.root);
-    if (needed + reserve > free) throw diskFull(repo, needed, reserve, free);
+    const promised = this.#space.promisedToOthers([...needs.keys()]);
+    if (needed + promised + reserve > free) throw diskFull(repo, { needed, promised, reserve, free });
+    return this.#space.claim(needs);
   }
 
   async #onDisk<T>(repo: string, action: () => Promise<T>): Promise<T> {
     try {
       return await action();
     } catch (error) {
-      throw storageError(error, `repository "${repo}"`, null);
+      throw storageError(error, `repository "${repo}"`, null, null);
     }
   }
 }

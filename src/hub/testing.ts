@@ -31,6 +31,7 @@ export function openTestHub(
     builtin: new Map(),
     chooseFiles: ({ files }) => ({ ok: true, value: { files, entryFile: files[0]?.path ?? "" } }),
     clock: hastyClock,
+    threads: 0,
     ...more,
     limits: { minFreeBytes: 0, ...more.limits },
   });

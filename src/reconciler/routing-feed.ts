@@ -4,6 +4,7 @@
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { Deployment } from "../core/deployment.ts";
+import type { Prices } from "../core/prices.ts";
 import { routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
 import type { Clock, Store } from "../ports.ts";
@@ -31,6 +32,7 @@ export function createRoutingFeed(options: {
   readonly secrets: ReadonlyMap<string, string>;
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
+  readonly prices: Prices["models"];
   log(level: "error", message: string, fields: Record<string, unknown>): void;
 }): RoutingFeed {
   const { store, clock } = options;
@@ -55,7 +57,7 @@ export function createRoutingFeed(options: {
       abilities: options.abilities,
       accounts: [],
       spentScopes: [],
-      prices: new Map(),
+      prices: options.prices,
     });
     for (const listener of listeners) listener(snapshot);
   }
@@ -147,6 +149,7 @@ export function notifyingStore(store: Store, onChange: () => void): Store {
     events: (deploymentId, limit) => store.events(deploymentId, limit),
     note: (key) => store.note(key),
     putNote: (key, value) => store.putNote(key, value),
+    usage: store.usage,
     close: () => store.close(),
   };
 }

@@ -46,6 +46,11 @@ export const httpErrors = {
     type: "invalid_request_error",
     meaning: "The path exists, but not with this method.",
   },
+  gone: {
+    status: 410,
+    type: "not_found_error",
+    meaning: "The deployment was deleted; its statistics are gone.",
+  },
   name_taken: { status: 409, type: "conflict_error", meaning: "The name is in use." },
   body_too_large: {
     status: 413,
@@ -61,6 +66,11 @@ export const httpErrors = {
     status: 429,
     type: "rate_limit_error",
     meaning: "Too many requests wait for this model already.",
+  },
+  rate_limited: {
+    status: 429,
+    type: "rate_limit_error",
+    meaning: "The account has used up what it may use of this model; the message names the limit.",
   },
   internal: {
     status: 500,
@@ -83,6 +93,11 @@ export const httpErrors = {
     type: "server_error",
     meaning: "The database cannot be used now: its server is away, or its disk is full. Inference goes on.",
   },
+  overloaded: {
+    status: 503,
+    type: "server_error",
+    meaning: "A slot would become free too late for this request: the model is busy.",
+  },
   shutting_down: { status: 503, type: "server_error", meaning: "Berth is stopping." },
   timeout: { status: 504, type: "server_error", meaning: "The engine did not answer within the limit." },
 } as const;
@@ -97,14 +112,21 @@ export class HttpError extends Error {
   readonly retryAfterS: number | null;
   /** The request parameter that is at fault, null when none is. */
   readonly param: string | null;
+  /** What is wrong field by field, where the caller's input is; shapes that have room for it show it. */
+  readonly issues: readonly ValidationIssue[];
 
-  constructor(code: HttpErrorCode, message: string, more: { retryAfterS?: number; param?: string } = {}) {
+  constructor(
+    code: HttpErrorCode,
+    message: string,
+    more: { retryAfterS?: number; param?: string; issues?: readonly ValidationIssue[] } = {},
+  ) {
     super(message);
     this.name = "HttpError";
     this.code = code;
     this.status = httpErrors[code].status;
     this.retryAfterS = more.retryAfterS ?? null;
     this.param = more.param ?? null;
+    this.issues = more.issues ?? [];
   }
 }
 

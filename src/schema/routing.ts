@@ -96,17 +96,21 @@ const modelLoad = z.object({
 /** Body of `POST /load`. */
 export const loadReport = z.object({ gatewayId: id, models: z.record(id, modelLoad) });
 
-const usageRecord = z.object({
-  id,
-  requestId: z.string().min(1).max(128),
-  account: z.string().min(1).max(64),
-  tokenId: id,
-  scopeId: id.nullable(),
-  deploymentId: id,
+/** Printable, so that no database refuses it: a record that cannot be stored would hold up all behind it. */
+const plainId = z.string().regex(/^[\x21-\x7e]{1,128}$/);
+
+/** One line of a gateway's spool. */
+export const usageRecord = z.object({
+  id: plainId,
+  requestId: plainId,
+  account: plainId,
+  tokenId: plainId,
+  scopeId: plainId.nullable(),
+  deploymentId: plainId,
   model: z.string().min(1).max(256),
-  instanceId: id.nullable(),
+  instanceId: plainId.nullable(),
   kind: z.enum(["llm", "embeddings", "time"]),
-  startedAtMs: z.number().min(0),
+  startedAtMs: count,
   durationMs: z.number().min(0),
   status: z.number().int().min(100).max(599),
   error: z.string().max(64).nullable(),

@@ -18,6 +18,7 @@ import {
   sampleToken,
 } from "./samples.ts";
 import { eventsKept, openStore } from "./store.ts";
+import { testUsage } from "./usage-contract.ts";
 
 /** A state of its own for one test. */
 export type TestState = {
@@ -52,6 +53,7 @@ export function testStoreContract(kind: string, newState: () => Promise<TestStat
     );
     testInstancesEventsNotes(() => store);
     testRoundTrips(() => store);
+    testUsage(() => store);
     testOpening(
       () => store,
       () => state,

@@ -8,7 +8,7 @@ import { newerStateError, StoreError } from "./error.ts";
 import type { Database, Tables } from "./tables.ts";
 
 /** Step n (from 1) is at index n - 1. */
-const migrations: readonly ((db: QueryExecutorProvider) => Promise<void>)[] = [createTables];
+const migrations: readonly ((db: QueryExecutorProvider) => Promise<void>)[] = [createTables, addUsage];
 
 /** Version of the state that this code reads and writes. */
 export const stateVersion = migrations.length;
@@ -115,6 +115,61 @@ async function createTables(db: QueryExecutorProvider): Promise<void> {
       primary key (deployment_id, seq)
     )`,
     "create table notes (key text not null primary key, value text not null)",
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+}
+
+/** No references to deployments: usage outlives what used it, and a record must never be refused for its age. */
+async function addUsage(db: QueryExecutorProvider): Promise<void> {
+  const statements = [
+    `create table usage_records (
+      id text not null primary key,
+      request_id text not null,
+      account text not null,
+      deployment_id text not null,
+      started_at_ms bigint not null,
+      cost_nano_usd bigint not null,
+      details text not null
+    )`,
+    "create index usage_records_by_deployment on usage_records (deployment_id, started_at_ms)",
+    "create index usage_records_by_request on usage_records (account, request_id)",
+    "create index usage_records_by_time on usage_records (started_at_ms)",
+    `create table usage_hours (
+      deployment_id text not null,
+      account text not null,
+      token_id text not null,
+      kind text not null,
+      hour_ms bigint not null,
+      requests bigint not null,
+      errors bigint not null,
+      input_tokens bigint not null,
+      output_tokens bigint not null,
+      cached_tokens bigint not null,
+      duration_ms bigint not null,
+      cost_nano_usd bigint not null,
+      sketches text not null,
+      primary key (deployment_id, hour_ms, kind, account, token_id)
+    )`,
+    "create index usage_hours_by_account on usage_hours (account, hour_ms)",
+    "create index usage_hours_by_time on usage_hours (hour_ms)",
+    `create table usage_scopes (
+      scope_id text not null primary key,
+      cost_nano_usd bigint not null,
+      last_at_ms bigint not null
+    )`,
+    `create table instance_runs (
+      instance_id text not null primary key,
+      deployment_id text not null,
+      account text not null,
+      gpu text not null,
+      gpus bigint not null,
+      usd_per_gpu_hour text not null,
+      started_at_ms bigint not null,
+      seen_at_ms bigint not null,
+      ended_at_ms bigint
+    )`,
+    "create index instance_runs_by_account on instance_runs (account, started_at_ms)",
+    "create index instance_runs_open on instance_runs (ended_at_ms)",
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 }

@@ -24,7 +24,7 @@ const timeMs = z.int();
 const flag = z.union([z.literal(0), z.literal(1)]).transform((value) => value === 1);
 
 /** A column of JSON text. */
-function json<T>(schema: z.ZodType<T>) {
+export function json<T>(schema: z.ZodType<T>) {
   return z
     .string()
     .transform((text, context) => {
@@ -187,7 +187,7 @@ const eventRow = z
   );
 
 /** Checks a row and turns it into the core's value; throws a StoreError that names table, row and column. */
-function readRow<T>(table: keyof Tables, id: string, schema: z.ZodType<T>, row: unknown): T {
+export function readRow<T>(table: keyof Tables, id: string, schema: z.ZodType<T>, row: unknown): T {
   const outcome = schema.safeParse(row);
   if (outcome.success) return outcome.data;
   const [issue] = outcome.error.issues;

@@ -9,13 +9,14 @@ import type { Account, ApiToken } from "../core/account.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import type { InstanceRecord } from "../core/instance.ts";
-import type { Store } from "../ports.ts";
+import type { Store, UsageStore } from "../ports.ts";
 import { StoreError } from "./error.ts";
 import { migrate, stateVersion } from "./migrations.ts";
 import { openPostgres } from "./postgres.ts";
 import * as rows from "./rows.ts";
 import { openSqlite } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
+import { createUsageStore } from "./usage.ts";
 
 /** Events kept per deployment, the newest. Up to `pruneEvery` more may be in the table. */
 export const eventsKept = 500;
@@ -43,10 +44,12 @@ export async function openStore(options: { home: string; databaseUrl: string | n
 }
 
 class SqlStore implements Store {
+  readonly usage: UsageStore;
   readonly #db: Kysely<Tables>;
 
   constructor(db: Kysely<Tables>) {
     this.#db = db;
+    this.usage = createUsageStore(db);
   }
 
   async addAccount(account: Account): Promise<"added" | "taken"> {

@@ -33,6 +33,46 @@ export type Tables = {
   events: { deployment_id: string; seq: number; at_ms: number; code: string; details: string };
   /** `value` is a JSON string. */
   notes: { key: string; value: string };
+  /** One inference request; `details` is JSON of the fields without a column. */
+  usage_records: {
+    id: string;
+    request_id: string;
+    account: string;
+    deployment_id: string;
+    started_at_ms: number;
+    cost_nano_usd: number;
+    details: string;
+  };
+  /** Sums of an hour's requests; `sketches` is JSON of their times. */
+  usage_hours: {
+    deployment_id: string;
+    account: string;
+    token_id: string;
+    kind: string;
+    hour_ms: number;
+    requests: number;
+    errors: number;
+    input_tokens: number;
+    output_tokens: number;
+    cached_tokens: number;
+    duration_ms: number;
+    cost_nano_usd: number;
+    sketches: string;
+  };
+  /** What each scoped JWT has spent. */
+  usage_scopes: { scope_id: string; cost_nano_usd: number; last_at_ms: number };
+  instance_runs: {
+    instance_id: string;
+    deployment_id: string;
+    account: string;
+    gpu: string;
+    gpus: number;
+    /** JSON of a number. */
+    usd_per_gpu_hour: string;
+    started_at_ms: number;
+    seen_at_ms: number;
+    ended_at_ms: number | null;
+  };
 };
 
 export type DeploymentTable = {

@@ -12,6 +12,7 @@ import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
+import { noPrices } from "../../src/core/prices.ts";
 import { weightFilesChooser } from "../../src/engines/weight-files.ts";
 import { openHubRoom } from "../../src/hub/room.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
@@ -99,6 +100,8 @@ export async function startRealApi(): Promise<RealApi> {
     routesVersion: async () => 1,
     progressOf: () => api.progress,
     outageOf,
+    prices: noPrices,
+    liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
     down: () => {
       downs += 1;

@@ -10,6 +10,8 @@ import type { AddressInfo } from "node:net";
 export type Fault =
   | { readonly kind: "die-after"; readonly tokens: number }
   | { readonly kind: "hang-after"; readonly tokens: number }
+  /** Ends its answer in order, but without having said so. */
+  | { readonly kind: "end-after"; readonly tokens: number }
   /** Never answers. */
   | { readonly kind: "hang" }
   /** Closes the connection instead of answering. */
@@ -37,7 +39,7 @@ export type FakeEngineOptions = {
   readonly contextTokens: number;
   /** Milliseconds after which it closes idle connections. */
   readonly keepAliveMs: number;
-  /** Text of each token, for tests that need odd or large ones. */
+  /** Text of each token, for tests that need odd or large ones; "#" stands for its number. */
   readonly tokenText: string;
 };
 
@@ -125,32 +127,39 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     const { fault } = state;
     if (fault?.kind === "hang") return waitForAbort(signal);
     if (fault?.kind === "hang-up") return void response.destroy();
-    const asked = JSON.parse(body) as { model?: string; stream?: boolean; prompt?: unknown; input?: unknown };
+    const asked = JSON.parse(body) as AskedBody;
     const model = asked.model ?? "";
+    if (path === "/tokenize" || path === "/detokenize") {
+      return sendWhole(response, tokensOf(path, asked, options.contextTokens), fault);
+    }
     if (path === "/v1/embeddings") return sendWhole(response, embeddingOf(model), fault);
     const isChat = path === "/v1/chat/completions";
     if (!isChat && path !== "/v1/completions") return sendError(response, 404, "no such path");
-    if (asked.stream === true) return stream(response, model, isChat, fault, signal);
-    await pause(options.delayMs * options.tokens, signal);
-    sendWhole(response, completionOf(model, isChat, options), fault);
+    const from = continuedFrom(asked, options);
+    const to = Math.min(options.tokens, asked.max_tokens ?? options.tokens);
+    const answer: Answer = { model, isChat, options, from, to };
+    if (asked.stream === true) return stream(response, answer, fault, signal);
+    await pause(options.delayMs * (to - from), signal);
+    sendWhole(response, completionOf(answer), fault);
   }
 
   async function stream(
     response: ServerResponse,
-    model: string,
-    isChat: boolean,
+    answer: Answer,
     fault: Fault | null,
     signal: AbortSignal,
   ): Promise<void> {
     const send = senderFor(response, fault, { "content-type": "text/event-stream" });
-    for (let i = 0; i < options.tokens; i += 1) {
-      if (fault?.kind === "die-after" && i >= fault.tokens) return void response.socket?.resetAndDestroy();
+    for (let i = answer.from; i < answer.to; i += 1) {
+      if (fault?.kind === "die-after" && i >= fault.tokens) return breakOff(response);
+      if (fault?.kind === "end-after" && i >= fault.tokens) return void response.end();
       if (fault?.kind === "hang-after" && i >= fault.tokens) return waitForAbort(signal);
       await pause(options.delayMs, signal);
-      const isTaken = send(`data: ${JSON.stringify(chunkOf(model, isChat, options, i))}\n\n`);
+      const isTaken = send(`data: ${JSON.stringify(chunkOf(answer, i))}\n\n`);
       if (fault?.kind === "bad-chunk") response.socket?.write("zz\r\n");
       if (!isTaken) await drained(response, signal);
     }
+    if (fault?.kind === "die-after") return breakOff(response);
     send("data: [DONE]\n\n");
     response.end();
   }
@@ -228,8 +237,13 @@ function sendWhole(response: ServerResponse, value: unknown, fault: Fault | null
     return;
   }
   send(text.slice(0, text.length / 2));
-  // The half must be on its way before the connection breaks.
-  setImmediate(() => response.socket?.resetAndDestroy());
+  breakOff(response);
+}
+
+/** Breaks the connection, once what was written is on its way. */
+function breakOff({ socket }: ServerResponse): void {
+  // Unix sockets know no reset.
+  setImmediate(() => (socket?.remoteAddress === undefined ? socket?.destroy() : socket.resetAndDestroy()));
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
@@ -247,41 +261,91 @@ function sendError(response: ServerResponse, status: number, message: string): v
 
 const created = 1_700_000_000;
 
-function usageOf({ tokens }: FakeEngineOptions): Record<string, unknown> {
+type AskedBody = {
+  readonly model?: string;
+  readonly stream?: boolean;
+  readonly max_tokens?: number;
+  readonly continuation?: string;
+  readonly prompt?: unknown;
+  readonly messages?: unknown;
+  readonly tokens?: readonly number[];
+  readonly return_token_strs?: boolean;
+};
+
+/** An answer's tokens, from one to before another. */
+type Answer = {
+  readonly model: string;
+  readonly isChat: boolean;
+  readonly options: FakeEngineOptions;
+  readonly from: number;
+  readonly to: number;
+};
+
+function tokenAt({ tokenText }: FakeEngineOptions, i: number): string {
+  return tokenText.replaceAll("#", String(i));
+}
+
+/** Tokens of the answer that it has already: what `continuation` says, which must be one of its beginnings. */
+function continuedFrom({ continuation = "" }: AskedBody, options: FakeEngineOptions): number {
+  let text = "";
+  for (let i = 0; i < options.tokens; i += 1) {
+    if (text === continuation) return i;
+    text += tokenAt(options, i);
+  }
+  return options.tokens;
+}
+
+/** Counts the whole answer, also where only its end is asked for. */
+function usageOf({ to }: Answer): Record<string, unknown> {
   const prompt = 7;
   return {
     prompt_tokens: prompt,
-    completion_tokens: tokens,
-    total_tokens: prompt + tokens,
+    completion_tokens: to,
+    total_tokens: prompt + to,
     prompt_tokens_details: { cached_tokens: 0 },
   };
 }
 
-function chunkOf(model: string, isChat: boolean, options: FakeEngineOptions, i: number): unknown {
-  const isLast = i === options.tokens - 1;
+function chunkOf(answer: Answer, i: number): unknown {
+  const { model, isChat, options } = answer;
+  const isLast = i === answer.to - 1;
   const finish = isLast ? "length" : null;
-  const text = options.tokenText;
-  const delta = i === 0 ? { role: "assistant", content: text } : { content: text };
+  const text = tokenAt(options, i);
+  const delta = i === answer.from ? { role: "assistant", content: text } : { content: text };
   const choice = isChat
     ? { index: 0, delta, finish_reason: finish }
     : { index: 0, text, finish_reason: finish };
   const object = isChat ? "chat.completion.chunk" : "text_completion";
-  const base = { id: "fake-1", object, created, model, choices: [choice] };
-  return isLast ? { ...base, usage: usageOf(options) } : base;
+  const base = { id: answer.from === 0 ? "fake-1" : "fake-2", object, created, model, choices: [choice] };
+  return isLast ? { ...base, usage: usageOf(answer) } : base;
 }
 
-function completionOf(model: string, isChat: boolean, options: FakeEngineOptions): unknown {
-  const text = options.tokenText.repeat(options.tokens);
+function completionOf(answer: Answer): unknown {
+  const { model, isChat, options, from, to } = answer;
+  const text = Array.from({ length: to - from }, (_, i) => tokenAt(options, from + i)).join("");
   const choice = isChat
     ? { index: 0, message: { role: "assistant", content: text }, finish_reason: "length" }
     : { index: 0, text, finish_reason: "length" };
   const object = isChat ? "chat.completion" : "text_completion";
-  return { id: "fake-1", object, created, model, choices: [choice], usage: usageOf(options) };
+  return { id: "fake-1", object, created, model, choices: [choice], usage: usageOf(answer) };
 }
 
 function embeddingOf(model: string): unknown {
   const data = [{ object: "embedding", index: 0, embedding: [0.5, -0.5, 0.25] }];
   return { object: "list", data, model, usage: { prompt_tokens: 3, total_tokens: 3 } };
+}
+
+/** A token a character, its id the code point. */
+function tokensOf(path: string, asked: AskedBody, contextTokens: number): unknown {
+  if (path === "/detokenize") return { prompt: String.fromCodePoint(...(asked.tokens ?? [])) };
+  const text = typeof asked.prompt === "string" ? asked.prompt : JSON.stringify(asked.messages ?? []);
+  const characters = [...text];
+  return {
+    count: characters.length,
+    max_model_len: contextTokens,
+    tokens: characters.map((character) => character.codePointAt(0)),
+    token_strs: asked.return_token_strs === true ? characters : null,
+  };
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {

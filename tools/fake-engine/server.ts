@@ -8,6 +8,7 @@ import { createFakeEngine, type Fault, fakeEngineDefaults } from "./engine.ts";
 const faultKinds = [
   "die-after",
   "hang-after",
+  "end-after",
   "hang",
   "hang-up",
   "until-close",
@@ -76,7 +77,7 @@ function readFault(text: string): Fault {
     console.error(`fake-engine: --fault ${name} is not known.\n${usage}`);
     process.exit(2);
   }
-  return kind === "die-after" || kind === "hang-after"
+  return kind === "die-after" || kind === "hang-after" || kind === "end-after"
     ? { kind, tokens: wholeNumber("fault", tokens) }
     : { kind };
 }

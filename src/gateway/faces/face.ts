@@ -53,6 +53,18 @@ export type Asked = {
    * before has sent nothing.
    */
   reply(response: ServerResponse, about: ReplyAbout): Reply;
+  /** The client wants to be answered at once that it is queued, and the answer to be posted elsewhere. */
+  readonly delivery?: Delivery;
+};
+
+/** An answer that goes to a URL of the client's choice. The engine is asked for an answer that is no stream. */
+export type Delivery = {
+  readonly url: string;
+  /** What the client is told at once. */
+  readonly queued: unknown;
+  /** What is posted in the end. `answer` throws HttpError when it cannot be understood. */
+  answer(about: ReplyAbout, json: unknown, usage: TokenUsage): unknown;
+  failure(about: ReplyAbout, error: HttpError): unknown;
 };
 
 export type ReplyAbout = {

@@ -1,114 +1,145 @@
 /**
- * The answer to one inference client. Owns what may still be said when things go wrong: nothing is sent before the
- * first part worth sending, so that a failure before it is an ordinary error; a stream is passed on in whole events, so
- * that an error event can end it at any time; other answers are held back until they are complete, up to a bound.
- * Must not parse what passes through.
+ * The answer to one OpenAI client. Owns what may still be said when things go wrong: nothing is sent before the first
+ * part worth sending, so that a failure before it is an ordinary error; a stream is passed on in whole events, so that an
+ * error event can end it at any time; other answers are held back until they are complete, up to a bound. What is said of
+ * usage is openai-events' and openai-usage's; must not parse what passes through.
  */
 import type { ServerResponse } from "node:http";
 import type { TokenUsage } from "../../core/usage.ts";
-import { type HttpError, openAiError } from "../../schema/errors.ts";
+import { HttpError, openAiError } from "../../schema/errors.ts";
 import { sendError } from "../answer.ts";
 import type { ResponseHead } from "../response-head.ts";
 import type { Reply } from "./face.ts";
+import { lastEventEnd, OpenAiEvents } from "./openai-events.ts";
+import { finishAnswer, finishTail, type UsageTerms } from "./openai-usage.ts";
 
 /** Answers that are no streams are held back up to this size, in bytes, so that a broken one can become an error. */
 const maxHeldBytes = 1024 * 1024;
+/** Of longer ones the end is held back: usage stands there. */
+const maxTailBytes = 4096;
 
 const noBytes = Buffer.alloc(0);
 
+/** stream: events pass; whole: held until complete; long: too long to be held; late: an error after comments went out. */
+type Mode = "stream" | "whole" | "long" | "late";
+
 export class OpenAiReply implements Reply {
   readonly #response: ServerResponse;
+  readonly #terms: UsageTerms;
+  readonly #events: OpenAiEvents;
   #head: ResponseHead | null = null;
-  #isStream = false;
-  #isLateError = false;
+  #mode: Mode = "whole";
+  #usage: TokenUsage | null = null;
   #held: Buffer[] = [];
   #heldBytes = 0;
   /** The last bytes of what is held: a line end may be cut in two. */
   #tail: Buffer = noBytes;
-  /** Bytes of the body that were passed on. */
   sentBytes = 0;
-  usage: TokenUsage | null = null;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, terms: UsageTerms) {
     this.#response = response;
+    this.#terms = terms;
+    this.#events = new OpenAiEvents(terms);
   }
 
-  /** The client has been sent something: the status can no longer change. */
   get hasStarted(): boolean {
     return this.#response.headersSent;
   }
 
+  get usage(): TokenUsage | null {
+    return this.#usage ?? this.#events.usage;
+  }
+
   keepAlive(): void {
     if (!this.hasStarted) this.#response.writeHead(200, ["content-type", "text/event-stream"]);
-    this.#isStream = true;
+    this.#mode = "stream";
     this.#response.write(": waiting\n\n");
   }
 
   begin(head: ResponseHead): void {
     this.#head = head;
-    // Where comments have gone out already, the stream goes on; what is no stream then becomes its last event.
-    this.#isLateError = this.hasStarted && head.contentType !== "text/event-stream";
-    if (!this.hasStarted) this.#isStream = head.contentType === "text/event-stream";
+    if (head.contentType === "text/event-stream") this.#mode = "stream";
+    else if (this.hasStarted) this.#mode = "late";
   }
 
-  /** Takes a piece of the body. False when the client has fallen behind: wait for the response's "drain". */
   write(piece: Buffer): boolean {
-    if (this.#isLateError) {
-      this.#hold(piece);
-      return true;
+    switch (this.#mode) {
+      case "stream":
+        return this.#writeEvents(piece);
+      case "long":
+        this.#hold(piece);
+        return this.#heldBytes <= maxHeldBytes || this.#sendHeldBut(maxTailBytes);
+      default:
+        this.#hold(piece);
+        if (this.#heldBytes <= maxHeldBytes) return true;
+        if (this.#mode === "late") throw unreadable();
+        this.#mode = "long";
+        return this.#sendHeldBut(maxTailBytes);
     }
-    if (!this.#isStream) {
-      if (this.hasStarted) return this.#send(piece);
-      this.#hold(piece);
-      return this.#heldBytes <= maxHeldBytes || this.#sendHeld();
+  }
+
+  end(): void {
+    switch (this.#mode) {
+      case "stream": {
+        const rest = Buffer.concat([this.#events.flush(), this.#takeHeld()]);
+        if (rest.length > 0 || !this.hasStarted) this.#send(rest);
+        this.#response.end();
+        return;
+      }
+      case "long": {
+        const { bytes, usage } = finishTail(this.#takeHeld(), this.#terms);
+        this.#usage = usage;
+        this.#send(bytes);
+        this.#response.end();
+        return;
+      }
+      case "late":
+        this.#response.end(`data: ${jsonOf(this.#takeHeld())}\n\n`);
+        return;
+      case "whole":
+        this.#endWhole();
     }
+  }
+
+  fail(error: HttpError): void {
+    if (!this.hasStarted) sendError(this.#response, error, openAiError);
+    else if (this.#mode === "stream" || this.#mode === "late") {
+      this.#response.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
+    } else this.#response.destroy();
+  }
+
+  cut(): void {
+    this.#response.destroy();
+  }
+
+  #endWhole(): void {
+    const status = this.#head?.status ?? 502;
+    const hasNoBody = status === 204 || status === 304;
+    const { bytes, usage } =
+      status === 200 ? finishAnswer(this.#takeHeld(), this.#terms) : { bytes: this.#takeHeld(), usage: null };
+    this.#usage = usage;
+    this.sentBytes = bytes.length;
+    const length = hasNoBody ? [] : ["content-length", String(bytes.length)];
+    this.#response.writeHead(status, [...(this.#head?.headers ?? []), ...length]);
+    this.#response.end(hasNoBody ? undefined : bytes);
+  }
+
+  #writeEvents(piece: Buffer): boolean {
     const border = lastEventEnd(this.#tail, piece);
     if (border === 0) {
       this.#hold(piece);
-      return this.#heldBytes <= maxHeldBytes || this.#sendHeld();
+      if (this.#heldBytes > maxHeldBytes) throw unreadable();
+      return true;
     }
     const isWhole = border === piece.length;
-    if (this.#held.length === 0) {
-      const isTaken = this.#send(isWhole ? piece : piece.subarray(0, border));
-      if (!isWhole) this.#hold(piece.subarray(border));
-      return isTaken;
+    let events = isWhole ? piece : piece.subarray(0, border);
+    if (this.#held.length > 0) {
+      this.#hold(events);
+      events = this.#takeHeld();
     }
-    this.#hold(piece.subarray(0, border));
-    const isTaken = this.#sendHeld();
+    const out = this.#events.push(events);
     if (!isWhole) this.#hold(piece.subarray(border));
-    return isTaken;
-  }
-
-  /** The engine's answer is complete. */
-  end(): void {
-    if (this.#isLateError) {
-      this.#response.end(`data: ${JSON.stringify(JSON.parse(this.#takeHeld().toString("utf8")))}\n\n`);
-      return;
-    }
-    if (this.hasStarted) {
-      if (this.#heldBytes > 0) this.#sendHeld();
-      this.#response.end();
-      return;
-    }
-    const body = this.#takeHeld();
-    this.sentBytes = body.length;
-    const status = this.#head?.status ?? 502;
-    const hasNoBody = status === 204 || status === 304;
-    const length = hasNoBody ? [] : ["content-length", String(body.length)];
-    this.#response.writeHead(status, [...(this.#head?.headers ?? []), ...length]);
-    this.#response.end(hasNoBody ? undefined : body);
-  }
-
-  /** Ends in an error, in the clearest way that is still possible. */
-  fail(error: HttpError): void {
-    if (!this.hasStarted) sendError(this.#response, error, openAiError);
-    else if (this.#isStream) this.#response.end(`data: ${JSON.stringify(openAiError(error))}\n\n`);
-    else this.#response.destroy();
-  }
-
-  /** Ends without another word: the client does not take what it is sent. */
-  cut(): void {
-    this.#response.destroy();
+    return out.length === 0 || this.#send(out);
   }
 
   #hold(piece: Buffer): void {
@@ -126,32 +157,37 @@ export class OpenAiReply implements Reply {
     return all;
   }
 
-  #sendHeld(): boolean {
-    return this.#send(this.#takeHeld());
+  #sendHeldBut(bytes: number): boolean {
+    const all = this.#takeHeld();
+    const rest = Buffer.from(all.subarray(-bytes));
+    this.#hold(rest);
+    return this.#send(all.subarray(0, all.length - rest.length));
   }
 
   #send(bytes: Buffer): boolean {
-    if (!this.hasStarted) {
-      const { status = 502, framing } = this.#head ?? {};
-      const length = framing?.kind === "length" ? ["content-length", String(framing.bytes)] : [];
-      this.#response.writeHead(status, [...(this.#head?.headers ?? []), ...length]);
-    }
+    if (!this.hasStarted)
+      this.#response.writeHead(this.#head?.status ?? 502, [...(this.#head?.headers ?? [])]);
     this.sentBytes += bytes.length;
     return this.#response.write(bytes);
   }
 }
 
-const lf = 0x0a;
-const cr = 0x0d;
+function errorEvent(error: HttpError): string {
+  return `data: ${JSON.stringify(openAiError(error))}\n\n`;
+}
 
-/**
- * Where the last whole event of `piece` ends (an empty line ends it), or 0.
- * @param before the bytes before `piece` that belong to the same event; only the last two count
- */
-export function lastEventEnd(before: Buffer, piece: Buffer): number {
-  const at = (i: number) => (i >= 0 ? piece[i] : before[before.length + i]);
-  for (let i = piece.lastIndexOf(lf); i >= 0; i = i === 0 ? -1 : piece.lastIndexOf(lf, i - 1)) {
-    if (at(i - 1) === lf || (at(i - 1) === cr && at(i - 2) === lf)) return i + 1;
+/** The engine's error on one line, as an event has it. */
+function jsonOf(body: Buffer): string {
+  try {
+    return JSON.stringify(JSON.parse(body.toString("utf8")));
+  } catch {
+    throw unreadable();
   }
-  return 0;
+}
+
+function unreadable(): HttpError {
+  return new HttpError(
+    "engine_failed",
+    "The engine answered something that cannot be understood. Try again.",
+  );
 }

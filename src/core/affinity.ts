@@ -1,0 +1,94 @@
+/**
+ * Which instance has the beginning of a prompt cached, as far as a gateway can know: it remembers which beginnings it sent
+ * where. Pure. Owns the keys of beginnings, which mix in the account, so that nobody's requests are drawn to where another
+ * account's prompts are. Must not choose the instance (balance.ts does).
+ */
+
+/** Bytes of a prompt that share one key; about 64 tokens of English. */
+export const blockBytes = 256;
+/** Blocks of a prompt that are looked at. */
+const maxBlocks = 1024;
+/** Blocks remembered for an instance: about two million tokens, more than engines hold. */
+const maxBlocksPerInstance = 32_768;
+
+/**
+ * Keys of a prompt's beginnings, the shortest first: the n-th stands for its first n blocks. Two prompts of one account
+ * that begin alike have these keys in common. Keys of different beginnings are equal by bad luck alone, which costs a
+ * cache hit and nothing else.
+ */
+export function prefixKeys(account: string, prompt: Uint8Array): number[] {
+  let high = mixText(0x811c9dc5, account);
+  let low = mixText(0x9747b28c, account);
+  const blocks = Math.min(maxBlocks, Math.floor(prompt.length / blockBytes));
+  const keys: number[] = [];
+  for (let block = 0; block < blocks; block += 1) {
+    const end = (block + 1) * blockBytes;
+    for (let at = block * blockBytes; at < end; at += 4) {
+      const word =
+        (prompt[at] ?? 0) |
+        ((prompt[at + 1] ?? 0) << 8) |
+        ((prompt[at + 2] ?? 0) << 16) |
+        ((prompt[at + 3] ?? 0) << 24);
+      high = Math.imul(high ^ word, 0x01000193);
+      high ^= high >>> 15;
+      low = Math.imul(low ^ word, 0x85ebca6b);
+      low ^= low >>> 13;
+    }
+    // 53 bits: what a number holds exactly.
+    keys.push((high >>> 0) * 2 ** 21 + (low >>> 11));
+  }
+  return keys;
+}
+
+function mixText(start: number, text: string): number {
+  let state = start;
+  for (let at = 0; at < text.length; at += 1) {
+    state = Math.imul(state ^ text.charCodeAt(at), 0x01000193);
+    state ^= state >>> 15;
+  }
+  return state;
+}
+
+export class PrefixIndex {
+  /** By instance, keys in the order of their last use. */
+  readonly #known = new Map<string, Map<number, true>>();
+  readonly #maxBlocks: number;
+
+  constructor(maxBlocks = maxBlocksPerInstance) {
+    this.#maxBlocks = maxBlocks;
+  }
+
+  /** A prompt with these keys goes to the instance. */
+  note(instanceId: string, keys: readonly number[]): void {
+    if (keys.length === 0) return;
+    let known = this.#known.get(instanceId);
+    if (known === undefined) {
+      known = new Map();
+      this.#known.set(instanceId, known);
+    }
+    // The longest first, so that the ends of prompts are forgotten before what they begin with.
+    for (let at = keys.length - 1; at >= 0; at -= 1) {
+      const key = keys[at] ?? 0;
+      known.delete(key);
+      known.set(key, true);
+    }
+    for (const key of known.keys()) {
+      if (known.size <= this.#maxBlocks) break;
+      known.delete(key);
+    }
+  }
+
+  /** How many leading blocks the instance has. */
+  match(instanceId: string, keys: readonly number[]): number {
+    const known = this.#known.get(instanceId);
+    if (known === undefined) return 0;
+    let matched = 0;
+    while (matched < keys.length && known.has(keys[matched] ?? 0)) matched += 1;
+    return matched;
+  }
+
+  /** Keeps what is known of these instances alone. */
+  keep(instanceIds: ReadonlySet<string>): void {
+    for (const id of this.#known.keys()) if (!instanceIds.has(id)) this.#known.delete(id);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What an account may use of one model: requests and tokens a minute, requests at once. Pure: the time is a value. Owns
+ * the counts of the last minute; must not know the line nor answer anyone.
+ */
+import type { RouteAccount } from "./routing.ts";
+
+export type Limit = "concurrent_requests" | "requests_per_minute" | "tokens_per_minute";
+
+/** A limit that a request would exceed. */
+export type Exceeded = {
+  readonly limit: Limit;
+  readonly allowed: number;
+  /** Until the request would fit, by what is known now; null when that depends on others' ends. */
+  readonly retryMs: number | null;
+};
+
+const windowMs = 60_000;
+const bucketMs = 1000;
+const buckets = windowMs / bucketMs;
+
+/** A sum over the last minute, exact to a second. */
+class MinuteSum {
+  readonly #sums = new Float64Array(buckets);
+  /** The bucket of the newest second, counted since the epoch. */
+  #newest = 0;
+
+  add(amount: number, nowMs: number): void {
+    this.#advance(nowMs);
+    const at = this.#newest % buckets;
+    this.#sums[at] = (this.#sums[at] ?? 0) + amount;
+  }
+
+  /** Of what was added at `atMs`, this much was not so; nothing when that is more than a minute ago. */
+  takeBack(amount: number, atMs: number, nowMs: number): void {
+    this.#advance(nowMs);
+    const second = Math.floor(atMs / bucketMs);
+    if (second <= this.#newest - buckets) return;
+    const at = second % buckets;
+    this.#sums[at] = Math.max(0, (this.#sums[at] ?? 0) - amount);
+  }
+
+  sum(nowMs: number): number {
+    this.#advance(nowMs);
+    return this.#sums.reduce((sum, one) => sum + one, 0);
+  }
+
+  /** Milliseconds until at most `allowed` is left of what is counted now. */
+  msUntil(allowed: number, nowMs: number): number {
+    let left = this.sum(nowMs);
+    for (let age = buckets - 1; age >= 0 && left > allowed; age -= 1) {
+      left -= this.#sums[(this.#newest - age + buckets) % buckets] ?? 0;
+      if (left <= allowed) return (this.#newest - age + buckets) * bucketMs - nowMs;
+    }
+    return 0;
+  }
+
+  #advance(nowMs: number): void {
+    const second = Math.max(this.#newest, Math.floor(nowMs / bucketMs));
+    const gone = Math.min(buckets, second - this.#newest);
+    for (let i = 1; i <= gone; i += 1) this.#sums[(this.#newest + i) % buckets] = 0;
+    this.#newest = second;
+  }
+}
+
+type Use = { readonly requests: MinuteSum; readonly tokens: MinuteSum; concurrent: number };
+
+/** Counts of one model. */
+export class RateLimits {
+  readonly #uses = new Map<string, Use>();
+  #limits: ReadonlyMap<string, RouteAccount> = new Map();
+
+  setLimits(accounts: readonly RouteAccount[]): void {
+    this.#limits = new Map(accounts.map((account) => [account.name, account]));
+    for (const [name, use] of this.#uses) {
+      // What is under way is counted to its end, so that a limit that comes back finds the truth.
+      if (!this.#limits.has(name) && use.concurrent === 0) this.#uses.delete(name);
+    }
+  }
+
+  /**
+   * Counts a request that comes in, or says what it would exceed; then nothing is counted.
+   * @param isReturning it was let in before: it is counted, and not refused
+   */
+  enter(account: string, tokens: number, nowMs: number, isReturning: boolean): Exceeded | null {
+    const limits = this.#limits.get(account);
+    if (limits === undefined) return null;
+    const use = this.#useOf(account);
+    const exceeded = isReturning ? null : exceededBy(limits, use, tokens, nowMs);
+    if (exceeded !== null) return exceeded;
+    if (!isReturning) use.requests.add(1, nowMs);
+    use.tokens.add(tokens, nowMs);
+    use.concurrent += 1;
+    return null;
+  }
+
+  /** A request that came in at `enteredAtMs` with a guess is over; `used` is null where nobody counted. */
+  leave(account: string, guessed: number, used: number | null, enteredAtMs: number, nowMs: number): void {
+    const use = this.#uses.get(account);
+    if (use === undefined) return;
+    use.concurrent = Math.max(0, use.concurrent - 1);
+    const more = (used ?? guessed) - guessed;
+    if (more > 0) use.tokens.add(more, nowMs);
+    else use.tokens.takeBack(-more, enteredAtMs, nowMs);
+    if (use.concurrent === 0 && !this.#limits.has(account)) this.#uses.delete(account);
+  }
+
+  #useOf(account: string): Use {
+    let use = this.#uses.get(account);
+    if (use === undefined) {
+      use = { requests: new MinuteSum(), tokens: new MinuteSum(), concurrent: 0 };
+      this.#uses.set(account, use);
+    }
+    return use;
+  }
+}
+
+function exceededBy(limits: RouteAccount, use: Use, tokens: number, nowMs: number): Exceeded | null {
+  const { concurrentRequests, requestsPerMinute, tokensPerMinute } = limits;
+  if (concurrentRequests !== null && use.concurrent >= concurrentRequests) {
+    return { limit: "concurrent_requests", allowed: concurrentRequests, retryMs: null };
+  }
+  if (requestsPerMinute !== null && use.requests.sum(nowMs) >= requestsPerMinute) {
+    const retryMs = use.requests.msUntil(requestsPerMinute - 1, nowMs);
+    return { limit: "requests_per_minute", allowed: requestsPerMinute, retryMs };
+  }
+  if (tokensPerMinute === null) return null;
+  const used = use.tokens.sum(nowMs);
+  // A request that is larger than the limit alone is let in when nothing else counts: it could never be otherwise.
+  if (used + tokens <= tokensPerMinute || (used === 0 && tokensPerMinute > 0)) return null;
+  const retryMs = use.tokens.msUntil(Math.max(0, tokensPerMinute - tokens), nowMs);
+  return { limit: "tokens_per_minute", allowed: tokensPerMinute, retryMs };
+}

@@ -1,0 +1,67 @@
+/**
+ * Which URLs of media an engine may be given to fetch. An engine fetches from inside the network it runs in, so neither
+ * files nor addresses of that network are among them. Pure: names are not looked up here, and what a public name leads to
+ * is for the network that the engine runs in to bound.
+ */
+import { BlockList, isIP } from "node:net";
+import { HttpError } from "../../schema/errors.ts";
+
+const inside = new BlockList();
+for (const [address, prefix] of [
+  ["0.0.0.0", 8],
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.0.0.0", 24],
+  ["192.168.0.0", 16],
+  ["198.18.0.0", 15],
+  ["224.0.0.0", 3],
+] as const) {
+  inside.addSubnet(address, prefix, "ipv4");
+}
+// Of IPv6 only 2000::/3 is public; of that, these tunnel to addresses of IPv4.
+const publicV6 = new BlockList();
+publicV6.addSubnet("2000::", 3, "ipv6");
+const tunnels = new BlockList();
+tunnels.addSubnet("2002::", 16, "ipv6");
+tunnels.addSubnet("2001::", 32, "ipv6");
+
+/** Names that only an inner network knows. */
+const innerName = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home|corp|home\.arpa|svc|cluster)\.?$/i;
+
+/** Throws HttpError for a URL that an engine must not fetch. */
+export function refuseMediaUrl(value: unknown): void {
+  const why = typeof value === "string" ? faultOf(value) : "is no text";
+  if (why === null) return;
+  throw new HttpError(
+    "bad_request",
+    `A URL in messages ${why}. Use a data: URL, or an https: URL of a public host.`,
+    {
+      param: "messages",
+    },
+  );
+}
+
+function faultOf(text: string): string | null {
+  if (/^data:[a-z0-9.+-]+\/[a-z0-9.+-]+[;,]/i.test(text)) return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null) return "is not a URL";
+  if (url.protocol !== "http:" && url.protocol !== "https:") return "is neither a data: nor an https: URL";
+  if (url.username !== "" || url.password !== "") return "carries a password";
+  return isInside(url.hostname) ? "leads to a private address" : null;
+}
+
+/** @param host as the URL parser writes it: IPv4 in any notation as four numbers, IPv6 in brackets */
+function isInside(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, "");
+  switch (isIP(bare)) {
+    case 4:
+      return inside.check(bare, "ipv4");
+    case 6:
+      return !publicV6.check(bare, "ipv6") || tunnels.check(bare, "ipv6");
+    default:
+      return !bare.includes(".") || innerName.test(bare);
+  }
+}

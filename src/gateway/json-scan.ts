@@ -1,0 +1,258 @@
+/**
+ * Finds the top-level entries of a JSON object in its bytes without building a value: large bodies are read for a name
+ * and a few numbers only. Pure, and as strict as JSON.parse: what that refuses is refused here, and each entry is the one
+ * that it would answer. Owns no meaning of any key.
+ */
+import { isUtf8 } from "node:buffer";
+
+/** Where a value lies in the bytes. */
+export type Slice = { readonly start: number; readonly end: number };
+
+export type ScannedObject = {
+  readonly bytes: Buffer;
+  /** By key as JSON.parse reads it; of a key that occurs twice the last, as there. */
+  readonly entries: ReadonlyMap<string, Slice>;
+  /** No key occurs twice and none is written with escapes: every parser reads the same. */
+  readonly isPlain: boolean;
+};
+
+/** Null when the bytes are not the UTF-8 text of one JSON object. */
+export function scanObject(bytes: Buffer): ScannedObject | null {
+  if (!isUtf8(bytes)) return null;
+  const scanner = new Scanner(bytes);
+  return scanner.scan() ? { bytes, entries: scanner.entries, isPlain: scanner.isPlain } : null;
+}
+
+/** The value of an entry, as JSON.parse reads it; undefined when there is none. */
+export function entryValue(object: ScannedObject, key: string): unknown {
+  const slice = object.entries.get(key);
+  return slice === undefined ? undefined : JSON.parse(textOf(object, slice));
+}
+
+export function textOf({ bytes }: ScannedObject, { start, end }: Slice): string {
+  return bytes.toString("utf8", start, end);
+}
+
+/**
+ * The object's text with some values replaced or added, and some entries left out. Everything else stays byte for byte.
+ * @param replaced JSON text by key; a key that is not there yet is added at the end
+ */
+export function writeObject(
+  object: ScannedObject,
+  isKept: (key: string) => boolean,
+  replaced: ReadonlyMap<string, string>,
+): Buffer {
+  const parts: Buffer[] = [];
+  const put = (key: string, value: Buffer) => {
+    parts.push(Buffer.from(`${parts.length === 0 ? "{" : ","}${JSON.stringify(key)}:`), value);
+  };
+  for (const [key, { start, end }] of object.entries) {
+    const text = replaced.get(key);
+    if (text !== undefined) put(key, Buffer.from(text));
+    else if (isKept(key)) put(key, object.bytes.subarray(start, end));
+  }
+  for (const [key, text] of replaced) {
+    if (!object.entries.has(key)) put(key, Buffer.from(text));
+  }
+  parts.push(Buffer.from(parts.length === 0 ? "{}" : "}"));
+  return Buffer.concat(parts);
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+const comma = 0x2c;
+const colon = 0x3a;
+const minus = 0x2d;
+const plus = 0x2b;
+const dot = 0x2e;
+const zero = 0x30;
+const openObject = 0x7b;
+const closeObject = 0x7d;
+const openArray = 0x5b;
+const closeArray = 0x5d;
+const letterU = 0x75;
+
+/** Bytes that may follow a backslash, `u` apart. */
+const escapes = new Set([...'"\\/bfnrt'].map((char) => char.charCodeAt(0)));
+
+class Scanner {
+  readonly entries = new Map<string, Slice>();
+  isPlain = true;
+  readonly #bytes: Buffer;
+  #at = 0;
+  /** The string that was read last has an escape in it. */
+  #hasEscape = false;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  scan(): boolean {
+    this.#skipSpace();
+    if (this.#bytes[this.#at] !== openObject) return false;
+    this.#at += 1;
+    if (!this.#members()) return false;
+    this.#skipSpace();
+    return this.#at === this.#bytes.length;
+  }
+
+  /** The members of the outermost object, behind its bracket. */
+  #members(): boolean {
+    this.#skipSpace();
+    if (this.#take(closeObject)) return true;
+    for (;;) {
+      this.#skipSpace();
+      const key = this.#key();
+      if (key === null) return false;
+      this.#skipSpace();
+      const start = this.#at;
+      if (!this.#value()) return false;
+      if (this.entries.has(key)) this.isPlain = false;
+      this.entries.set(key, { start, end: this.#at });
+      this.#skipSpace();
+      if (this.#take(closeObject)) return true;
+      if (!this.#take(comma)) return false;
+    }
+  }
+
+  /** A key and its colon. */
+  #key(): string | null {
+    const start = this.#at;
+    if (!this.#string()) return null;
+    const end = this.#at;
+    const hasEscape = this.#hasEscape;
+    this.#skipSpace();
+    if (!this.#take(colon)) return null;
+    if (!hasEscape) return this.#bytes.toString("utf8", start + 1, end - 1);
+    this.isPlain = false;
+    return JSON.parse(this.#bytes.toString("utf8", start, end)) as string;
+  }
+
+  /** One value of any depth. Nesting is kept in a list, so that no input can exhaust the stack. */
+  #value(): boolean {
+    const closers: number[] = [];
+    for (;;) {
+      this.#skipSpace();
+      const byte = this.#bytes[this.#at];
+      if (byte === openObject || byte === openArray) {
+        const closer = byte === openObject ? closeObject : closeArray;
+        this.#at += 1;
+        this.#skipSpace();
+        if (!this.#take(closer)) {
+          closers.push(closer);
+          if (closer === closeObject && !this.#innerKey()) return false;
+          continue;
+        }
+      } else if (!this.#scalar(byte)) return false;
+      const next = this.#afterValue(closers);
+      if (next !== "more") return next === "end";
+    }
+  }
+
+  /** Closes what ends here; says whether another value follows, all is closed, or this is no JSON. */
+  #afterValue(closers: number[]): "more" | "end" | "bad" {
+    for (;;) {
+      const closer = closers.at(-1);
+      if (closer === undefined) return "end";
+      this.#skipSpace();
+      if (this.#take(closer)) {
+        closers.pop();
+        continue;
+      }
+      if (!this.#take(comma)) return "bad";
+      return closer === closeArray || this.#innerKey() ? "more" : "bad";
+    }
+  }
+
+  #innerKey(): boolean {
+    this.#skipSpace();
+    if (!this.#string()) return false;
+    this.#skipSpace();
+    return this.#take(colon);
+  }
+
+  #scalar(byte: number | undefined): boolean {
+    if (byte === quote) return this.#string();
+    if (byte === 0x74) return this.#word("true");
+    if (byte === 0x66) return this.#word("false");
+    if (byte === 0x6e) return this.#word("null");
+    return this.#number();
+  }
+
+  #word(word: string): boolean {
+    for (let i = 0; i < word.length; i += 1) {
+      if (this.#bytes[this.#at + i] !== word.charCodeAt(i)) return false;
+    }
+    this.#at += word.length;
+    return true;
+  }
+
+  #number(): boolean {
+    this.#take(minus);
+    if (!this.#take(zero) && !this.#digits()) return false;
+    if (this.#take(dot) && !this.#digits()) return false;
+    const byte = this.#bytes[this.#at];
+    if (byte !== 0x65 && byte !== 0x45) return true;
+    this.#at += 1;
+    if (!this.#take(plus)) this.#take(minus);
+    return this.#digits();
+  }
+
+  #digits(): boolean {
+    const start = this.#at;
+    while (isDigit(this.#bytes[this.#at])) this.#at += 1;
+    return this.#at > start;
+  }
+
+  #string(): boolean {
+    const bytes = this.#bytes;
+    if (bytes[this.#at] !== quote) return false;
+    this.#hasEscape = false;
+    for (let i = this.#at + 1; i < bytes.length; i += 1) {
+      const byte = bytes[i] ?? 0;
+      if (byte === quote) {
+        this.#at = i + 1;
+        return true;
+      }
+      if (byte < 0x20) return false;
+      if (byte === backslash) {
+        this.#hasEscape = true;
+        i += 1;
+        const escaped = bytes[i] ?? 0;
+        if (escaped === letterU) {
+          if (!isHex(bytes, i + 1, i + 5)) return false;
+          i += 4;
+        } else if (!escapes.has(escaped)) return false;
+      }
+    }
+    return false;
+  }
+
+  #take(byte: number): boolean {
+    if (this.#bytes[this.#at] !== byte) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #skipSpace(): void {
+    for (;;) {
+      const byte = this.#bytes[this.#at];
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
+      this.#at += 1;
+    }
+  }
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
+}
+
+function isHex(bytes: Buffer, from: number, to: number): boolean {
+  if (to > bytes.length) return false;
+  for (let i = from; i < to; i += 1) {
+    const byte = bytes[i] ?? 0;
+    const lower = byte | 0x20;
+    if (!isDigit(byte) && (lower < 0x61 || lower > 0x66)) return false;
+  }
+  return true;
+}
