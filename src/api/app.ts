@@ -27,6 +27,7 @@ import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
 import { loraOperations } from "./lora.ts";
 import { meOperations } from "./me.ts";
+import { mountMirror } from "./mirror.ts";
 import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
@@ -35,6 +36,7 @@ import { defect, outage, refusalOf } from "./refusal.ts";
 import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
+import { hubOperations } from "./weights.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -70,6 +72,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
     ...modelOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
+    ...hubOperations(deps),
     ...logOperations(deps),
     ...statsOperations(deps),
     ...paymentOperations(deps),
@@ -127,6 +130,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
   for (const each of operations) mount(app, each, deps);
   serveDocument(app, operations, deps.version);
   refuseOtherMethods(app, operations);
+  mountMirror(app, deps.hub.mirror, (request) => authenticate(deps.store, request.headers));
   return { app, operations };
 }
 

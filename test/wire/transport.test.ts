@@ -55,6 +55,13 @@ describe("tokens", () => {
   test("administrators' operations are closed to others", async () => {
     const closed = api.operations.filter((each) => each.access === "administrator");
     expect(closed.map((each) => `${each.method} ${each.path}`)).toEqual([
+      "GET /v1/berth/hub",
+      "POST /v1/berth/hub/pull",
+      "POST /v1/berth/hub/verify",
+      "POST /v1/berth/hub/gc",
+      "GET /v1/berth/hub/jobs/:id",
+      "DELETE /v1/berth/hub/jobs/:id",
+      "DELETE /v1/berth/hub/repos/:owner/:name",
       "GET /v1/accounts",
       "POST /v1/accounts",
       "GET /v1/berth/limit-requests",
