@@ -108,8 +108,10 @@ export function createHubJobs(options: JobsOptions): HubJobs & { close(): Promis
   ): Promise<End> {
     const onBytes = (done: number, total: number) => report(done, total, 0);
     const { files, bytes, damaged } = await options.cache.verify(repo, repair, onBytes, signal);
-    const all = `${files} files (${formatBytes(bytes)})`;
-    if (damaged.length === 0) return { state: "done", result: `${all} are what they should be.` };
+    const all = `${files === 1 ? "1 file" : `${files} files`} (${formatBytes(bytes)})`;
+    if (damaged.length === 0) {
+      return { state: "done", result: `${all} ${files === 1 ? "is" : "are"} as the hashes say.` };
+    }
     const names = damaged.slice(0, 5).map((one) => `${one.paths[0] ?? ""} of ${one.repo}`);
     const more = damaged.length > names.length ? ` and ${damaged.length - names.length} more` : "";
     const next = repair
