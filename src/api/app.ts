@@ -167,7 +167,7 @@ async function findCaller(deps: ApiDeps, request: FastifyRequest, access: Access
   }
 }
 
-/** A path that exists answers 405 to the methods it does not have, rather than 404. */
+/** A path that exists answers 405 to the methods it does not have, rather than 404; OPTIONS asks which it has. */
 function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
   for (const [path, own] of Map.groupBy(operations, (each) => each.path)) {
     const allowed = new Set<string>(own.map((each) => each.method));
@@ -178,7 +178,8 @@ function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation
       handler: async (request, reply) => {
         const reason = reasonUnavailable(request.method, path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
-        const allow = [...allowed].join(", ");
+        const allow = [...allowed, "OPTIONS"].join(", ");
+        if (request.method === "OPTIONS") return reply.code(204).header("allow", allow).send();
         const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
         return reply.code(status).header("allow", allow).send(deepError(message));
       },

@@ -145,10 +145,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
-        throw new HttpError(
-          "not_found",
-          "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
-        );
+        throw new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
       }
       case "control":
         return proxyToControl(visit, route.target, {
@@ -304,7 +301,7 @@ function listenable(tls: GatewayOptions["tls"]): Server {
 }
 
 function errorBodyOf(route: Route): ErrorBody {
-  if (route.kind === "inference") return route.face.errorBody;
+  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
   return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
 }
 
