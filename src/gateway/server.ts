@@ -64,7 +64,7 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const now = () => clock.now();
-  const trusted = trustList(options.trustedProxies);
+  const isTrusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
@@ -165,7 +165,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     const visit = openVisit(request, response, {
       expectsContinue,
       isTls: options.tls !== null,
-      trusted,
+      isTrusted,
       silenceMs: limits.silenceMs,
       now,
       onEnd: () => finish(),
