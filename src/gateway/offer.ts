@@ -74,6 +74,7 @@ export async function offer(
     const isSpent = tries === maxTries || drops === maxDrops;
     if (!isPossible || isSpent || !deps.faults.mayRetry(asked.model)) throw failed.error;
     if (leg?.kind === "ask") {
+      visit.record.continuations += 1;
       attempt = { ...attempt, request: { ...asked, body: leg.body } };
       if (attempt.reply.sentBytes > sentBefore) tries = 0;
     } else attempt = openAttempt(deps, asked, attempt.reply.hasStarted ? attempt.reply : openReply());

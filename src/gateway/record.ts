@@ -25,6 +25,8 @@ export type RequestRecord = {
   deploymentId: string | null;
   /** The instance that served, or failed, last. */
   instanceId: string | null;
+  /** Times its stream broke off and went on at another instance. */
+  continuations: number;
   /** How its use is counted; null where no model was asked. */
   kind: UsageKind | null;
   /** Tokens as the engine counted them, 0 where it said nothing. */
@@ -60,6 +62,7 @@ export function openRecord(
     model: null,
     deploymentId: null,
     instanceId: null,
+    continuations: 0,
     kind: null,
     inputTokens: 0,
     outputTokens: 0,
