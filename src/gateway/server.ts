@@ -83,7 +83,6 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueBytes: limits.queueBytes,
     },
     now,
-    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
