@@ -10,6 +10,7 @@ import { createApi } from "./api/app.ts";
 import { refuseByEngines } from "./api/engine-refusal.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { controlMetrics } from "./api/metrics.ts";
 import { createScopeJudge } from "./api/scopes.ts";
 import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
@@ -226,6 +227,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
@@ -301,6 +303,7 @@ async function runGateway(): Promise<void> {
     continuesStreams: settings.BERTH_CONTINUE,
     clock: systemClock,
     log,
+    readSpool: async () => ({ bytes: await spool.waitingBytes(), dropped: spool.dropped }),
     onRecord(record) {
       const usage = usageRecordOf(record, `${gatewayId}.${records + 1}`);
       if (usage === null) return;

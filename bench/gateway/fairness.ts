@@ -42,6 +42,7 @@ const snapshot: RoutingSnapshot = {
     tokenId: account,
     account,
     allowedIps: null,
+    isAdmin: false,
   })),
   accounts: [],
   spentScopes: [],

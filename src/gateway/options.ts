@@ -1,4 +1,5 @@
 /** What the gateway is given: addresses, limits, and the outside (time, log) it must not reach for itself. */
+import type { SpoolReading } from "./metrics.ts";
 import type { RequestRecord } from "./record.ts";
 
 export type Clock = {
@@ -65,6 +66,8 @@ export type GatewayOptions = {
   readonly continuesStreams: boolean;
   readonly clock: Clock;
   readonly log: Log;
+  /** What waits for control, for metrics. */
+  readSpool?(): Promise<SpoolReading>;
   /** Hears of each request once, when it is over. */
   onRecord?(record: RequestRecord): void;
 };

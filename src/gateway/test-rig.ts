@@ -211,12 +211,14 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
         tokenId: "t-ann",
         account: "ann",
         allowedIps: null,
+        isAdmin: true,
       },
       {
         hash: createHash("sha256").update(bobToken).digest("hex"),
         tokenId: "t-bob",
         account: "bob",
         allowedIps: null,
+        isAdmin: false,
       },
     ],
     api: (_request, response) => response.writeHead(404).end('{"error":"no such path"}'),
@@ -240,6 +242,10 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
           text += piece;
         });
         request.on("end", () => {
+          if (request.url === "/metrics") {
+            response.end("control_says_so 1\n");
+            return;
+          }
           if (request.url === "/scopes") {
             const { jwt } = scopeQuestion.parse(JSON.parse(text));
             asked.push(jwt);
