@@ -293,6 +293,8 @@ async function runGateway(): Promise<void> {
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,
+      headMs: 30_000,
+      uploadMs: 300_000,
       snapshotMaxAgeMs: 3_600_000,
       slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
       connectMs: settings.BERTH_CONNECT_S * 1000,

@@ -27,6 +27,9 @@ export type GatewayLimits = {
   readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */
   readonly bodyBytes: number;
+  /** Until a request's head has come, and until all of it has. */
+  readonly headMs: number;
+  readonly uploadMs: number;
   /** How long requests under way may go on after `stop`. */
   readonly drainMs: number;
   /** How long the last routes count while control is away; an hour is a good value. */

@@ -43,15 +43,10 @@ export type Gateway = {
   load(): { running: number; queued: number };
 };
 
-/** Times in milliseconds. None covers the answer: streams may take as long as they want. */
-const serverLimits = {
-  /** A request must have come whole by then, head and body. */
-  requestTimeout: 300_000,
-  headersTimeout: 30_000,
-  connectionsCheckingInterval: 5_000,
-  keepAliveTimeout: 65_000,
-  maxHeaderSize: 16_384,
-};
+/** Longest time between two looks for clients that send too slowly. */
+const maxCheckMs = 5_000;
+const keepAliveMs = 65_000;
+const maxHeadBytes = 16_384;
 const maxConnections = 20_000;
 /** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
 const apiSilenceMs = 40_000;
@@ -249,7 +244,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
   }
 
-  const server = listenable(options.tls);
+  const server = listenable(options);
   server.maxConnections = maxConnections;
   // Node drops headers above this number without a word; maxHeaderSize bounds them already.
   server.maxHeadersCount = 0;
@@ -314,7 +309,15 @@ function targetsOf(list: readonly string[]): WebhookTargets {
   return targets;
 }
 
-function listenable(tls: GatewayOptions["tls"]): Server {
+/** None of the times covers the answer: streams may take as long as they want. */
+function listenable({ tls, limits }: GatewayOptions): Server {
+  const serverLimits = {
+    requestTimeout: limits.uploadMs,
+    headersTimeout: limits.headMs,
+    connectionsCheckingInterval: Math.min(maxCheckMs, limits.headMs),
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: maxHeadBytes,
+  };
   return tls === null
     ? createServer(serverLimits)
     : createTlsServer({ ...serverLimits, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 10_000 });

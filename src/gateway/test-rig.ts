@@ -37,6 +37,8 @@ export const rigLimits: GatewayLimits = {
   queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
+  headMs: 30_000,
+  uploadMs: 300_000,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
   slotWaitMs: 20_000,
