@@ -11,6 +11,7 @@ import { createApi } from "./api/app.ts";
 import { refuseByEngines } from "./api/engine-refusal.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { controlMetrics } from "./api/metrics.ts";
 import { createScopeJudge } from "./api/scopes.ts";
 import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
@@ -246,6 +247,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
@@ -312,6 +314,8 @@ async function runGateway(): Promise<void> {
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,
+      headMs: 30_000,
+      uploadMs: 300_000,
       snapshotMaxAgeMs: 3_600_000,
       slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
       connectMs: settings.BERTH_CONNECT_S * 1000,
@@ -322,6 +326,7 @@ async function runGateway(): Promise<void> {
     continuesStreams: settings.BERTH_CONTINUE,
     clock: systemClock,
     log,
+    readSpool: async () => ({ bytes: await spool.waitingBytes(), dropped: spool.dropped }),
     onRecord(record) {
       const usage = usageRecordOf(record, `${gatewayId}.${records + 1}`);
       if (usage === null) return;

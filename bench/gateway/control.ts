@@ -65,7 +65,13 @@ export async function startControl(home: string): Promise<BenchControl> {
 }
 
 function snapshotOf(models: RouteModel[], version: number): RoutingSnapshot {
-  const token = { hash: hash("sha256", benchToken), tokenId: "bench", account: "bench", allowedIps: null };
+  const token = {
+    hash: hash("sha256", benchToken),
+    tokenId: "bench",
+    account: "bench",
+    allowedIps: null,
+    isAdmin: false,
+  };
   return { version, atMs: Date.now(), tokens: [token], accounts: [], spentScopes: [], models };
 }
 

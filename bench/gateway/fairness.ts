@@ -42,6 +42,7 @@ const snapshot: RoutingSnapshot = {
     tokenId: account,
     account,
     allowedIps: null,
+    isAdmin: false,
   })),
   accounts: [],
   spentScopes: [],
@@ -89,7 +90,14 @@ const gateway = createGateway({
   corsOrigins: [],
   limits: {
     ...{ waitMs: 60_000, slotWaitMs: 60_000, queueMax: 1000, queueBytes: 2 ** 28, keepAliveMs: 0 },
-    ...{ bodyBytes: 2 ** 20, drainMs: 1000, snapshotMaxAgeMs: 3_600_000, connectMs: 5000 },
+    ...{
+      bodyBytes: 2 ** 20,
+      headMs: 30_000,
+      uploadMs: 300_000,
+      drainMs: 1000,
+      snapshotMaxAgeMs: 3_600_000,
+      connectMs: 5000,
+    },
     ...{ firstTokenMs: 60_000, totalMs: 120_000, silenceMs: 60_000 },
   },
   clock: {

@@ -90,6 +90,8 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  /** Control's part of the metrics page. */
+  metrics(): Promise<string>;
   judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** Resolves when every record is stored; rejects when none is. */
   onRecords(batch: RecordBatch): Promise<void>;

@@ -58,6 +58,8 @@ export type RouteToken = {
   readonly account: string;
   /** Addresses and CIDR ranges it may be used from; null for all. */
   readonly allowedIps: readonly string[] | null;
+  /** Its account administers the installation. */
+  readonly isAdmin: boolean;
 };
 
 /** What an account may use of each model; null for no limit. */

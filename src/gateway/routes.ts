@@ -28,6 +28,7 @@ export type Route =
   | { readonly kind: "response" }
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
+  | { readonly kind: "metrics" }
   /** A path of this face that Berth does not have. */
   | { readonly kind: "nothing"; readonly face: Face }
   | {
@@ -52,6 +53,7 @@ export function findRoute(target: string): Route {
   const path = (start === -1 ? origin : origin.slice(0, start)).replace(/(?<!\/)\/+$/, "");
   if (path === "/healthz") return { kind: "healthz" };
   if (path === "/readyz") return { kind: "readyz" };
+  if (path === "/metrics") return { kind: "metrics" };
   const face = faces.find((entry) => entry.path.test(path))?.face;
   if (face !== undefined) {
     const query = new URLSearchParams(/\?([^#]*)/.exec(origin)?.[1] ?? "");

@@ -68,6 +68,7 @@ const token = z.object({
   tokenId: id,
   account: z.string().min(1).max(64),
   allowedIps: z.array(z.string().max(64)).max(1000).nullable(),
+  isAdmin: z.boolean(),
 });
 
 const account = z.object({
