@@ -46,6 +46,8 @@ const config = z.strictObject({
 type Config = z.output<typeof config>;
 
 const source = z.string().min(10);
+const parsersOf = z.strictObject({ tool: z.string(), reasoning: z.string() }).partial();
+type Parsers = z.output<typeof parsersOf>;
 const publishedModel = z.strictObject({
   config,
   config_from: source,
@@ -55,7 +57,7 @@ const publishedModel = z.strictObject({
   license_from: source,
   gguf: z.string().optional(),
   gguf_from: source.optional(),
-  parsers: z.strictObject({ tool: z.string(), reasoning: z.string() }).partial().optional(),
+  parsers: parsersOf.optional(),
   parsers_from: source.optional(),
 });
 
@@ -117,12 +119,9 @@ function countParts(found: Config): Parts {
   const attention = countAttention(found);
   const shared = found.n_shared_experts ?? 0;
   // The router; gpt-oss gives it and its experts biases, DeepSeek corrects its choice by one number an expert.
-  const beside = {
-    GptOssForCausalLM: experts * (1 + 2 * expertWidth + hidden),
-    DeepseekV3ForCausalLM: experts,
-  };
-  const router =
-    experts * hidden + (architecture in beside ? beside[architecture as keyof typeof beside] : 0);
+  const biases = architecture === "GptOssForCausalLM" ? 1 + 2 * expertWidth + hidden : 0;
+  const corrections = architecture === "DeepseekV3ForCausalLM" ? 1 : 0;
+  const router = experts * (hidden + biases + corrections);
   return {
     embeddings: found.vocab_size * hidden * (found.tie_word_embeddings ? 1 : 2),
     experts: expertLayers * experts * 3 * hidden * expertWidth,
@@ -157,13 +156,7 @@ function publishedOf(name: string) {
 }
 
 /** What vLLM is started with for these parsers. */
-function argsFor({
-  tool,
-  reasoning,
-}: {
-  tool?: string | undefined;
-  reasoning?: string | undefined;
-}): string[] {
+function argsFor({ tool, reasoning }: Parsers): string[] {
   return [
     ...(tool === undefined ? [] : ["--enable-auto-tool-choice", "--tool-call-parser", tool]),
     ...(reasoning === undefined ? [] : ["--reasoning-parser", reasoning]),
