@@ -5,11 +5,13 @@
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { refuseByEngines } from "./api/engine-refusal.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { createScopeJudge } from "./api/scopes.ts";
 import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
 import { createCli } from "./cli/program.ts";
@@ -20,7 +22,8 @@ import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
 import { createSpool } from "./gateway/spool.ts";
 import { usageRecordOf } from "./gateway/usage-record.ts";
-import { createHub } from "./hub/hub.ts";
+import { cacheFolder } from "./hub/cache-folder.ts";
+import { openHubRoom } from "./hub/room.ts";
 import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
@@ -112,6 +115,13 @@ function openDriver(settings: Settings, log: Log) {
   });
 }
 
+/** HF_TOKEN where this account may use it: one that an administrator named, by default the first. */
+function installationToken(settings: Settings, firstAccount: string, account: string): string | null {
+  const named = settings.BERTH_HF_TOKEN_ACCOUNTS?.split(",").map((name) => name.trim()) ?? [firstAccount];
+  const isNamed = named.some((name) => name.toLowerCase() === account.toLowerCase());
+  return isNamed ? (settings.HF_TOKEN ?? null) : null;
+}
+
 /** The process that owns the store: deploy API, reconciler, hub. */
 async function runControl(): Promise<void> {
   const settings = loadSettings();
@@ -141,17 +151,32 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
   });
 
-  const hub = createHub({
+  const tokenOf = (name: string) => installationToken(settings, account, name);
+  const hubRoom = openHubRoom({
     home,
+    folder: cacheFolder(settings.BERTH_HUB_CACHE, home, process.env, homedir()),
+    maxBytes: settings.BERTH_HUB_MAX_GB === 0 ? null : settings.BERTH_HUB_MAX_GB * 1e9,
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
-    clock: systemClock,
+    deployments: () => store.deployments({ includeDeleted: false }),
+    tokenOf,
+    async tokenOfDeployment(deployment) {
+      const sealed = await store.sealedHfToken(deployment.id);
+      return sealed === null ? null : vault.open(sealed, `hf-token:${deployment.id}`);
+    },
+    ...{ clock: systemClock, log, newId: () => newId(12) },
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
+  const { hub } = hubRoom;
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
+  const accountRates = {
+    concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
+    requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
+    tokensPerMinute: settings.BERTH_ACCOUNT_TPM,
+  };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
     limits: {
@@ -165,7 +190,7 @@ async function runControl(): Promise<void> {
     hfToken: async (deployment) => {
       const sealed = await store.sealedHfToken(deployment.id);
       if (sealed !== null) return vault.open(sealed, `hf-token:${deployment.id}`);
-      return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
+      return tokenOf(deployment.account);
     },
   });
   feed = createRoutingFeed({
@@ -174,6 +199,7 @@ async function runControl(): Promise<void> {
     loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
+    defaultLimits: accountRates,
     prices: prices.models,
     log,
   });
@@ -191,7 +217,14 @@ async function runControl(): Promise<void> {
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log, prices },
     liveRate: () => readRate(rate, systemClock.now()),
-    limits: { quotaGpus: settings.BERTH_QUOTA_GPUS, bodyBytes: 2 ** 20 },
+    limits: {
+      quotaGpus: settings.BERTH_QUOTA_GPUS,
+      bodyBytes: 2 ** 20,
+      accountGpus: settings.BERTH_ACCOUNT_GPUS,
+      accountRates,
+      audit: { max: settings.BERTH_AUDIT_MAX, ageMs: settings.BERTH_AUDIT_DAYS * dayMs },
+    },
+    hub: { ...hubRoom, tokenOf },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     catalogue: openCatalogue(settings),
@@ -213,6 +246,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
       rate = addToRate(rate, fresh, systemClock.now());
@@ -243,6 +277,7 @@ async function runControl(): Promise<void> {
     else await reconciler.stop();
     await keeper?.stop();
     await feed?.stop();
+    await hubRoom.close();
     await driver.close();
     await store.close();
   });

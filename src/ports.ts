@@ -4,7 +4,8 @@
  * returned, unexpected ones thrown.
  */
 import type { Abilities } from "./core/abilities.ts";
-import type { Account, ApiToken } from "./core/account.ts";
+import type { Account, AccountTerms, ApiToken, LimitRequest } from "./core/account.ts";
+import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
 import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
@@ -41,6 +42,10 @@ export interface Store {
   tokenByHash(hash: string): Promise<ApiToken | null>;
   /** All of one account, or of every account; oldest first. */
   tokens(account?: string): Promise<ApiToken[]>;
+  /** The sealed secret, null when there is no such token. */
+  sealedToken(tokenId: string): Promise<string | null>;
+  /** Addresses and CIDR ranges the token may be used from, null for all. False when the account has no such token. */
+  limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean>;
   /** True when a token of this account was removed. */
   removeToken(account: string, tokenId: string): Promise<boolean>;
 
@@ -76,7 +81,52 @@ export interface Store {
   /** What requests and instances used. */
   readonly usage: UsageStore;
 
+  /** What accounts may use, what they ask for, and who changed what. */
+  readonly access: AccessStore;
+
   close(): Promise<void>;
+}
+
+/** A scoped JWT with a spending limit that was used. */
+export type LimitedScope = {
+  readonly scopeId: string;
+  readonly account: string;
+  readonly tokenId: string;
+  /** Billionths of a US dollar. */
+  readonly limitNanoUsd: number;
+  readonly expiresAtMs: number;
+};
+
+/** What accounts may use, what they ask for, and who changed what. */
+export interface AccessStore {
+  /** The defaults where nothing was set. */
+  terms(account: string): Promise<AccountTerms>;
+  /** Of the accounts for which something was set. */
+  allTerms(): Promise<ReadonlyMap<string, AccountTerms>>;
+  /** Reads, lets `change` decide (pure; may run again after a conflict), writes atomically. Returns what is stored. */
+  changeTerms(account: string, change: (current: AccountTerms) => AccountTerms): Promise<AccountTerms>;
+
+  /** An account has at most one pending request of a kind. Decided ones are kept in a bounded number. */
+  addLimitRequest(request: LimitRequest): Promise<"added" | "pending-already">;
+  /** Newest first, at most `limit`. */
+  limitRequests(query: {
+    account?: string;
+    state?: LimitRequest["state"];
+    limit: number;
+  }): Promise<LimitRequest[]>;
+  limitRequest(id: string): Promise<LimitRequest | null>;
+  /** Writes over the request of that id while it is pending; else false. */
+  changeLimitRequest(request: LimitRequest): Promise<boolean>;
+
+  /** Keeps about `keep.max` entries, none older than `keep.sinceMs`. */
+  addAudit(entry: AuditEntry, keep: { readonly max: number; readonly sinceMs: number }): Promise<void>;
+  /** Newest first. */
+  audit(query: AuditQuery): Promise<StoredAuditEntry[]>;
+
+  /** Once for each scope. Forgets those that have expired; "too-many" when the account has `max` others. */
+  rememberScope(scope: LimitedScope, nowMs: number, max: number): Promise<"kept" | "too-many">;
+  /** Ids of those that have spent their limit, by the stored usage, and have not expired. */
+  spentScopes(nowMs: number): Promise<string[]>;
 }
 
 /** From `fromMs` on, before `toMs`. */
@@ -171,6 +221,96 @@ export interface Hub {
   ): Promise<HubOutcome<ModelFacts>>;
   /** Folder that holds the commit's files under their repository paths; exists after `fetch`. */
   snapshotPath(repo: string, commit: string): string;
+}
+
+/** One repository in the cache. */
+export type CachedRepo = {
+  /** `owner/name` */
+  readonly repo: string;
+  readonly files: number;
+  readonly bytes: number;
+  /** Of these, what Berth wrote; the rest came from other programs that share the cache. */
+  readonly ownBytes: number;
+  readonly commits: readonly { readonly commit: string; readonly refs: readonly string[] }[];
+  /** Milliseconds since the epoch. */
+  readonly usedAtMs: number;
+  /** True when a deployment needs something of it. */
+  readonly isNeeded: boolean;
+};
+
+export type Damage = {
+  readonly repo: string;
+  readonly paths: readonly string[];
+  readonly isRemoved: boolean;
+};
+
+/** The weights that are on this machine, for who looks after it. */
+export interface HubCache {
+  repos(): Promise<readonly CachedRepo[]>;
+  /** Removes what Berth wrote of a repository; what other programs wrote stays. `needed`: a deployment needs it. */
+  remove(
+    repo: string,
+  ): Promise<
+    { outcome: "removed"; bytes: number; keptBytes: number } | { outcome: "absent" } | { outcome: "needed" }
+  >;
+  /** Removes what no deployment needs, least recently used first, until at most `keepBytes` are left. */
+  collect(keepBytes: number): Promise<{ removedBytes: number; removedFiles: number; keptBytes: number }>;
+  /**
+   * Reads every file of a repository, or of all, and says which are not what their names say. `repair` removes those, so
+   * that they are fetched again.
+   */
+  verify(
+    repo: string | null,
+    repair: boolean,
+    onBytes: (done: number, total: number) => void,
+    signal: AbortSignal,
+  ): Promise<{ files: number; bytes: number; damaged: readonly Damage[] }>;
+}
+
+/** Work on the cache that takes its time: it goes on whoever asked for it, and can be asked after. */
+export type HubJob = {
+  readonly id: string;
+  readonly kind: "pull" | "verify";
+  /** `owner/name`, or null for everything. */
+  readonly repo: string | null;
+  readonly state: "running" | "done" | "failed" | "cancelled";
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly bytesPerS: number;
+  /** What came of it, in a sentence or two; "" while it runs. */
+  readonly result: string;
+  readonly damaged: readonly Damage[];
+};
+
+export interface HubJobs {
+  /** `too-many`: as many as may run do. */
+  pull(weights: Weights, token: string | null): HubJob | "too-many";
+  verify(repo: string | null, repair: boolean): HubJob | "too-many";
+  job(id: string): HubJob | null;
+  /** Null when there is no such job. One that has ended stays as it is. */
+  cancel(id: string): HubJob | null;
+}
+
+export type MirrorQuestion = {
+  readonly method: "GET" | "HEAD";
+  /** Path and query below the mirror's own address, as they came, beginning with "/". */
+  readonly target: string;
+  readonly range: string | null;
+  readonly account: string;
+  /** Address of the mirror as the asker knows it, without a slash at its end; for links to further pages. */
+  readonly baseUrl: string;
+};
+
+export type MirrorAnswer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Fails when what it gave turns out to be wrong: the asker must not take it for whole then. Null for none. */
+  readonly body: AsyncIterable<Uint8Array> | string | null;
+};
+
+/** Serves repositories in the Hugging Face protocol, each asker with the read rights of its account. */
+export interface Mirror {
+  answer(question: MirrorQuestion, signal: AbortSignal): Promise<MirrorAnswer>;
 }
 
 /** What an engine reports of itself when asked. */

@@ -91,6 +91,28 @@ export const settingsShape = {
     .describe(
       "Most GPUs (instances x num_gpus) one deployment may ask for; an instance on the CPU counts as one.",
     ),
+  BERTH_ACCOUNT_GPUS: wholeNumber(0, 100_000)
+    .default(1024)
+    .describe(
+      "Most GPUs of each type that an account's running deployments may grow to together (max_instances x num_gpus), where an administrator has set no other limit; an instance on the CPU counts as one of `other`.",
+    ),
+  BERTH_ACCOUNT_CONCURRENCY: wholeNumber(0, 1_000_000)
+    .default(0)
+    .describe(
+      "Most requests of an account at one model at once, waiting ones among them, where an administrator has set no other limit. 0 is no limit.",
+    ),
+  BERTH_ACCOUNT_RPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for requests per minute at one model. 0 is no limit."),
+  BERTH_ACCOUNT_TPM: wholeNumber(0, 1_000_000_000)
+    .default(0)
+    .describe("The same for prompt and generated tokens per minute at one model. 0 is no limit."),
+  BERTH_AUDIT_DAYS: wholeNumber(1, 36_500)
+    .default(365)
+    .describe("How long the record of changes (GET /v1/berth/audit) is kept."),
+  BERTH_AUDIT_MAX: wholeNumber(100, 10_000_000)
+    .default(100_000)
+    .describe("Most changes that are kept in that record; the oldest go first."),
   BERTH_CATALOGUE: text
     .min(1)
     .optional()
@@ -197,6 +219,17 @@ export const settingsShape = {
     .describe(
       "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
+  BERTH_HUB_CACHE: text
+    .regex(/^(?:own|hf|\/.*|~(?:\/.*)?)$/, "own, hf or the path of a folder")
+    .default("own")
+    .describe(
+      "Where weights are kept. own: $BERTH_HOME/hub. hf: the cache of Python's Hugging Face tools of this user (HF_HUB_CACHE, HF_HOME), or a path to such a cache: both use what the other fetched, and Berth removes only what it wrote.",
+    ),
+  BERTH_HUB_MAX_GB: wholeNumber(0, 10_000_000)
+    .default(0)
+    .describe(
+      "Size in GB that Berth's part of the cache is kept below by removing what no deployment needs, least recently used first; 0: no limit. What deployments need stays also where it is more.",
+    ),
   BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
     .default(16)
     .describe("Most connections that downloads of weights use at the same time, all together."),
@@ -206,7 +239,15 @@ export const settingsShape = {
   HF_TOKEN: text
     .min(1)
     .optional()
-    .describe("Token for HF_ENDPOINT, used for deployments of the first account that name none."),
+    .describe(
+      "Token for HF_ENDPOINT, used for deployments that name none, of the accounts in BERTH_HF_TOKEN_ACCOUNTS.",
+    ),
+  BERTH_HF_TOKEN_ACCOUNTS: text
+    .regex(/^[a-zA-Z0-9,\s-]*$/, "account names, separated by commas")
+    .optional()
+    .describe(
+      "Comma-separated accounts whose deployments may use HF_TOKEN. Default: the first account alone.",
+    ),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" })
     .optional()

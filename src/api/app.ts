@@ -7,24 +7,36 @@ import { randomUUID } from "node:crypto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { routesVersionHeader } from "../core/routing.ts";
 import { deepError, HttpError } from "../schema/errors.ts";
+import { reasonUnavailable } from "../schema/unavailable.ts";
 import { accountOperations } from "./accounts.ts";
+import { auditOperations, leaveAuditEntry } from "./audit.ts";
 import { authenticate, type Caller } from "./auth.ts";
 import { parseBody } from "./body.ts";
 import { historyOperations } from "./config-history.ts";
+import { deepctlOperations } from "./deepctl.ts";
 import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
+import { serveDocument } from "./document.ts";
 import { eventOperations } from "./events.ts";
 import { gpuOperations } from "./gpu-availability.ts";
+import { createGpuQuotas } from "./gpu-quota.ts";
 import { installationOperations } from "./installation.ts";
 import { legacyOperations } from "./legacy-create.ts";
+import { limitRequestOperations } from "./limit-requests.ts";
+import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
+import { loraOperations } from "./lora.ts";
+import { meOperations } from "./me.ts";
+import { mountMirror } from "./mirror.ts";
 import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
 import { presetOperations } from "./presets.ts";
 import { defect, outage, refusalOf } from "./refusal.ts";
+import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
+import { hubOperations } from "./weights.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -50,7 +62,8 @@ const requestTimeoutMs = 30_000;
 const maxHeaderBytes = 32_768;
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-export function createApi(deps: ApiDeps): Api {
+export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
+  const deps: ApiDeps = { ...given, gpuQuotas: createGpuQuotas(given) };
   const operations = [
     ...deploymentOperations(deps),
     ...historyOperations(deps),
@@ -59,11 +72,19 @@ export function createApi(deps: ApiDeps): Api {
     ...modelOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
+    ...hubOperations(deps),
     ...logOperations(deps),
     ...statsOperations(deps),
     ...paymentOperations(deps),
+    ...loraOperations(),
     ...accountOperations(deps),
     ...tokenOperations(deps),
+    ...meOperations(deps),
+    ...limitOperations(deps),
+    ...limitRequestOperations(deps),
+    ...scopedJwtOperations(deps),
+    ...auditOperations(deps),
+    ...deepctlOperations(),
     ...installationOperations(deps),
   ];
   const app = Fastify({
@@ -105,14 +126,19 @@ export function createApi(deps: ApiDeps): Api {
     if (done !== undefined && reply.statusCode === done.status) done.afterwards();
   });
   app.setErrorHandler((error, request, reply) => refuse(deps, error, request, reply));
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send(deepError(nothingHere)));
+  app.setNotFoundHandler((request, reply) => refuse(deps, nothingAt(request), request, reply));
   for (const each of operations) mount(app, each, deps);
+  serveDocument(app, operations, deps.version);
   refuseOtherMethods(app, operations);
+  mountMirror(app, deps.hub.mirror, (request) => authenticate(deps.store, request.headers));
   return { app, operations };
 }
 
-const nothingHere =
-  "There is nothing at this path. Deployments are at /deploy/llm, /deploy/list and /deploy/{deploy_id}.";
+function nothingAt(request: FastifyRequest): HttpError {
+  const reason = reasonUnavailable(request.method, request.url.replace(/[?#].*$/s, ""));
+  if (reason !== null) return new HttpError("not_implemented", reason);
+  return new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
+}
 
 function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
   app.route({
@@ -122,6 +148,8 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
     handler: async (request, reply) => {
       const { caller, body, query, params } = request;
       const answer = await mounted.run({ caller, body, query, path: params });
+      // Here and nowhere else, so that no operation can forget it.
+      if (mounted.isChange) await leaveAuditEntry(deps, { operation: mounted, request, caller, answer });
       // The gateway passes the answer to a change on once it goes by these routes.
       if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
       return reply.code(mounted.status).send(answer);
@@ -139,7 +167,7 @@ async function findCaller(deps: ApiDeps, request: FastifyRequest, access: Access
   }
 }
 
-/** A path that exists answers 405 to the methods it does not have, rather than 404. */
+/** A path that exists answers 405 to the methods it does not have, rather than 404; OPTIONS asks which it has. */
 function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
   for (const [path, own] of Map.groupBy(operations, (each) => each.path)) {
     const allowed = new Set<string>(own.map((each) => each.method));
@@ -147,8 +175,11 @@ function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation
     app.route({
       method: methods.filter((method) => !allowed.has(method)),
       url: path,
-      handler: async (_request, reply) => {
-        const allow = [...allowed].join(", ");
+      handler: async (request, reply) => {
+        const reason = reasonUnavailable(request.method, path);
+        if (reason !== null) throw new HttpError("not_implemented", reason);
+        const allow = [...allowed, "OPTIONS"].join(", ");
+        if (request.method === "OPTIONS") return reply.code(204).header("allow", allow).send();
         const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
         return reply.code(status).header("allow", allow).send(deepError(message));
       },

@@ -4,6 +4,7 @@
  */
 import { type Deployment, type EngineArgs, noTries, type ScaleSettings } from "../core/deployment.ts";
 import { refuseUnsafeArgs } from "../core/engine-args.ts";
+import { gpusAskedFor } from "../core/gpu-quota.ts";
 import { updateArgs } from "../core/revision.ts";
 import type { StandardArgs } from "../core/standard-args.ts";
 import { HttpError, type ValidationIssue } from "../schema/errors.ts";
@@ -125,6 +126,25 @@ export function restoreArgs(entryId: string, now: number): Change {
     const revisions = updateArgs(current.revisions, entry.args, current.hasRun, now);
     return { ok: true, value: { ...current, revisions, updatedAtMs: now } };
   };
+}
+
+/** Refuses what takes more GPUs than before and more than the account may have. */
+export function withinQuota(
+  decision: Decision,
+  current: Deployment,
+  refuseGpus: (wanted: Deployment) => string | null,
+): Decision {
+  if (!decision.ok) return decision;
+  const { config } = current;
+  const grows = gpusAskedFor([decision.value], config.gpu) > gpusAskedFor([current], config.gpu);
+  const refusal = grows ? refuseGpus(decision.value) : null;
+  if (refusal === null) return decision;
+  const isStart = current.desired !== decision.value.desired || current.failure !== null;
+  return refuse(
+    isStart
+      ? wrongState(refusal)
+      : new InputError([valueError(["body", "settings", "max_instances"], refusal)]),
+  );
 }
 
 function refuse(refusal: HttpError | InputError): Decision {

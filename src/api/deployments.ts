@@ -16,6 +16,7 @@ import {
   deployUpdateIn,
 } from "../schema/deploy.ts";
 import { HttpError } from "../schema/errors.ts";
+import { valueError } from "../schema/validation.ts";
 import type { Caller } from "./auth.ts";
 import {
   type Change,
@@ -24,6 +25,7 @@ import {
   stopDeployment,
   type Update,
   updateDeployment,
+  withinQuota,
 } from "./changes.ts";
 import { type Draft, draftDeployment, readInactiveShutdown } from "./create-llm.ts";
 import { toDeploymentOut } from "./deployment-out.ts";
@@ -145,7 +147,12 @@ export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Dra
     revisions: firstRevisions(draft.engineArgs),
   };
   const sealed = draft.hfToken === null ? null : deps.vault.seal(draft.hfToken, `hf-token:${id}`);
-  if ((await store.addDeployment(deployment, sealed)) === "name-taken") {
+  const added = await deps.gpuQuotas.within(caller.account, async (refuse) => {
+    const refusal = refuse(deployment);
+    if (refusal !== null) throw new InputError([valueError(["body", "settings", "max_instances"], refusal)]);
+    return await store.addDeployment(deployment, sealed);
+  });
+  if (added === "name-taken") {
     const message = `There is a deployment named ${draft.name} already. Take another model_name, or delete that one.`;
     throw new HttpError("name_taken", message, { param: "model_name" });
   }
@@ -226,11 +233,13 @@ export async function changeDeployment(
 ): Promise<{ deploy_id: string }> {
   const found = await findDeployment(deps.store, caller, id, "manage");
   const last: { refusal: Error | null } = { refusal: null };
-  const stored = await deps.store.changeDeployment(found.id, (current) => {
-    const decision = decide(current);
-    last.refusal = decision.ok ? null : decision.refusal;
-    return decision.ok ? decision.value : null;
-  });
+  const stored = await deps.gpuQuotas.within(found.account, (refuse) =>
+    deps.store.changeDeployment(found.id, (current) => {
+      const decision = withinQuota(decide(current), current, refuse);
+      last.refusal = decision.ok ? null : decision.refusal;
+      return decision.ok ? decision.value : null;
+    }),
+  );
   if (stored === null) throw deploymentNotFound();
   if (last.refusal !== null) throw last.refusal;
   await tell(deps, stored, code, `${stored.name} ${changeTexts[code]}: ${describe(stored)}.`, caller);

@@ -4,8 +4,16 @@ import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import type { Catalogue } from "../core/known-models.ts";
 import type { Prices } from "../core/prices.ts";
-import type { LoadReport, RecordBatch, RoutingSnapshot } from "../core/routing.ts";
-import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
+import type { DefaultRateLimits } from "../core/routes.ts";
+import type {
+  LoadReport,
+  RecordBatch,
+  RoutingSnapshot,
+  ScopeQuestion,
+  ScopeVerdict,
+} from "../core/routing.ts";
+import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
+import type { GpuQuotas } from "./gpu-quota.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -13,9 +21,18 @@ export type Log = (
   fields?: Record<string, unknown>,
 ) => void;
 
+export type HubDeps = {
+  readonly cache: HubCache;
+  readonly jobs: HubJobs;
+  readonly mirror: Mirror;
+  /** HF_TOKEN where this account may use it, else null. */
+  tokenOf(account: string): string | null;
+};
+
 export type ApiDeps = {
   readonly store: Store;
   readonly vault: Vault;
+  readonly hub: HubDeps;
   readonly clock: Clock;
   /** Berth's own version, for `GET /v1/berth/info`. */
   readonly version: string;
@@ -24,6 +41,12 @@ export type ApiDeps = {
     readonly quotaGpus: number;
     /** Largest request body, before and after inflation. */
     readonly bodyBytes: number;
+    /** Most GPUs of each type of an account without a limit of its own. */
+    readonly accountGpus: number;
+    /** Rates of an account without limits of its own; 0 is no limit. */
+    readonly accountRates: DefaultRateLimits;
+    /** What is kept of the record of changes. */
+    readonly audit: { readonly max: number; readonly ageMs: number };
   };
   /** Well-known models, by which `base_model` and presets go. */
   readonly catalogue: Catalogue;
@@ -43,6 +66,8 @@ export type ApiDeps = {
   /** A new API token's secret: long, random, printable, without spaces and slashes. */
   newSecret(): string;
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Shared by everything that makes a deployment run or grow. */
+  readonly gpuQuotas: GpuQuotas;
   /** Wakes the reconciler for a deployment whose desired state was written. */
   poke(deploymentId: string): void;
   /** Resolves with a version of the routes that knows of every write so far. */
@@ -65,6 +90,7 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** Resolves when every record is stored; rejects when none is. */
   onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */

@@ -15,6 +15,8 @@ export function eventOperations({ store, progressOf }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/deploy/:deploy_id/events",
+      id: "berth_deploy_events",
+      summary: "Why a deployment is in its state, and how far its download is.",
       params: deployIdPath,
       answer: eventsOut,
       handle: async ({ caller, path }) => {

@@ -92,6 +92,7 @@ async function addFirstToken(options: InstallationOptions, secret: string): Prom
     name: firstTokenName,
     hash: hashToken(secret),
     fragment: secret.slice(-5),
+    allowedIps: null,
     createdAtMs: options.clock.now(),
   };
   await options.store.addToken(token, options.vault.seal(secret, `api-token:${id}`));

@@ -8,6 +8,8 @@ export function installationOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/v1/berth/info",
+      id: "berth_info",
+      summary: "Version of this Berth",
       access: "administrator",
       answer: berthInfoOut,
       handle: async ({ caller }) => ({ version: deps.version, account: caller.account }),
@@ -15,6 +17,8 @@ export function installationOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "POST",
       path: "/v1/berth/down",
+      id: "berth_down",
+      summary: "Stop Berth and every engine",
       access: "administrator",
       status: 202,
       answer: berthDownOut,

@@ -56,6 +56,7 @@ beforeEach(async () => {
       };
     },
     onLoad: (report) => loads.push(report),
+    judgeScope: async ({ jwt }) => ({ ok: false, reason: `no ${jwt}` }),
     onRecords: async ({ records }) => {
       if (isStoreAway) throw new Error("the disk is full");
       stored.push(...records.map(({ id }) => id));
@@ -176,6 +177,13 @@ test("load reports of gateways that are there are taken, others not", async () =
     expect(await post("/load", bad)).toBe(400);
   }
   expect(loads).toHaveLength(1);
+});
+
+test("a question about a scoped JWT is answered, one that is too large or none is not", async () => {
+  expect(await post("/scopes", JSON.stringify({ jwt: "a.b.c" }))).toBe(200);
+  for (const bad of ["", "{}", JSON.stringify({ jwt: "x".repeat(20_000) }), JSON.stringify({ jwt: "" })]) {
+    expect(await post("/scopes", bad)).toBe(400);
+  }
 });
 
 test("records are answered when they are stored, whoever brings them", async () => {

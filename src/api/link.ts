@@ -8,7 +8,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { RecordBatch } from "../core/routing.ts";
-import { loadReport, recordBatch } from "../schema/routing.ts";
+import { loadReport, recordBatch, scopeQuestion } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
 
 /** An empty line this often tells a gateway that control is there. */
@@ -20,7 +20,7 @@ const maxStreams = 64;
 /** Largest message of a gateway. */
 const maxMessageBytes = 16 * 1024 * 1024;
 
-/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load` and `POST /records`. */
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load`, `/records` and `/scopes`. */
 export function createLink(deps: LinkDeps): Server {
   const streams = new Map<ServerResponse, string>();
   const server = createServer((request, response) => {
@@ -58,6 +58,13 @@ async function answer(
     if (![...streams.values()].includes(report.gatewayId)) return end(response, 409);
     deps.onLoad(report);
     return end(response, 204);
+  }
+  if (request.method === "POST" && url?.pathname === "/scopes") {
+    const question = await readMessage(request, scopeQuestion);
+    if (question === null) return end(response, 400);
+    const verdict = await deps.judgeScope(question);
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(verdict));
+    return;
   }
   if (request.method === "POST" && url?.pathname === "/records") {
     const batch = await readMessage(request, recordBatch);

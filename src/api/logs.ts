@@ -11,6 +11,8 @@ export function logOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/v1/logs/query",
+      id: "logs_query_v1_logs_query_get",
+      summary: "What a deployment's engines have printed.",
       query: logQuery,
       answer: logsOut,
       handle: async ({ caller, query }) => {
@@ -21,6 +23,8 @@ export function logOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/v1/deployment_logs/query",
+      id: "deployment_logs_query_v1_deployment_logs_query_get",
+      summary: "The same by instance; `limit` counts for each.",
       query: deploymentLogQuery,
       answer: deploymentLogsOut,
       handle: async ({ caller, query }) => {

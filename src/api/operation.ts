@@ -38,6 +38,8 @@ export type Operation = {
     readonly answer: z.ZodType;
   };
   readonly access: Access;
+  /** Leaves an audit entry: every method but GET, unless it says otherwise. */
+  readonly isChange: boolean;
   /** Whether a body is read at all. */
   readonly readsBody: boolean;
   /** Status of a success. */
@@ -59,6 +61,8 @@ type Spec<
   readonly path: string;
   readonly id?: string;
   readonly summary?: string;
+  /** Leaves an audit entry; true for every method but GET unless said otherwise. */
+  readonly isChange?: boolean;
   readonly status?: number;
   readonly body?: Body;
   readonly query?: Query;
@@ -116,6 +120,7 @@ function build<
     summary: spec.summary ?? "",
     schemas: { body: body ?? null, query: query ?? null, params: params ?? null, answer },
     access: spec.access,
+    isChange: spec.isChange ?? spec.method !== "GET",
     readsBody: body !== undefined,
     status: spec.status ?? 200,
     afterwards: spec.afterwards ?? (() => undefined),

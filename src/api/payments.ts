@@ -91,6 +91,7 @@ export function paymentOperations(deps: ApiDeps): Operation[] {
     operation({
       method: "POST",
       path: "/v1/request-costs",
+      isChange: false,
       id: "get_request_costs_v1_request_costs_post",
       summary: "What single requests of yours cost, by the id that each answer carried in X-Request-Id.",
       body: requestCostQuery,

@@ -31,7 +31,7 @@ export type Client = {
   answers(path: string, signal: AbortSignal): Promise<boolean>;
 };
 
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** Longest wait for an answer of the control API. Streams have no such limit. */
 const answerTimeoutMs = 30_000;

@@ -168,10 +168,12 @@ test("rm asks on a terminal, and refuses where nobody can be asked", async () =>
 });
 
 test("accounts: the new one's token is alone on standard output", async () => {
-  const ann = { name: "ann", is_admin: true, created_at: Date.UTC(2026, 10, 1) / 1000 };
+  const limits = { rate_limit: 0, requests_per_minute: null, tpm_rate_limit: null, gpus: { other: 4 } };
+  const created_at = Date.UTC(2026, 10, 1) / 1000;
+  const ann = { name: "ann", is_admin: true, is_disabled: false, created_at, limits };
   berth.answer("GET /v1/accounts", () => ({ json: [ann] }));
   expect((await runCli(["account", "ls"], { env: env() })).stdout).toBe(
-    "NAME  ADMIN  AGE\nann   yes    12h\n",
+    "NAME  ADMIN  STATE   AGE\nann   yes    active  12h\n",
   );
   berth.answer("POST /v1/accounts", () => ({
     json: { ...ann, name: "bob", token: "new-secret", token_id: "t1" },
@@ -179,6 +181,13 @@ test("accounts: the new one's token is alone on standard output", async () => {
   const created = await runCli(["account", "create", "bob", "--admin"], { env: env() });
   expect([created.code, created.stdout]).toEqual([0, "new-secret\n"]);
   expect(lastRequest()[1]).toEqual({ name: "bob", is_admin: true });
+  berth.answer("PATCH /v1/accounts/ann", () => ({ json: ann }));
+  await runCli(["account", "disable", "ann"], { env: env() });
+  expect(lastRequest()).toEqual(["PATCH /v1/accounts/ann", { is_disabled: true }]);
+  const argv = ["account", "limits", "ann", "--concurrent", "0", "--gpu", "other=4"];
+  expect((await runCli(argv, { env: env() })).stdout).toMatch(/concurrent +none.*other +4/s);
+  expect(lastRequest()[1]).toEqual({ limits: { rate_limit: 0, gpus: { other: 4 } } });
+  expect((await runCli([...argv, "--gpu", "other"], { env: env() })).code).toBe(2);
 });
 
 test("tokens: create, list, remove by name or id", async () => {
@@ -197,6 +206,14 @@ test("tokens: create, list, remove by name or id", async () => {
   expect((await runCli(["token", "create", "ci"], { env: env() })).stdout).toBe("new-secret\n");
   expect((await runCli(["token", "rm", "laptop"], { env: env() })).code).toBe(0);
   expect(lastRequest()[0]).toBe("DELETE /v1/api-tokens/id/t1");
+  berth.answer("PUT /v1/api-tokens/id/t1", () => ({ json: { ...token, allowed_ips: ["::1"] } }));
+  expect((await runCli(["token", "ips", "laptop", "::1"], { env: env() })).code).toBe(0);
+  expect(lastRequest()[1]).toEqual({ allowed_ips: ["::1"] });
+  expect((await runCli(["token", "ips", "laptop"], { env: env() })).code).toBe(2);
+  berth.answer("POST /v1/scoped-jwt", () => ({ json: { token: "jwt:a.b.c" } }));
+  const jwt = await runCli(["token", "jwt", "laptop", "--model", "m", "--expires", "1h"], { env: env() });
+  expect(jwt.stdout).toBe("jwt:a.b.c\n");
+  expect(lastRequest()[1]).toEqual({ api_key_name: "laptop", models: ["m"], expires_delta: 3600 });
   const missing = await runCli(["token", "rm", "by-mistake-a-secret"], { env: env() });
   expect(missing.code).toBe(4);
   expect(missing.stderr).not.toContain("by-mistake");

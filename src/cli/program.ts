@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
+import { addAudit } from "./audit.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
@@ -23,6 +24,7 @@ import { addStop } from "./stop.ts";
 import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
 import { addUpdate } from "./update.ts";
+import { addHub } from "./weights.ts";
 
 const helpAfter = `
 Examples:
@@ -125,6 +127,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addChat(program, act);
   addAccount(program, act);
   addToken(program, act);
+  addAudit(program, act);
+  addHub(program, act);
   addDoctor(program, act);
   return program;
 }

@@ -2,15 +2,20 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type ApiTokenOut, apiTokenListOut, apiTokenOut } from "../schema/account.ts";
+import { scopedJwtOut } from "../schema/scoped-jwt.ts";
 import { formatAge } from "./amounts.ts";
 import type { Act, Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
+import { collect, decimalNumber, duration } from "./options.ts";
 import { plain, renderTable } from "./terminal.ts";
 
 const examples = `
 Examples:
   berth token create laptop                          prints the token, this once
   BERTH_API_TOKEN=$(berth token create ci) ./run-ci
+  berth token create office --ip 192.0.2.0/24        usable from there alone
+  berth token ips laptop 10.0.0.0/8 2001:db8::/32
+  berth token jwt laptop --model ann/qwen --expires 1h --limit 5
   berth token ls
   berth token rm laptop`;
 
@@ -30,7 +35,23 @@ export function addToken(program: Command, act: Act): void {
     .command("create")
     .description("Creates a token and prints it.")
     .argument("<name>", "a name to tell it by")
+    .option("--ip <range>", "only from this address or CIDR range; repeatable", collect)
     .action(act(runTokenCreate));
+  token
+    .command("ips")
+    .description("Sets the addresses a token may be used from.")
+    .argument("<token>", "its name or id, not its secret")
+    .argument("[ranges...]", "addresses or CIDR ranges")
+    .option("--any", "from everywhere")
+    .action(act(runTokenIps));
+  token
+    .command("jwt")
+    .description("Mints a scoped JWT, a part of a token's rights to hand on, and prints it.")
+    .argument("<token>", "name of the token")
+    .option("--model <name>", "only this model; repeatable", collect)
+    .option("--expires <time>", "how long it lives: 30s, 10m, 2h or 3d; default: a year", duration)
+    .option("--limit <usd>", "spending limit in US dollars", decimalNumber(0.000001, 1_000_000))
+    .action(act(runTokenJwt));
   token
     .command("rm")
     .description("Removes a token.")
@@ -54,8 +75,11 @@ async function runTokenLs(cli: Cli): Promise<void> {
   cli.print(renderTable(["NAME", "ENDS IN", "ID", "AGE"], rows, cli.palette));
 }
 
-async function runTokenCreate(cli: Cli, name: string): Promise<void> {
-  const options = { body: { name }, signal: cli.signal };
+type CreateOptions = { readonly ip?: readonly string[] };
+
+async function runTokenCreate(cli: Cli, name: string, { ip }: CreateOptions): Promise<void> {
+  const body = { name, ...(ip === undefined ? {} : { allowed_ips: ip }) };
+  const options = { body, signal: cli.signal };
   const created = await cli.client.call("POST", "/v1/api-tokens", apiTokenOut, options);
   if (cli.json) {
     cli.printJson(created);
@@ -65,20 +89,60 @@ async function runTokenCreate(cli: Cli, name: string): Promise<void> {
   cli.print(`${created.token}\n`);
 }
 
-async function runTokenRm(cli: Cli, wanted: string): Promise<void> {
-  const tokens = await cli.client.call("GET", "/v1/api-tokens", apiTokenListOut, { signal: cli.signal });
-  const token = pickToken(tokens, wanted);
-  if (token === undefined) {
-    // What was typed is not repeated: it may be a secret, given by mistake.
-    throw new CliError(
-      exitCodes.notFound,
-      `There is no token of that name or id. \`${cli.command} token ls\` lists them.`,
-    );
+async function runTokenIps(
+  cli: Cli,
+  wanted: string,
+  ranges: readonly string[],
+  { any = false }: { readonly any?: boolean },
+): Promise<void> {
+  if (any === ranges.length > 0) {
+    throw new CliError(exitCodes.usage, "Name addresses or CIDR ranges, or --any for everywhere.");
   }
+  const token = await findToken(cli, wanted);
+  const path = `/v1/api-tokens/id/${encodeURIComponent(token.token_id)}`;
+  const body = { allowed_ips: any ? null : ranges };
+  const changed = await cli.client.call("PUT", path, apiTokenOut, { body, signal: cli.signal });
+  if (cli.json) cli.printJson(changed);
+  else
+    cli.print(`Token ${plain(changed.name)} may be used from ${any ? "everywhere" : ranges.join(", ")}.\n`);
+}
+
+type JwtOptions = {
+  readonly model?: readonly string[];
+  readonly expires?: number;
+  readonly limit?: number;
+};
+
+async function runTokenJwt(cli: Cli, name: string, options: JwtOptions): Promise<void> {
+  const { model, expires, limit } = options;
+  const body = {
+    api_key_name: name,
+    ...(model === undefined ? {} : { models: model }),
+    ...(expires === undefined ? {} : { expires_delta: expires }),
+    ...(limit === undefined ? {} : { spending_limit: limit }),
+  };
+  const minted = await cli.client.call("POST", "/v1/scoped-jwt", scopedJwtOut, { body, signal: cli.signal });
+  if (cli.json) cli.printJson(minted);
+  else cli.print(`${minted.token}\n`);
+}
+
+async function runTokenRm(cli: Cli, wanted: string): Promise<void> {
+  const token = await findToken(cli, wanted);
   const path = `/v1/api-tokens/id/${encodeURIComponent(token.token_id)}`;
   await cli.client.call("DELETE", path, z.unknown(), { signal: cli.signal });
   if (cli.json) cli.printJson({ token_id: token.token_id });
   else cli.print(`Token ${plain(token.name)} is removed.\n`);
+}
+
+async function findToken(cli: Cli, wanted: string): Promise<ApiTokenOut> {
+  const tokens = await cli.client.call("GET", "/v1/api-tokens", apiTokenListOut, { signal: cli.signal });
+  const token = pickToken(tokens, wanted);
+  if (token !== undefined) return token;
+  // What was typed is not repeated: it may be a secret, given by mistake.
+  throw new CliError(
+    exitCodes.notFound,
+    `There is no token of that name or id. \`${cli.command} token ls\` lists them.`,
+  );
 }
 
 function pickToken(tokens: readonly ApiTokenOut[], wanted: string): ApiTokenOut | undefined {

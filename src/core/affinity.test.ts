@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { blockBytes, PrefixIndex, prefixKeys } from "./affinity.ts";
+import { blockBytes, blocksOf, PrefixIndex, prefixKeys } from "./affinity.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -26,6 +26,11 @@ test("a prompt grown at its end keeps its keys", () => {
       expect(prefixKeys("ann", Uint8Array.from([...start, ...more])).slice(0, keys.length)).toEqual(keys);
     }),
   );
+});
+
+test("long prompts have few keys, which stand for all of their first 256 KB", () => {
+  const keys = prefixKeys("ann", new Uint8Array(2 ** 20));
+  expect([keys.length, blocksOf(keys.length) * blockBytes]).toEqual([142, 2 ** 18]);
 });
 
 test("an instance is remembered for the beginnings it was sent, the longest unused are forgotten first", () => {

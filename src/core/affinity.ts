@@ -4,26 +4,30 @@
  * account's prompts are. Must not choose the instance (balance.ts does).
  */
 
-/** Bytes of a prompt that share one key; about 64 tokens of English. */
+/** Bytes of a block; about 64 tokens of English. */
 export const blockBytes = 256;
-/** Blocks of a prompt that are looked at. */
-const maxBlocks = 1024;
-/** Blocks remembered for an instance: about two million tokens, more than engines hold. */
-const maxBlocksPerInstance = 32_768;
+/** Each of the first blocks has a key of its own; after them a key stands for several, so that long prompts stay cheap. */
+const fineKeys = 16;
+const blocksPerCoarseKey = 8;
+/** Keys of a prompt that are looked at: 256 KB. */
+const maxKeys = fineKeys + 126;
+/** Keys remembered for an instance: some ten million tokens, more than engines hold. */
+const maxKeysPerInstance = 32_768;
 
 /**
- * Keys of a prompt's beginnings, the shortest first: the n-th stands for its first n blocks. Two prompts of one account
+ * Keys of a prompt's beginnings, the shortest first: the n-th stands for its first `blocksOf(n)` blocks. Two prompts of one account
  * that begin alike have these keys in common. Keys of different beginnings are equal by bad luck alone, which costs a
  * cache hit and nothing else.
  */
 export function prefixKeys(account: string, prompt: Uint8Array): number[] {
   let high = mixText(0x811c9dc5, account);
   let low = mixText(0x9747b28c, account);
-  const blocks = Math.min(maxBlocks, Math.floor(prompt.length / blockBytes));
   const keys: number[] = [];
-  for (let block = 0; block < blocks; block += 1) {
-    const end = (block + 1) * blockBytes;
-    for (let at = block * blockBytes; at < end; at += 4) {
+  let at = 0;
+  for (let count = 1; count <= maxKeys; count += 1) {
+    const end = blocksOf(count) * blockBytes;
+    if (end > prompt.length) break;
+    for (; at < end; at += 4) {
       const word =
         (prompt[at] ?? 0) |
         ((prompt[at + 1] ?? 0) << 8) |
@@ -40,6 +44,11 @@ export function prefixKeys(account: string, prompt: Uint8Array): number[] {
   return keys;
 }
 
+/** Blocks that the first so many keys stand for. */
+export function blocksOf(keys: number): number {
+  return Math.min(keys, fineKeys) + Math.max(0, keys - fineKeys) * blocksPerCoarseKey;
+}
+
 function mixText(start: number, text: string): number {
   let state = start;
   for (let at = 0; at < text.length; at += 1) {
@@ -52,10 +61,10 @@ function mixText(start: number, text: string): number {
 export class PrefixIndex {
   /** By instance, keys in the order of their last use. */
   readonly #known = new Map<string, Map<number, true>>();
-  readonly #maxBlocks: number;
+  readonly #maxKeys: number;
 
-  constructor(maxBlocks = maxBlocksPerInstance) {
-    this.#maxBlocks = maxBlocks;
+  constructor(maxKeys = maxKeysPerInstance) {
+    this.#maxKeys = maxKeys;
   }
 
   /** A prompt with these keys goes to the instance. */
@@ -73,7 +82,7 @@ export class PrefixIndex {
       known.set(key, true);
     }
     for (const key of known.keys()) {
-      if (known.size <= this.#maxBlocks) break;
+      if (known.size <= this.#maxKeys) break;
       known.delete(key);
     }
   }
@@ -84,7 +93,7 @@ export class PrefixIndex {
     if (known === undefined) return 0;
     let matched = 0;
     while (matched < keys.length && known.has(keys[matched] ?? 0)) matched += 1;
-    return matched;
+    return blocksOf(matched);
   }
 
   /** Keeps what is known of these instances alone. */

@@ -3,7 +3,7 @@
  * which state and reason; must not leak what another account may not see (the gateway filters by account).
  */
 import { type Abilities, unknownAbilities } from "./abilities.ts";
-import type { ApiToken } from "./account.ts";
+import type { Account, AccountLimits, AccountTerms, ApiToken } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
@@ -34,12 +34,48 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
   return {
     version: input.version,
     atMs: input.atMs,
-    tokens: input.tokens.map(({ hash, id, account }) => ({ hash, tokenId: id, account, allowedIps: null })),
+    tokens: input.tokens.map(({ hash, id, account, allowedIps }) => ({
+      hash,
+      tokenId: id,
+      account,
+      allowedIps,
+    })),
     accounts: input.accounts,
     spentScopes: input.spentScopes,
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
       .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
+  };
+}
+
+/** What holds for accounts without limits of their own; 0 is no limit. */
+export type DefaultRateLimits = Record<keyof Omit<AccountLimits, "gpus">, number>;
+
+/** The accounts with a limit. The built-in one calls nothing. */
+export function routeAccounts(
+  accounts: readonly Account[],
+  terms: ReadonlyMap<string, AccountTerms>,
+  defaults: DefaultRateLimits,
+): RouteAccount[] {
+  return accounts.flatMap(({ name }) => {
+    const limits = rateLimitsOf(terms.get(name)?.limits ?? null, defaults);
+    return Object.values(limits).some((limit) => limit !== null) ? [{ name, ...limits }] : [];
+  });
+}
+
+/** An account's own limits, else the defaults; null for none. */
+export function rateLimitsOf(
+  own: AccountLimits | null,
+  defaults: DefaultRateLimits,
+): Omit<RouteAccount, "name"> {
+  const limit = (name: keyof DefaultRateLimits) => {
+    const value = own?.[name] ?? defaults[name];
+    return value === 0 ? null : value;
+  };
+  return {
+    concurrentRequests: limit("concurrentRequests"),
+    requestsPerMinute: limit("requestsPerMinute"),
+    tokensPerMinute: limit("tokensPerMinute"),
   };
 }
 
@@ -65,6 +101,7 @@ function routeOf(
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
+    version: deployment.resolved?.commit ?? "",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
     prices: tokenPricesOf(prices, deployment.name),
     instances,

@@ -1,12 +1,92 @@
 /**
- * Who calls: reads the token from a request's headers and looks its hash up. Owns which headers carry one; must not
- * keep or log the secret.
+ * Who calls: reads the token from a request's headers and looks its hash up; a scoped JWT is looked up in the book of
+ * scopes. Owns which headers carry a token and from where it may be used; must not keep or log the secret.
  */
 import { hash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import type { RouteToken } from "../core/routing.ts";
+import { type IpRange, isInRanges, parseIpRange } from "../core/ip-range.ts";
+import { looksLikeJwt } from "../core/jwt.ts";
+import type { RouteModel, RouteToken } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
-import type { Directory } from "./models.ts";
+import { type Directory, findModel } from "./models.ts";
+import type { Scope, ScopeBook } from "./scopes.ts";
+import type { Visit } from "./visit.ts";
+
+export type Caller = {
+  readonly account: string;
+  /** The API token, also where a scoped JWT of it calls. */
+  readonly tokenId: string;
+  /** sha256 (hex) of what was sent as the token. */
+  readonly secretHash: string;
+  /** What a scoped JWT narrows the token's rights to; null for the token itself. */
+  readonly scope: Scope | null;
+};
+
+export type Authenticator = {
+  /**
+   * Who the token of a request stands for, null when it carries none. Throws HttpError 401 for one that is not valid or
+   * may not be used from there, for an Authorization header that is no bearer token, and 402 for a scoped JWT that has
+   * spent its limit.
+   */
+  find(visit: Pick<Visit, "request" | "origin">, directory: Directory): Promise<Caller | null>;
+  /** As find, but no token is an error too. */
+  require(visit: Pick<Visit, "request" | "origin">, directory: Directory): Promise<Caller>;
+};
+
+export function createAuthenticator(scopes: ScopeBook): Authenticator {
+  /** Ranges of the tokens that have some, parsed; they go with their snapshot. */
+  const rangesOf = new WeakMap<RouteToken, readonly IpRange[]>();
+
+  function checkAddress(token: RouteToken, address: string): void {
+    if (token.allowedIps === null) return;
+    let ranges = rangesOf.get(token);
+    if (ranges === undefined) {
+      ranges = token.allowedIps.map(parseIpRange).filter((range) => range !== null);
+      rangesOf.set(token, ranges);
+    }
+    if (!isInRanges(address, ranges)) {
+      throw new HttpError("unauthenticated", "The API token may not be used from this address.");
+    }
+  }
+
+  async function find(
+    { request, origin }: Pick<Visit, "request" | "origin">,
+    directory: Directory,
+  ): Promise<Caller | null> {
+    const secret = secretOf(request.headers);
+    if (secret === null) {
+      if (request.headers.authorization === undefined) return null;
+      throw new HttpError("unauthenticated", "The Authorization header is not of the form `Bearer <token>`.");
+    }
+    const secretHash = hash("sha256", secret);
+    const token = directory.tokensByHash.get(secretHash);
+    if (token !== undefined) {
+      checkAddress(token, origin.address);
+      return { account: token.account, tokenId: token.tokenId, secretHash, scope: null };
+    }
+    if (looksLikeJwt(secret)) {
+      const { scope, parent } = await scopes.find(secret, directory);
+      checkAddress(parent, origin.address);
+      return { account: parent.account, tokenId: parent.tokenId, secretHash, scope };
+    }
+    throw new HttpError(
+      "unauthenticated",
+      "The API token is not valid. Check that it is complete and has not been deleted.",
+    );
+  }
+
+  return {
+    find,
+    async require(visit, directory) {
+      const caller = await find(visit, directory);
+      if (caller !== null) return caller;
+      throw new HttpError(
+        "unauthenticated",
+        "No API token was sent. Send it as `Authorization: Bearer <token>`.",
+      );
+    },
+  };
+}
 
 /** The secret a request carries: `Authorization: Bearer`, `x-api-key` or `xi-api-key`, the first that is there. */
 export function secretOf(headers: IncomingHttpHeaders): string | null {
@@ -14,36 +94,15 @@ export function secretOf(headers: IncomingHttpHeaders): string | null {
   return bearer ?? textOf(headers["x-api-key"]) ?? textOf(headers["xi-api-key"]);
 }
 
-/**
- * The token a request carries, null when it carries none. Throws HttpError 401 for one that is not valid, and for an
- * Authorization header that is no bearer token.
- */
-export function callerOf(headers: IncomingHttpHeaders, directory: Directory): RouteToken | null {
-  const secret = secretOf(headers);
-  if (secret === null) {
-    if (headers.authorization === undefined) return null;
-    throw new HttpError("unauthenticated", "The Authorization header is not of the form `Bearer <token>`.");
-  }
-  const token = directory.tokensByHash.get(hash("sha256", secret));
-  if (token === undefined) {
-    throw new HttpError(
-      "unauthenticated",
-      "The API token is not valid. Check that it is complete and has not been deleted.",
-    );
-  }
-  return token;
-}
-
-/** As callerOf, but no token is an error too. */
-export function requireCaller(headers: IncomingHttpHeaders, directory: Directory): RouteToken {
-  const token = callerOf(headers, directory);
-  if (token === null) {
-    throw new HttpError(
-      "unauthenticated",
-      "No API token was sent. Send it as `Authorization: Bearer <token>`.",
-    );
-  }
-  return token;
+/** The models that a scoped JWT is limited to, however it names them; null where the caller may use all it sees. */
+export function allowedModels(
+  { account, scope }: Caller,
+  directory: Directory,
+): ReadonlySet<RouteModel> | null {
+  if (scope === null || scope.models === null) return null;
+  return new Set(
+    scope.models.map((selector) => findModel(directory, selector, account)).filter((model) => model !== null),
+  );
 }
 
 /** What engines know of an account: enough to keep its cached prompts apart from others', not its name. */

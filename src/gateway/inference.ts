@@ -3,11 +3,11 @@
  * models that a request names in case the first cannot serve; each step itself is a neighbour's. Must not know HTTP
  * framing, routing snapshots, nor what a face's bodies say.
  */
-import type { RouteModel, RouteToken } from "../core/routing.ts";
+import type { RouteModel } from "../core/routing.ts";
 import { costNanoUsd, type TokenUsage } from "../core/usage.ts";
 import { HttpError, type HttpErrorCode } from "../schema/errors.ts";
 import { sendJson } from "./answer.ts";
-import { requireCaller, scopeOf } from "./auth.ts";
+import { type Authenticator, allowedModels, type Caller, scopeOf } from "./auth.ts";
 import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
@@ -17,6 +17,7 @@ import type { Webhooks } from "./webhooks.ts";
 
 export type InferenceDeps = OfferDeps & {
   readonly bodyBytes: number;
+  readonly authenticator: Authenticator;
   /** Longest time for all of it, milliseconds. */
   readonly totalMs: number;
   /** The newest routes; throws HttpError when there are none to go by. */
@@ -72,20 +73,21 @@ async function serve(
   { face, path, query }: InferenceRoute,
 ): Promise<void> {
   const { request, response, requestId, signal, record } = visit;
-  const caller = requireCaller(request.headers, deps.directory());
+  const caller = await deps.authenticator.require(visit, deps.directory());
   record.account = caller.account;
   record.tokenId = caller.tokenId;
+  record.scopeId = caller.scope?.scopeId ?? null;
   const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
   const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
   record.kind = asked.kind;
-  const named = findModels(deps.directory(), asked.selectors, caller.account);
+  const named = findModels(deps.directory(), asked.selectors, caller);
   const { delivery } = asked;
   if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller);
   const url = deps.webhooks.admit(delivery.url);
   // What would be refused for sure is refused now.
   for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
   deps.webhooks.start(visit, {
-    ...{ url, delivery, tokenHash: caller.hash },
+    ...{ url, delivery, tokenHash: caller.secretHash },
     serve: (job, openReply) => {
       const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
       return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
@@ -101,12 +103,16 @@ async function serveByFirst(
   visit: Visit,
   asked: Asked,
   named: readonly Named[],
-  caller: RouteToken,
+  caller: Caller,
 ): Promise<void> {
-  for (const [at, { model, selector }] of named.entries()) {
-    const isLast = at === named.length - 1;
-    const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
-    if (outcome !== "next") return;
+  try {
+    for (const [at, { model, selector }] of named.entries()) {
+      const isLast = at === named.length - 1;
+      const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
+      if (outcome !== "next") return;
+    }
+  } finally {
+    caller.scope?.spend(visit.record.costNanoUsd);
   }
 }
 
@@ -116,7 +122,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  { account, tokenId }: RouteToken,
+  { account, tokenId }: Caller,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -167,12 +173,14 @@ function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: Rout
   record.costNanoUsd = costNanoUsd(usage, prices);
 }
 
-/** The models that these selectors name for the account, in order, each once. Throws HttpError when there is none. */
-function findModels(directory: Directory, selectors: readonly string[], account: string): Named[] {
+/** The models that these selectors name for the caller, in order, each once. Throws HttpError when there is none. */
+function findModels(directory: Directory, selectors: readonly string[], caller: Caller): Named[] {
+  const allowed = allowedModels(caller, directory);
   const named = new Map<RouteModel, Named>();
   for (const selector of selectors) {
-    const model = findModel(directory, selector, account);
-    if (model !== null && !named.has(model)) named.set(model, { model, selector });
+    const model = findModel(directory, selector, caller.account);
+    if (model !== null && allowed?.has(model) !== false && !named.has(model))
+      named.set(model, { model, selector });
   }
   if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
   return [...named.values()];

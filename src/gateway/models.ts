@@ -9,6 +9,10 @@ import type { RouteModel, RouteToken, RoutingSnapshot } from "../core/routing.ts
 export type Directory = {
   readonly models: readonly RouteModel[];
   readonly tokensByHash: ReadonlyMap<string, RouteToken>;
+  readonly tokensById: ReadonlyMap<string, RouteToken>;
+  /** Accounts that have a token. */
+  readonly accounts: ReadonlySet<string>;
+  readonly spentScopes: ReadonlySet<string>;
   readonly byId: ReadonlyMap<string, RouteModel>;
   readonly byName: ReadonlyMap<string, RouteModel>;
   readonly byLowerName: ReadonlyMap<string, RouteModel>;
@@ -20,6 +24,9 @@ export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
   return {
     models,
     tokensByHash: new Map(tokens.map((token) => [token.hash, token])),
+    tokensById: new Map(tokens.map((token) => [token.tokenId, token])),
+    accounts: new Set(tokens.map((token) => token.account)),
+    spentScopes: new Set(snapshot.spentScopes),
     byId: new Map(models.map((model) => [model.deploymentId, model])),
     byName: new Map(models.map((model) => [model.name, model])),
     byLowerName: new Map(models.map((model) => [model.name.toLowerCase(), model])),
@@ -28,9 +35,13 @@ export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
 
 const idPrefix = "deploy_id:";
 
+/** The shortest beginning of a version that counts as naming it. */
+const shortestVersion = 7;
+
 /**
- * The model a selector names: `account/name`, `name` (of the caller's account) or `deploy_id:<id>`. Names are compared
- * exactly first, then ignoring case.
+ * The model a selector names: `account/name`, `name` (of the caller's account), either with `:<version>` behind it, or
+ * `deploy_id:<id>`. Names are compared exactly first, then ignoring case. A deployment has one version, the commit of its
+ * weights; its beginning is enough.
  * @param account the caller's, null without a token
  * @returns null when there is none that the caller may use
  */
@@ -43,8 +54,13 @@ export function findModel(directory: Directory, selector: string, account: strin
 
 function findByName(directory: Directory, selector: string, account: string | null): RouteModel | undefined {
   if (!selector.includes("/") && account === null) return undefined;
-  const name = selector.includes("/") ? selector : `${account}/${selector}`;
-  return directory.byName.get(name) ?? directory.byLowerName.get(name.toLowerCase());
+  const full = selector.includes("/") ? selector : `${account}/${selector}`;
+  // Names have no colon.
+  const colon = full.indexOf(":");
+  const [name, version] = colon === -1 ? [full, null] : [full.slice(0, colon), full.slice(colon + 1)];
+  const found = directory.byName.get(name) ?? directory.byLowerName.get(name.toLowerCase());
+  if (found === undefined || version === null) return found;
+  return version.length >= shortestVersion && found.version.startsWith(version) ? found : undefined;
 }
 
 /** Models the caller may use: its own first, each group by name. */

@@ -28,8 +28,8 @@ export type Route =
   | { readonly kind: "response" }
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
-  /** An OpenAI path that Berth does not have. */
-  | { readonly kind: "nothing" }
+  /** A path of this face that Berth does not have. */
+  | { readonly kind: "nothing"; readonly face: Face }
   | {
       readonly kind: "control";
       /** Path and query to ask control for, always starting with "/". */
@@ -62,14 +62,18 @@ export function findRoute(target: string): Route {
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };
-  if (path.startsWith("/v1/openai/")) return { kind: "nothing" };
+  if (path.startsWith("/v1/openai/")) return { kind: "nothing", face: openAiFace };
+  if (path.startsWith("/anthropic/")) return { kind: "nothing", face: anthropicFace };
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
 }
 
 /** The path alone, for logs: queries can hold secrets, and so does the path of a token that is named by its secret. */
 export function pathOf(target: string): string {
   const path = target.replace(/[?#].*$/s, "").slice(0, 512);
-  return (decode(path) ?? path).replace(/(api-tokens\/+)(?!id\/)[^/]+/i, "$1(hidden)");
+  return (decode(path) ?? path).replace(
+    /(api-tokens\/+(?!id\/)|payment\/+usage\/+(?!(?:tokens|rent)(?:\/|$)))[^/]+/i,
+    "$1(hidden)",
+  );
 }
 
 /** Null when the percent-encoding is broken. */

@@ -223,3 +223,12 @@ test("an OpenAI path that does not exist is refused in OpenAI's shape", async ()
   expect(response.status).toBe(404);
   expect(await response.json()).toMatchObject({ error: { code: "not_found", type: "not_found_error" } });
 });
+
+test("what Berth does not have says why", async () => {
+  const rig = await startRig();
+  const response = await rig.ask("/v1/openai/images/generations", { method: "POST", body: "{}" });
+  expect(response.status).toBe(501);
+  expect(await response.json()).toMatchObject({
+    error: { code: "not_implemented", message: expect.stringContaining("no image generation") },
+  });
+});

@@ -7,9 +7,10 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
+import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { callerOf, requireCaller } from "./auth.ts";
+import { allowedModels, type Caller, createAuthenticator } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
@@ -22,6 +23,8 @@ import { type Directory, describeModel, findModel, indexSnapshot, visibleModels 
 import type { GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
+import { askAboutScope } from "./scope-question.ts";
+import { createScopeBook } from "./scopes.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
@@ -96,6 +99,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       haveRoutes();
     },
   });
+  const scopes = createScopeBook({ now, ask: (jwt) => askAboutScope(options.linkSocket, jwt) });
+  const authenticator = createAuthenticator(scopes);
   const webhooks = createWebhooks({
     targets: targetsOf(options.webhookTargets),
     clock,
@@ -104,7 +109,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     onEnd: closeVisit,
   });
   const { continuesStreams } = options;
-  const parts = { admission, pool, faults, webhooks };
+  const parts = { admission, pool, faults, webhooks, authenticator };
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   function directory(): Directory {
@@ -119,7 +124,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   async function serve(visit: Visit, route: Route): Promise<void> {
-    const { request, response } = visit;
+    const { response } = visit;
     switch (route.kind) {
       case "healthz":
         return sendJson(response, 200, { status: "ok" });
@@ -133,15 +138,15 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "models":
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendModels(response, request, directory(), route);
+        return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
       case "response":
-        requireCaller(request.headers, directory());
+        await authenticator.require(visit, directory());
         throw noStoredResponse();
-      case "nothing":
-        throw new HttpError(
-          "not_found",
-          "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
-        );
+      case "nothing": {
+        const reason = reasonUnavailable(visit.record.method, visit.record.path);
+        if (reason !== null) throw new HttpError("not_implemented", reason);
+        throw new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
+      }
       case "control":
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
@@ -296,7 +301,7 @@ function listenable(tls: GatewayOptions["tls"]): Server {
 }
 
 function errorBodyOf(route: Route): ErrorBody {
-  if (route.kind === "inference") return route.face.errorBody;
+  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
   return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
 }
 
@@ -314,17 +319,19 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
 
 function sendModels(
   response: ServerResponse,
-  request: IncomingMessage,
+  caller: Caller | null,
   directory: Directory,
   route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
 ): void {
-  const account = callerOf(request.headers, directory)?.account ?? null;
+  const account = caller?.account ?? null;
+  const allowed = caller === null ? null : allowedModels(caller, directory);
   if (route.kind === "models") {
-    sendJson(response, 200, { object: "list", data: visibleModels(directory, account).map(describeModel) });
+    const models = visibleModels(directory, account).filter((model) => allowed?.has(model) !== false);
+    sendJson(response, 200, { object: "list", data: models.map(describeModel) });
     return;
   }
   const model = findModel(directory, route.name, account);
-  if (model === null) {
+  if (model === null || allowed?.has(model) === false) {
     throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
   }
   sendJson(response, 200, describeModel(model));

@@ -13,9 +13,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, vi } from "vitest";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
-import type { LoadReport, RouteAccount, RouteInstance, RouteModel, RouteToken } from "../core/routing.ts";
+import type {
+  LoadReport,
+  RouteAccount,
+  RouteInstance,
+  RouteModel,
+  RouteToken,
+  ScopeVerdict,
+} from "../core/routing.ts";
 import { freeOfCharge } from "../core/usage.ts";
-import { loadReport } from "../schema/routing.ts";
+import { loadReport, scopeQuestion } from "../schema/routing.ts";
 import type { GatewayLimits, GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
 import { createGateway, type Gateway } from "./server.ts";
@@ -155,6 +162,7 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
     createdAtMs: 1_700_000_000_000,
     contextTokens: 2048,
     task: "text-generation",
+    version: "9d89262b7cb9d614186c0bcab12f1345ac940d84",
     abilities: unknownAbilities,
     prices: freeOfCharge,
     instances,
@@ -166,6 +174,11 @@ export type FakeControl = {
   readonly loads: LoadReport[];
   /** Go out with the next snapshot. */
   tokens: readonly RouteToken[];
+  spentScopes: readonly string[];
+  /** Answers the question about a scoped JWT. */
+  judge(jwt: string): ScopeVerdict;
+  /** Scoped JWTs that were asked about. */
+  readonly asked: string[];
   accounts: readonly RouteAccount[];
   /** What the public API answers. */
   api: RequestListener;
@@ -185,10 +198,14 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
     for (const follower of followers) follower.write("\n");
   }, 2000);
   const line = () =>
-    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, spentScopes: [], models })}\n`;
+    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, spentScopes: control.spentScopes, models })}\n`;
+  const asked: string[] = [];
   const control: FakeControl = {
     loads,
+    asked,
     accounts: [],
+    spentScopes: [],
+    judge: () => ({ ok: false, reason: "no judge here" }),
     tokens: [
       {
         hash: createHash("sha256").update(annToken).digest("hex"),
@@ -224,6 +241,12 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
           text += piece;
         });
         request.on("end", () => {
+          if (request.url === "/scopes") {
+            const { jwt } = scopeQuestion.parse(JSON.parse(text));
+            asked.push(jwt);
+            response.end(JSON.stringify(control.judge(jwt)));
+            return;
+          }
           loads.push(loadReport.parse(JSON.parse(text)));
           response.writeHead(204).end();
         });

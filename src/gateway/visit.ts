@@ -89,14 +89,14 @@ export function openVisit(
  * end would end it. Whoever opens it closes it.
  */
 export function detachVisit(asked: Visit, nowMs: number): Visit {
-  const { requestId, method, path, clientAddress, account, tokenId, kind } = asked.record;
+  const { requestId, method, path, clientAddress, account, tokenId, scopeId, kind } = asked.record;
   const abort = new AbortController();
   const record = openRecord({ requestId, method, path, clientAddress, startedAtMs: nowMs });
   return {
     ...asked,
     // Never written to: nothing is sent to anyone.
     response: new ServerResponse(asked.request),
-    record: Object.assign(record, { account, tokenId, kind, status: 200 }),
+    record: Object.assign(record, { account, tokenId, scopeId, kind, status: 200 }),
     signal: abort.signal,
     cut: (reason) => abort.abort(reason),
   };

@@ -5,9 +5,9 @@
 import type { Abilities } from "../core/abilities.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { Prices } from "../core/prices.ts";
-import { routesOf } from "../core/routes.ts";
+import { type DefaultRateLimits, routeAccounts, routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
-import type { Clock, Store } from "../ports.ts";
+import type { Clock, Store, UsageStore } from "../ports.ts";
 
 export type RoutingFeed = {
   /** Something that routes are made of was written. */
@@ -32,6 +32,8 @@ export function createRoutingFeed(options: {
   readonly secrets: ReadonlyMap<string, string>;
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
+  /** Limits of accounts that have none of their own; 0 is no limit. */
+  readonly defaultLimits: DefaultRateLimits;
   readonly prices: Prices["models"];
   log(level: "error", message: string, fields: Record<string, unknown>): void;
 }): RoutingFeed {
@@ -45,18 +47,19 @@ export function createRoutingFeed(options: {
   let rebuilding: Promise<void> | null = null;
 
   async function rebuild(): Promise<void> {
+    const [accounts, terms] = [await store.accounts(), await store.access.allTerms()];
     snapshot = routesOf({
       // Goes on growing across restarts, so that a gateway can compare versions of two controls.
       version: Math.max((snapshot?.version ?? 0) + 1, clock.now()),
       atMs: clock.now(),
-      tokens: await store.tokens(),
+      tokens: (await store.tokens()).filter(({ account }) => terms.get(account)?.isDisabled !== true),
       deployments: await listRouted(store),
       instances: await store.instances(),
       loadTimesMs: options.loadTimesMs,
       secrets: options.secrets,
       abilities: options.abilities,
-      accounts: [],
-      spentScopes: [],
+      accounts: routeAccounts(accounts, terms, options.defaultLimits),
+      spentScopes: await store.access.spentScopes(clock.now()),
       prices: options.prices,
     });
     for (const listener of listeners) listener(snapshot);
@@ -129,6 +132,7 @@ export function notifyingStore(store: Store, onChange: () => void): Store {
     onChange();
     return outcome;
   };
+  const { access } = store;
   return {
     addAccount: (account) => store.addAccount(account),
     account: (name) => store.account(name),
@@ -136,6 +140,8 @@ export function notifyingStore(store: Store, onChange: () => void): Store {
     addToken: (token, sealed) => after(store.addToken(token, sealed)),
     tokenByHash: (hash) => store.tokenByHash(hash),
     tokens: (account) => store.tokens(account),
+    sealedToken: (tokenId) => store.sealedToken(tokenId),
+    limitToken: (account, tokenId, allowedIps) => after(store.limitToken(account, tokenId, allowedIps)),
     removeToken: (account, tokenId) => after(store.removeToken(account, tokenId)),
     addDeployment: (deployment, sealed) => after(store.addDeployment(deployment, sealed)),
     deployment: (id) => store.deployment(id),
@@ -149,7 +155,40 @@ export function notifyingStore(store: Store, onChange: () => void): Store {
     events: (deploymentId, limit) => store.events(deploymentId, limit),
     note: (key) => store.note(key),
     putNote: (key, value) => store.putNote(key, value),
-    usage: store.usage,
+    usage: notifyingUsage(store.usage, onChange),
+    access: {
+      terms: (account) => access.terms(account),
+      allTerms: () => access.allTerms(),
+      changeTerms: (account, change) => after(access.changeTerms(account, change)),
+      addLimitRequest: (request) => access.addLimitRequest(request),
+      limitRequests: (query) => access.limitRequests(query),
+      limitRequest: (id) => access.limitRequest(id),
+      changeLimitRequest: (request) => access.changeLimitRequest(request),
+      addAudit: (entry, keep) => access.addAudit(entry, keep),
+      audit: (query) => access.audit(query),
+      rememberScope: (scope, nowMs, max) => access.rememberScope(scope, nowMs, max),
+      spentScopes: (nowMs) => access.spentScopes(nowMs),
+    },
     close: () => store.close(),
+  };
+}
+
+/** Routes are made of usage only where a scoped JWT may have spent its limit. */
+function notifyingUsage(usage: UsageStore, onChange: () => void): UsageStore {
+  return {
+    async add(records) {
+      const added = await usage.add(records);
+      if (added.some((record) => record.scopeId !== null)) onChange();
+      return added;
+    },
+    totals: (deploymentId, window) => usage.totals(deploymentId, window),
+    sums: (of, window) => usage.sums(of, window),
+    firstUseMs: (account) => usage.firstUseMs(account),
+    costs: (account, requestIds) => usage.costs(account, requestIds),
+    spentByScope: (scopeIds) => usage.spentByScope(scopeIds),
+    openRuns: () => usage.openRuns(),
+    putRuns: (runs) => usage.putRuns(runs),
+    runs: (account, window) => usage.runs(account, window),
+    prune: (keep) => usage.prune(keep),
   };
 }

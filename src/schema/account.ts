@@ -3,10 +3,40 @@
  * occurs in exactly two answers: those that create a token.
  */
 import { z } from "zod";
+import { laxInt } from "./lax.ts";
 
-/** `GET /v1/me`. Berth keeps no personal data; those fields are empty. */
+/** Query of `GET /v1/me`. */
+export const meQuery = z.object({ checklist: z.enum(["true", "false", "1", "0"]).default("false") });
+
+/** Payments are not Berth's: the list is always in order. */
+export const checklistOut = z.object({
+  email: z.boolean(),
+  billing_address: z.boolean(),
+  payment_method: z.boolean(),
+  suspended: z.boolean(),
+  overdue_invoices: z.number(),
+  last_checked: z.int(),
+  stripe_balance: z.number(),
+  recent: z.number(),
+  limit: z.number().nullable(),
+  suspend_reason: z.null(),
+  topup: z.boolean(),
+  topup_amount: z.int(),
+  topup_threshold: z.int(),
+  topup_failed: z.boolean(),
+});
+
+/** `GET /v1/me`. What PATCH has not set is empty. */
 export const meOut = z.object({
   uid: z.string(),
+  require_email_verified: z.boolean(),
+  is_team_account: z.boolean(),
+  is_team_owner: z.boolean(),
+  team_role: z.null(),
+  team_display_name: z.null(),
+  is_team_upgrade_enabled: z.boolean(),
+  vercel_connection: z.null(),
+  checklist: checklistOut.nullable(),
   email: z.string().nullable(),
   email_verified: z.boolean(),
   account_setup: z.boolean(),
@@ -25,6 +55,42 @@ export const meOut = z.object({
 });
 export type MeOut = z.output<typeof meOut>;
 
+/** Printable, so that it can be shown as it is. */
+const line = (max: number, min = 1) =>
+  z
+    .string()
+    .min(min)
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u)
+    .nullish();
+
+/** Body of `PATCH /v1/me`. What is absent or null stays; `use_case` and `attribution` are not kept. */
+export const meIn = z.object({
+  name: line(256),
+  first_name: line(128),
+  last_name: line(128),
+  country: line(128),
+  email: line(320),
+  is_business_account: z.boolean().nullish(),
+  company: line(128),
+  website: line(128, 0),
+  title: line(128),
+  display_name: z
+    .string()
+    .min(1)
+    .max(39)
+    .regex(/^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$/)
+    .nullish(),
+  use_case: line(512),
+  attribution: line(512),
+});
+export type MeIn = z.output<typeof meIn>;
+
+export const emailsOut = z.object({ emails: z.array(z.string()) });
+
+/** Null for all addresses. */
+const allowedIps = z.array(z.string().max(64)).max(100).nullable();
+
 export const apiTokenIn = z.object({
   /** No control characters, no broken Unicode. */
   name: z
@@ -32,7 +98,11 @@ export const apiTokenIn = z.object({
     .min(1)
     .max(100)
     .regex(/^[^\p{Cc}\p{Cs}]+$/u),
+  allowed_ips: allowedIps.optional(),
 });
+
+/** Body of `PUT` and `PATCH /v1/api-tokens/id/{token_id}`. */
+export const apiTokenChangeIn = z.object({ allowed_ips: allowedIps });
 
 export const apiTokenOut = z.object({
   /** The secret in the answer that creates it, else masked. */
@@ -41,7 +111,7 @@ export const apiTokenOut = z.object({
   created_at: z.int(),
   name: z.string(),
   token_id: z.string(),
-  allowed_ips: z.null(),
+  allowed_ips: allowedIps,
   /** The secret's last five characters. */
   fragment: z.string(),
 });
@@ -67,10 +137,38 @@ export type AccountBody = z.input<typeof accountIn>;
 export const accountOut = z.object({
   name: z.string(),
   is_admin: z.boolean(),
+  is_disabled: z.boolean(),
   /** Unix seconds. */
   created_at: z.int(),
+  /** What was set for it; null and absent GPU types go by the installation's defaults, 0 is no limit. */
+  limits: z.object({
+    rate_limit: z.int().nullable(),
+    requests_per_minute: z.int().nullable(),
+    tpm_rate_limit: z.int().nullable(),
+    gpus: z.record(z.string(), z.int()),
+  }),
 });
 export type AccountOut = z.output<typeof accountOut>;
+
+export const accountPath = z.object({ name: z.string() });
+
+const rate = laxInt(z.int().min(0).max(1_000_000_000)).nullish();
+/** GPUs by type; types are checked where they are known. */
+export const gpuCounts = z.record(z.string().max(64), laxInt(z.int().min(0).max(100_000)));
+
+/** Body of `PATCH /v1/accounts/{name}`: what is absent stays, null goes back to the default. */
+export const accountChangeIn = z.object({
+  is_disabled: z.boolean().optional(),
+  limits: z
+    .object({
+      rate_limit: rate,
+      requests_per_minute: rate,
+      tpm_rate_limit: rate,
+      gpus: z.record(z.string().max(64), laxInt(z.int().min(0).max(100_000)).nullable()).optional(),
+    })
+    .optional(),
+});
+export type AccountChange = z.output<typeof accountChangeIn>;
 
 export const accountListOut = z.array(accountOut);
 

@@ -30,7 +30,17 @@ export const httpErrors = {
     type: "authentication_error",
     meaning: "No token was sent, or it is not valid.",
   },
-  forbidden: { status: 403, type: "permission_error", meaning: "Only an administrator may do this." },
+  spending_limit_reached: {
+    status: 402,
+    type: "insufficient_quota",
+    meaning: "The scoped JWT has spent its limit.",
+  },
+  forbidden: {
+    status: 403,
+    type: "permission_error",
+    meaning:
+      "This token may not do this: it takes an administrator's, or an API token where a scoped JWT was sent.",
+  },
   not_found: {
     status: 404,
     type: "not_found_error",
@@ -52,6 +62,11 @@ export const httpErrors = {
     meaning: "The deployment was deleted; its statistics are gone.",
   },
   name_taken: { status: 409, type: "conflict_error", meaning: "The name is in use." },
+  conflict: {
+    status: 409,
+    type: "conflict_error",
+    meaning: "Something else has changed or is pending meanwhile.",
+  },
   body_too_large: {
     status: 413,
     type: "invalid_request_error",
@@ -76,6 +91,11 @@ export const httpErrors = {
     status: 500,
     type: "server_error",
     meaning: "A defect in Berth; the log has the details under the request id.",
+  },
+  not_implemented: {
+    status: 501,
+    type: "server_error",
+    meaning: "DeepInfra has this, Berth does not, on purpose; the text says why.",
   },
   engine_failed: { status: 502, type: "server_error", meaning: "The engine broke off or answered nonsense." },
   model_not_ready: {

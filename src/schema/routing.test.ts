@@ -22,6 +22,7 @@ const snapshot = {
       loadTimeMs: null,
       createdAtMs: 1,
       contextTokens: 2048,
+      version: "c0ffee",
       abilities: unknownAbilities,
       prices: freeOfCharge,
       task: "text-generation",

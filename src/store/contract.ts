@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Store } from "../ports.ts";
+import { testAccess } from "./access-contract.ts";
 import { StoreError } from "./error.ts";
 import { stateVersion } from "./migrations.ts";
 import {
@@ -54,6 +55,7 @@ export function testStoreContract(kind: string, newState: () => Promise<TestStat
     testInstancesEventsNotes(() => store);
     testRoundTrips(() => store);
     testUsage(() => store);
+    testAccess(() => store);
     testOpening(
       () => store,
       () => state,

@@ -8,7 +8,12 @@ import { newerStateError, StoreError } from "./error.ts";
 import type { Database, Tables } from "./tables.ts";
 
 /** Step n (from 1) is at index n - 1. */
-const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [createTables, addUsage, addRevisions];
+const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
+  createTables,
+  addUsage,
+  addAccess,
+  addRevisions,
+];
 
 /** Version of the state that this code reads and writes. */
 export const stateVersion = migrations.length;
@@ -170,6 +175,50 @@ async function addUsage(db: QueryExecutorProvider): Promise<void> {
     )`,
     "create index instance_runs_by_account on instance_runs (account, started_at_ms)",
     "create index instance_runs_open on instance_runs (ended_at_ms)",
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+}
+
+/** Audit entries refer to nothing: they outlive what they tell of. */
+async function addAccess(db: QueryExecutorProvider): Promise<void> {
+  const statements = [
+    "alter table tokens add column allowed_ips text not null default 'null'",
+    `create table account_terms (
+      account text not null primary key references accounts (name),
+      terms text not null,
+      version bigint not null
+    )`,
+    `create table limit_requests (
+      id text not null primary key,
+      account text not null references accounts (name),
+      kind text not null,
+      state text not null,
+      created_at_ms bigint not null,
+      details text not null
+    )`,
+    "create unique index limit_requests_pending on limit_requests (account, kind) where state = 'pending'",
+    "create index limit_requests_by_time on limit_requests (created_at_ms)",
+    `create table audit (
+      seq bigint not null primary key,
+      at_ms bigint not null,
+      account text not null,
+      token_id text not null,
+      address text not null,
+      action text not null,
+      target text not null,
+      request_id text not null
+    )`,
+    "create index audit_by_account on audit (account, seq)",
+    "create index audit_by_time on audit (at_ms)",
+    `create table jwt_scopes (
+      scope_id text not null primary key,
+      account text not null,
+      token_id text not null,
+      limit_nano_usd bigint not null,
+      expires_at_ms bigint not null
+    )`,
+    "create index jwt_scopes_by_account on jwt_scopes (account)",
+    "create index jwt_scopes_by_expiry on jwt_scopes (expires_at_ms)",
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 }

@@ -144,8 +144,15 @@ const tokenRow = z
     hash: z.string(),
     fragment: z.string(),
     created_at_ms: timeMs,
+    allowed_ips: json(z.array(z.string()).nullable()),
   })
-  .transform(({ created_at_ms, ...row }): ApiToken => ({ ...row, createdAtMs: created_at_ms }));
+  .transform(
+    ({ created_at_ms, allowed_ips, ...row }): ApiToken => ({
+      ...row,
+      allowedIps: allowed_ips,
+      createdAtMs: created_at_ms,
+    }),
+  );
 
 const deploymentRow = z
   .object({
@@ -276,6 +283,7 @@ export function writeToken(token: ApiToken, sealed: string): Tables["tokens"] {
     fragment: token.fragment,
     created_at_ms: token.createdAtMs,
     sealed,
+    allowed_ips: JSON.stringify(token.allowedIps),
   };
   readToken(row);
   return row;

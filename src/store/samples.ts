@@ -9,7 +9,8 @@ import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standar
 
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
   const id = more.id ?? "t1";
-  return { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde", createdAtMs: 10, ...more };
+  const plain = { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde" };
+  return { ...plain, allowedIps: null, createdAtMs: 10, ...more };
 }
 
 export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {

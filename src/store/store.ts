@@ -9,7 +9,8 @@ import type { Account, ApiToken } from "../core/account.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import type { InstanceRecord } from "../core/instance.ts";
-import type { Store, UsageStore } from "../ports.ts";
+import type { AccessStore, Store, UsageStore } from "../ports.ts";
+import { createAccessStore } from "./access.ts";
 import { StoreError } from "./error.ts";
 import { migrate, stateVersion } from "./migrations.ts";
 import { openPostgres } from "./postgres.ts";
@@ -45,11 +46,13 @@ export async function openStore(options: { home: string; databaseUrl: string | n
 
 class SqlStore implements Store {
   readonly usage: UsageStore;
+  readonly access: AccessStore;
   readonly #db: Kysely<Tables>;
 
   constructor(db: Kysely<Tables>) {
     this.#db = db;
     this.usage = createUsageStore(db);
+    this.access = createAccessStore(db);
   }
 
   async addAccount(account: Account): Promise<"added" | "taken"> {
@@ -102,7 +105,27 @@ class SqlStore implements Store {
   #tokenRows() {
     return this.#db
       .selectFrom("tokens")
-      .select(["id", "account", "name", "hash", "fragment", "created_at_ms"]);
+      .select(["id", "account", "name", "hash", "fragment", "created_at_ms", "allowed_ips"]);
+  }
+
+  async sealedToken(tokenId: string): Promise<string | null> {
+    const row = await this.#db
+      .selectFrom("tokens")
+      .select("sealed")
+      .where("id", "=", tokenId)
+      .executeTakeFirst();
+    return row?.sealed ?? null;
+  }
+
+  async limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean> {
+    const limited = await this.#db
+      .updateTable("tokens")
+      .set({ allowed_ips: JSON.stringify(allowedIps) })
+      .where("account", "=", account)
+      .where("id", "=", tokenId)
+      .returning("id")
+      .executeTakeFirst();
+    return limited !== undefined;
   }
 
   async removeToken(account: string, tokenId: string): Promise<boolean> {

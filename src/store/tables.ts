@@ -19,6 +19,38 @@ export type Tables = {
     fragment: string;
     created_at_ms: number;
     sealed: string;
+    /** JSON of a list or of null. */
+    allowed_ips: string;
+  };
+  /** `terms` is JSON; a write names the version it read (compare and swap). */
+  account_terms: { account: string; terms: string; version: number };
+  /** `details` is JSON of the fields without a column. */
+  limit_requests: {
+    id: string;
+    account: string;
+    kind: string;
+    state: string;
+    created_at_ms: number;
+    details: string;
+  };
+  /** `seq` counts up; `target` is JSON. */
+  audit: {
+    seq: number;
+    at_ms: number;
+    account: string;
+    token_id: string;
+    address: string;
+    action: string;
+    target: string;
+    request_id: string;
+  };
+  /** Scoped JWTs with a spending limit that were used. */
+  jwt_scopes: {
+    scope_id: string;
+    account: string;
+    token_id: string;
+    limit_nano_usd: number;
+    expires_at_ms: number;
   };
   deployments: DeploymentTable;
   instances: {

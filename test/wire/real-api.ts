@@ -13,6 +13,8 @@ import type { Operation } from "../../src/api/operation.ts";
 import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
+import { weightFilesChooser } from "../../src/engines/weight-files.ts";
+import { openHubRoom } from "../../src/hub/room.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -30,6 +32,8 @@ export type RealApi = {
   readonly app: FastifyInstance;
   readonly operations: readonly Operation[];
   readonly store: Store;
+  /** The database, for tests that look behind the API. */
+  readonly databaseFile: string;
   readonly vault: Vault;
   /** Tokens by account: `root` is the administrator. */
   readonly tokens: { readonly root: string; readonly ann: string; readonly bob: string };
@@ -73,12 +77,32 @@ export async function startRealApi(): Promise<RealApi> {
     ids += 1;
     return `id${String(ids).padStart(14, "0")}`;
   };
+  const hubRoom = openHubRoom({
+    home,
+    folder: { path: join(home, "hub"), isShared: false },
+    maxBytes: null,
+    endpoint: "http://127.0.0.1:9",
+    allowPrivateRedirects: false,
+    builtin: new Map([["berth/starter", new URL("../../starter/model", import.meta.url).pathname]]),
+    chooseFiles: weightFilesChooser({ allowPickle: false }),
+    deployments: () => store.deployments({ includeDeleted: false }),
+    tokenOf: () => null,
+    tokenOfDeployment: async () => null,
+    ...{ clock, newId, log: () => undefined },
+  });
   const { app, operations } = createApi({
     store,
     vault,
+    hub: { ...hubRoom, tokenOf: () => null },
     clock,
     version: "0.0.0-test",
-    limits: { quotaGpus: 64, bodyBytes: 1_000_000 },
+    limits: {
+      quotaGpus: 64,
+      bodyBytes: 1_000_000,
+      accountGpus: 1024,
+      accountRates: { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 },
+      audit: { max: 100_000, ageMs: 365 * 86_400_000 },
+    },
     catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
     containerImages: [allowedImage],
     baseUrl: "http://berth.test",
@@ -107,6 +131,7 @@ export async function startRealApi(): Promise<RealApi> {
     app,
     operations,
     store,
+    databaseFile: join(home, "berth.db"),
     vault,
     tokens,
     poked,
@@ -133,6 +158,7 @@ export async function startRealApi(): Promise<RealApi> {
     },
     close: async () => {
       await app.close();
+      await hubRoom.close();
       await store.close();
       await rm(home, { recursive: true, force: true });
     },
@@ -152,7 +178,7 @@ export async function startRealApi(): Promise<RealApi> {
     const id = newId();
     const hash = hashToken(tokens[name]);
     const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
-    await store.addToken(token, vault.seal(tokens[name], `api-token:${id}`));
+    await store.addToken({ ...token, allowedIps: null }, vault.seal(tokens[name], `api-token:${id}`));
   }
   return api;
 }

@@ -1,19 +1,37 @@
 /**
- * The pages of docs/reference that are made from the code, so that they cannot drift: settings, errors, statuses.
+ * The pages of docs/reference that are made from the code, so that they cannot drift: settings, errors, statuses, and how
+ * far the API is DeepInfra's.
  * `node tools/reference-docs/write.ts` writes them; a test compares them with what is committed.
  */
+import { readFileSync } from "node:fs";
 import { failureCodes } from "../../src/core/failure.ts";
 import { statusMeanings } from "../../src/core/status.ts";
 import { httpErrors } from "../../src/schema/errors.ts";
+import { inferenceOperations } from "../../src/schema/inference-operations.ts";
 import { describeSettings } from "../../src/settings.ts";
+import { startRealApi } from "../../test/wire/real-api.ts";
+import { compatibilityPage } from "./compatibility.ts";
 
 /** File name under docs/reference -> content. */
-export function referencePages(): ReadonlyMap<string, string> {
+export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   return new Map([
+    ["compatibility.md", `${notice}${compatibilityPage(readPublished(), await listOperations())}`],
     ["config.md", configPage()],
     ["errors.md", errorsPage()],
     ["statuses.md", statusesPage()],
   ]);
+}
+
+function readPublished(): string[] {
+  const file = new URL("../../test/wire/published-operations.json", import.meta.url);
+  return Object.keys(JSON.parse(readFileSync(file, "utf8")) as object);
+}
+
+/** The route table as it really is: that of an API over an empty state, and the gateway's. */
+async function listOperations() {
+  const { operations, close } = await startRealApi();
+  await close();
+  return [...operations, ...inferenceOperations];
 }
 
 const notice = "<!-- Made by tools/reference-docs from the code; `npm run docs` writes it again. -->\n";

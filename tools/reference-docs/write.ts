@@ -2,6 +2,6 @@
 import { writeFileSync } from "node:fs";
 import { referencePages } from "./pages.ts";
 
-for (const [name, content] of referencePages()) {
+for (const [name, content] of await referencePages()) {
   writeFileSync(new URL(`../../docs/reference/${name}`, import.meta.url), content);
 }
