@@ -4,7 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import type { LoadReport, ModelLoad, RoutingSnapshot } from "../core/routing.ts";
-import { loadReport, routingSnapshot } from "../schema/routing.ts";
+import { routingSnapshot } from "../schema/routing.ts";
 import { postToControl } from "./link-post.ts";
 import type { Clock, Log } from "./options.ts";
 
@@ -198,6 +198,6 @@ function createReporter(options: LinkOptions): Reporter {
 }
 
 function postLoad({ linkSocket }: LinkOptions, agent: Agent, report: LoadReport): Promise<void> {
-  const body = JSON.stringify(loadReport.parse(report));
+  const body = JSON.stringify(report);
   return postToControl({ linkSocket, agent, path: "/load", body, timeoutMs: reportTimeoutMs });
 }
