@@ -111,18 +111,29 @@ const chunks: Load = { connections: streams, seconds: 0.5, rate: 0, events: stre
 const median = (figures: readonly number[]) =>
   [...figures].sort((a, b) => a - b)[Math.floor(figures.length / 2)] ?? 0;
 
-/** Measures each candidate in turn, round by round, after one round that only warms up. */
+/** Answers or events that a candidate has passed on before it is measured, so that its hot paths are compiled. */
+const warmUpCount = 20_000;
+/** Windows that warming up takes at most: a slow candidate is measured as warm as it gets. */
+const maxWarmUps = 10;
+
+async function warmUp(target: Measured, question: Question, load: Load): Promise<void> {
+  let count = 0;
+  for (let windows = 0; windows < maxWarmUps && count < warmUpCount; windows += 1) {
+    const { answers, events } = await window(target, question, load);
+    count += Math.max(answers, events);
+  }
+}
+
+/** Measures each candidate in turn, round by round, when all are warm. */
 async function takeTurns(
   candidates: readonly Measured[],
   question: Question,
   load: Load,
 ): Promise<Map<string, Window[]>> {
   const windows = new Map<string, Window[]>(candidates.map(({ name }) => [name, []]));
-  for (let round = 0; round <= rounds; round += 1) {
-    for (const target of candidates) {
-      const measured = await window(target, question, load);
-      if (round > 0) windows.get(target.name)?.push(measured);
-    }
+  for (const target of candidates) await warmUp(target, question, load);
+  for (let round = 0; round < rounds; round += 1) {
+    for (const target of candidates) windows.get(target.name)?.push(await window(target, question, load));
   }
   return windows;
 }
@@ -195,7 +206,8 @@ async function measure(): Promise<void> {
 
 /** Memory of open streams, without what is kept of them to continue them. */
 async function measureStreamMemory(): Promise<void> {
-  const berth = await startBerth(home, cores, { BERTH_CONTINUE: "off" });
+  // So many at once may have to wait for their connections to the engine, all in one line.
+  const berth = await startBerth(home, cores, { BERTH_CONTINUE: "off", BERTH_QUEUE: String(2 * memoryStreams) });
   const load: Load = { connections: memoryStreams, seconds: 1, rate: 0, events: streamEvents(memoryStreams) };
   await window(berth, "whole", { ...whole, seconds: 2 });
   const before = berth.residentBytes();

@@ -67,7 +67,8 @@ function gatherLines(write: (lines: string) => void): { add(line: string): void;
 /** The same fields where there is nothing to mask. */
 function withMasks(fields: Fields, looksWithin: boolean): Fields {
   let changed: Record<string, unknown> | null = null;
-  for (const [name, value] of Object.entries(fields)) {
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
     let shown = value;
     if (masked.has(name)) shown = mask;
     else if (looksWithin && typeof value === "object" && value !== null && !Array.isArray(value)) {
