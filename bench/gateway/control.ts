@@ -87,6 +87,7 @@ function modelOn(port: number): RouteModel {
     createdAtMs: 1_700_000_000_000,
     contextTokens: 8192,
     task: "text-generation",
+    version: "9d89262b7cb9d614186c0bcab12f1345ac940d84",
     abilities: { ...unknownAbilities, engine: "bench", usageByDefault: true, exactContinuation: true },
     prices: { inputUsd: 0.1, outputUsd: 0.2, cachedUsd: 0.05 },
     instances: [

@@ -50,6 +50,7 @@ const snapshot: RoutingSnapshot = {
     {
       ...{ deploymentId: "d", name: "polite/model", account: "polite", isPublic: true, state: "ready" },
       ...{ reason: "", loadTimeMs: null, createdAtMs: 0, contextTokens: 2048, task: "text-generation" },
+      version: "",
       abilities: unknownAbilities,
       prices: freeOfCharge,
       instances: engines.map((_, at) => ({

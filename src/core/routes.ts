@@ -104,6 +104,7 @@ function routeOf(
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
+    version: deployment.resolved?.commit ?? "",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
     prices: tokenPricesOf(prices, deployment.name),
     instances,

@@ -43,6 +43,8 @@ export type RouteModel = {
   readonly createdAtMs: number;
   readonly contextTokens: number;
   readonly task: string;
+  /** Commit of its weights, "" until it is known. */
+  readonly version: string;
   /** What its engine can do; `unknownAbilities` until the engine is known. */
   readonly abilities: Abilities;
   readonly prices: TokenPrices;

@@ -3,10 +3,10 @@
  * Must not count anything itself.
  */
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIP } from "node:net";
 import { HttpError } from "../schema/errors.ts";
 import { expositionType, type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import { type Authenticator, secretOf } from "./auth.ts";
+import { type Trust, trustList } from "./client-address.ts";
 import { askControl } from "./link-ask.ts";
 import type { Metrics, Readings } from "./metrics.ts";
 import type { Directory } from "./models.ts";
@@ -17,7 +17,7 @@ export type MetricsPageDeps = {
   readonly authenticator: Authenticator;
   readonly linkSocket: string;
   /** Proxies on this machine whose requests are not this machine's own. */
-  readonly trustedProxies: BlockList;
+  readonly isTrustedProxy: Trust;
   directory(): Directory;
   readings(): Promise<Readings>;
 };
@@ -27,7 +27,7 @@ const controlTimeoutMs = 2_000;
 const maxControlBytes = 16 * 1024 * 1024;
 
 export async function sendMetrics(deps: MetricsPageDeps, visit: Visit): Promise<void> {
-  if (!isFromHere(visit.request, deps.trustedProxies)) await requireAdministrator(deps, visit);
+  if (!isFromHere(visit.request, deps.isTrustedProxy)) await requireAdministrator(deps, visit);
   const [readings, controls] = await Promise.all([deps.readings(), askForControls(deps)]);
   const page = Buffer.from(
     `${deps.metrics.page(readings)}${writeExposition([controlUp(controls !== null)])}${controls ?? ""}`,
@@ -63,9 +63,7 @@ function controlUp(isUp: boolean): MetricFamily {
   };
 }
 
-const loopback = new BlockList();
-loopback.addSubnet("127.0.0.0", 8, "ipv4");
-loopback.addAddress("::1", "ipv6");
+const isLoopback = trustList(["127.0.0.0/8", "::1"]);
 
 /** What only proxies and browsers send: the one speaks for somebody else, the other may have been led here by any page. */
 const foreignHeaders = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "origin"];
@@ -74,16 +72,11 @@ const foreignHeaders = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host
  * A program on this machine asks, by this machine's own name (a page whose name was made to point here has another one),
  * and shows no token that would say who.
  */
-function isFromHere({ socket, headers }: IncomingMessage, proxies: BlockList): boolean {
+function isFromHere({ socket, headers }: IncomingMessage, isTrustedProxy: Trust): boolean {
   const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/i, "");
-  if (!isIn(loopback, peer) || isIn(proxies, peer)) return false;
+  if (!isLoopback(peer) || isTrustedProxy(peer)) return false;
   if (secretOf(headers) !== null || headers.authorization !== undefined) return false;
   if (foreignHeaders.some((name) => headers[name] !== undefined)) return false;
   const name = (headers.host ?? "").replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  return name.toLowerCase() === "localhost" || isIn(loopback, name);
-}
-
-function isIn(list: BlockList, address: string): boolean {
-  const version = isIP(address);
-  return version !== 0 && list.check(address, version === 6 ? "ipv6" : "ipv4");
+  return name.toLowerCase() === "localhost" || isLoopback(name);
 }

@@ -75,7 +75,7 @@ export async function offer(
     if (!isPossible || isSpent || !deps.faults.mayRetry(asked.model)) throw failed.error;
     visit.record.retries += 1;
     if (leg?.kind === "ask") {
-      visit.record.continued += 1;
+      visit.record.continuations += 1;
       attempt = { ...attempt, request: { ...asked, body: leg.body } };
       if (attempt.reply.sentBytes > sentBefore) tries = 0;
     } else attempt = openAttempt(deps, asked, attempt.reply.hasStarted ? attempt.reply : openReply());

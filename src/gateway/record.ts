@@ -25,6 +25,8 @@ export type RequestRecord = {
   deploymentId: string | null;
   /** The instance that served, or failed, last. */
   instanceId: string | null;
+  /** Times its stream broke off and went on at another instance. */
+  continuations: number;
   /** How its use is counted; null where no model was asked. */
   kind: UsageKind | null;
   /** Tokens as the engine counted them, 0 where it said nothing. */
@@ -36,9 +38,8 @@ export type RequestRecord = {
   costNanoUsd: number;
   /** The answer was asked for piece by piece. */
   isStream: boolean;
-  /** Times it was offered to an instance again, and of these how often its stream went on from where it broke off. */
+  /** Times it was offered to an instance again, continued streams among them. */
   retries: number;
-  continued: number;
   /** Milliseconds spent waiting for a slot. */
   waitedMs: number;
   /** Milliseconds from the start to the first byte of the engine's answer; null when none came. */
@@ -70,6 +71,7 @@ export function openRecord(
     model: null,
     deploymentId: null,
     instanceId: null,
+    continuations: 0,
     kind: null,
     inputTokens: 0,
     outputTokens: 0,
@@ -77,7 +79,6 @@ export function openRecord(
     costNanoUsd: 0,
     isStream: false,
     retries: 0,
-    continued: 0,
     waitedMs: 0,
     firstByteMs: null,
     error: null,

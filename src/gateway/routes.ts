@@ -29,8 +29,8 @@ export type Route =
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
   | { readonly kind: "metrics" }
-  /** An OpenAI path that Berth does not have. */
-  | { readonly kind: "nothing" }
+  /** A path of this face that Berth does not have. */
+  | { readonly kind: "nothing"; readonly face: Face }
   | {
       readonly kind: "control";
       /** Path and query to ask control for, always starting with "/". */
@@ -64,7 +64,8 @@ export function findRoute(target: string): Route {
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };
-  if (path.startsWith("/v1/openai/")) return { kind: "nothing" };
+  if (path.startsWith("/v1/openai/")) return { kind: "nothing", face: openAiFace };
+  if (path.startsWith("/anthropic/")) return { kind: "nothing", face: anthropicFace };
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
 }
 

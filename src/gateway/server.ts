@@ -62,7 +62,7 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const now = () => clock.now();
-  const trusted = trustList(options.trustedProxies);
+  const isTrusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
@@ -112,7 +112,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   const metricsPage = {
-    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, trustedProxies: trusted },
+    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrustedProxy: isTrusted },
     readings: async () => ({
       load: admission.load(),
       routesAgeMs: link.ageMs,
@@ -157,10 +157,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
-        throw new HttpError(
-          "not_found",
-          "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
-        );
+        throw new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
       }
       case "control":
         return proxyToControl(visit, route.target, {
@@ -180,7 +177,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     const visit = openVisit(request, response, {
       expectsContinue,
       isTls: options.tls !== null,
-      trusted,
+      isTrusted,
       silenceMs: limits.silenceMs,
       now,
       onEnd: () => finish(),
@@ -329,7 +326,7 @@ function isProbe({ path }: RequestRecord): boolean {
 }
 
 function errorBodyOf(route: Route): ErrorBody {
-  if (route.kind === "inference") return route.face.errorBody;
+  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
   return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
 }
 

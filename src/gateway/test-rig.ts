@@ -164,6 +164,7 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
     createdAtMs: 1_700_000_000_000,
     contextTokens: 2048,
     task: "text-generation",
+    version: "9d89262b7cb9d614186c0bcab12f1345ac940d84",
     abilities: unknownAbilities,
     prices: freeOfCharge,
     instances,

@@ -4,9 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
-import type { BlockList } from "node:net";
 import { readTraceContext, type TraceContext } from "../core/trace-context.ts";
-import { type ClientOrigin, originOf } from "./client-address.ts";
+import { type ClientOrigin, originOf, type Trust } from "./client-address.ts";
 import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
 import { pathOf } from "./routes.ts";
 
@@ -36,7 +35,7 @@ export function openVisit(
   options: {
     readonly expectsContinue: boolean;
     readonly isTls: boolean;
-    readonly trusted: BlockList;
+    readonly isTrusted: Trust;
     /** Milliseconds in which a client must take something of a complete answer. */
     readonly silenceMs: number;
     now(): number;
@@ -46,7 +45,7 @@ export function openVisit(
   const { headers, socket } = request;
   const given = headers["x-request-id"];
   const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
-  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.trusted);
+  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.isTrusted);
   const trace = traceOf(headers);
   const abort = new AbortController();
   const record = openRecord({

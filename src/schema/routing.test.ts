@@ -24,6 +24,7 @@ const snapshot = {
       loadTimeMs: null,
       createdAtMs: 1,
       contextTokens: 2048,
+      version: "c0ffee",
       abilities: unknownAbilities,
       prices: freeOfCharge,
       task: "text-generation",

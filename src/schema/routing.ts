@@ -57,6 +57,7 @@ const model = z.object({
   createdAtMs: z.number(),
   contextTokens: count,
   task: z.string().max(128),
+  version: z.string().max(64),
   abilities,
   prices,
   instances: z.array(instance).max(10_000),
