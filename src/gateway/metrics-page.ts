@@ -17,7 +17,7 @@ export type MetricsPageDeps = {
   readonly authenticator: Authenticator;
   readonly linkSocket: string;
   /** Proxies on this machine whose requests are not this machine's own. */
-  readonly isTrustedProxy: Trust;
+  readonly isTrusted: Trust;
   directory(): Directory;
   readings(): Promise<Readings>;
 };
@@ -27,7 +27,7 @@ const controlTimeoutMs = 2_000;
 const maxControlBytes = 16 * 1024 * 1024;
 
 export async function sendMetrics(deps: MetricsPageDeps, visit: Visit): Promise<void> {
-  if (!isFromHere(visit.request, deps.isTrustedProxy)) await requireAdministrator(deps, visit);
+  if (!isFromHere(visit.request, deps.isTrusted)) await requireAdministrator(deps, visit);
   const [readings, controls] = await Promise.all([deps.readings(), askForControls(deps)]);
   const page = Buffer.from(
     `${deps.metrics.page(readings)}${writeExposition([controlUp(controls !== null)])}${controls ?? ""}`,
@@ -72,9 +72,9 @@ const foreignHeaders = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host
  * A program on this machine asks, by this machine's own name (a page whose name was made to point here has another one),
  * and shows no token that would say who.
  */
-function isFromHere({ socket, headers }: IncomingMessage, isTrustedProxy: Trust): boolean {
+function isFromHere({ socket, headers }: IncomingMessage, isProxy: Trust): boolean {
   const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/i, "");
-  if (!isLoopback(peer) || isTrustedProxy(peer)) return false;
+  if (!isLoopback(peer) || isProxy(peer)) return false;
   if (secretOf(headers) !== null || headers.authorization !== undefined) return false;
   if (foreignHeaders.some((name) => headers[name] !== undefined)) return false;
   const name = (headers.host ?? "").replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");

@@ -41,7 +41,7 @@ class Series {
   readonly perToken = new Histogram(secondsPerToken);
   readonly queue = new Histogram(secondsInQueue);
   retries = 0;
-  continuations = 0;
+  continued = 0;
 
   constructor(labels: Labels) {
     this.labels = labels;
@@ -54,7 +54,7 @@ class Series {
     this.tokens.output += record.outputTokens;
     this.tokens.cached += record.cachedTokens;
     this.retries += record.retries;
-    this.continuations += record.continuations;
+    this.continued += record.continuations;
     if (record.instanceId !== null) this.queue.observe(seconds(record.waitedMs));
     if (!record.isStream || record.firstByteMs === null) return;
     this.firstToken.observe(seconds(record.firstByteMs));
@@ -136,7 +136,7 @@ function counted(all: readonly Series[]): MetricFamily[] {
       name: "berth_continued_streams_total",
       help: "Times a stream whose engine failed went on at another instance.",
       type: "counter",
-      samples: all.map(({ labels, continuations }) => ({ labels, value: continuations })),
+      samples: all.map(({ labels, continued }) => ({ labels, value: continued })),
     },
   ];
 }

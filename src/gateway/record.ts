@@ -38,7 +38,7 @@ export type RequestRecord = {
   costNanoUsd: number;
   /** The answer was asked for piece by piece. */
   isStream: boolean;
-  /** Times it was offered to an instance again, continued streams among them. */
+  /** Times it was offered to an instance again, continuations among them. */
   retries: number;
   /** Milliseconds spent waiting for a slot. */
   waitedMs: number;

@@ -112,7 +112,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   const metricsPage = {
-    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrustedProxy: isTrusted },
+    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted },
     readings: async () => ({
       load: admission.load(),
       routesAgeMs: link.ageMs,

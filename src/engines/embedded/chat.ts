@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { generateAnswer, type LogprobEntry } from "./answer.ts";
+import type { Begun } from "./begun.ts";
 import { type Constraint, readConstraint } from "./constraints.ts";
 import { invalid, RequestError } from "./errors.ts";
 import { readMessages } from "./messages.ts";
@@ -72,7 +73,7 @@ export async function answerChat(
   const topLogprobs = readTopLogprobs(body);
   const prompt = buildPrompt(service, body, constraint.tools, batcher.contextTokens);
   const begun = readContinuation(service, body, options);
-  checkPromptLength([...prompt, ...begun], batcher.contextTokens, "messages");
+  checkPromptLength([...prompt, ...begun.tokens], batcher.contextTokens, "messages");
   const head = {
     id: `chatcmpl-${randomUUID().replaceAll("-", "")}`,
     created: Math.floor(Date.now() / 1000),
@@ -89,7 +90,7 @@ export async function answerChat(
 
 type ChoicesRequest = {
   readonly prompt: readonly number[];
-  readonly begun: readonly number[];
+  readonly begun: Begun;
   readonly options: GenerationOptions;
   readonly constraint: Constraint;
   readonly topLogprobs: number | null;

@@ -54,7 +54,7 @@ export async function answerCompletion(
   const topLogprobs = readWhole(body, "logprobs", 0, 20);
   const prompt = readPrompt(service, body);
   const begun = readContinuation(service, body, options);
-  checkPromptLength([...prompt.tokens, ...begun], batcher.contextTokens, "prompt");
+  checkPromptLength([...prompt.tokens, ...begun.tokens], batcher.contextTokens, "prompt");
   const isEchoed = readFlag(body, "echo") ?? false;
   if (isEchoed && topLogprobs !== null) throw unsupported("echo", "cannot be combined with logprobs.");
   const output = new CompletionOutput(
@@ -65,7 +65,7 @@ export async function answerCompletion(
   );
   let [completionTokens, cachedTokens] = [0, 0];
   for (let choice = 0; choice < options.choices; choice++) {
-    if (isEchoed && begun.length === 0) await output.piece(choice, prompt.text, []);
+    if (isEchoed && begun.text === "") await output.piece(choice, prompt.text, []);
     const end = await generateAnswer(batcher, service.model, {
       prompt: prompt.tokens,
       begun,

@@ -69,6 +69,27 @@ describe("continuing", () => {
     await expectExact("/v1/chat/completions", { messages, max_tokens: 30 });
   });
 
+  it("a long chat that has lost its thread, where words are nearly as likely as others", async () => {
+    const messages = [{ role: "user", content: "What are you?" }];
+    const body = { messages, max_tokens: 600, ignore_eos: true };
+    const whole = await answer("/v1/chat/completions", body);
+    for (const cut of [50, 200, 400]) {
+      const begun = whole.pieces.slice(0, cut).join("");
+      const rest = await answer("/v1/chat/completions", { ...body, continuation: begun });
+      expect([cut, begun + rest.pieces.join("")]).toEqual([cut, whole.pieces.join("")]);
+      expect(rest.usage?.completion_tokens).toBe(600);
+    }
+  });
+
+  it("what the model itself would not have said", async () => {
+    const messages = [{ role: "user", content: "Tell me a story about a fox." }];
+    const body = { messages, max_tokens: 30 };
+    const rest = await answer("/v1/chat/completions", { ...body, continuation: "I am a teapot, and" });
+    expect(rest.pieces.join("")).not.toBe("");
+    expect(rest.pieces.join("")).not.toContain("teapot");
+    expect(rest.usage?.completion_tokens).toBeLessThanOrEqual(30);
+  });
+
   it("a completion, also where its prompt ends within a word, and with a stop text", async () => {
     await expectExact("/v1/completions", { prompt: "Once upon a ti", max_tokens: 40 });
     await expectExact("/v1/completions", { prompt: "The fox said hel", max_tokens: 40, stop: ["zzz", ". "] });
