@@ -4,7 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import type { LoadReport, ModelLoad, RoutingSnapshot } from "../core/routing.ts";
-import { loadReport, routingSnapshot } from "../schema/routing.ts";
+import { routingSnapshot } from "../schema/routing.ts";
 import { postToControl } from "./link-post.ts";
 import type { Clock, Log } from "./options.ts";
 
@@ -25,6 +25,8 @@ export type LinkOptions = {
 export type Link = {
   /** A snapshot has come and control has been heard of recently enough. */
   readonly isFresh: boolean;
+  /** Milliseconds since control was last heard of; null when no snapshot has come yet. */
+  readonly ageMs: number | null;
   start(): void;
   /** The load has changed: report it, soon when it is urgent. */
   loadChanged(isUrgent: boolean): void;
@@ -36,6 +38,8 @@ const firstRetryMs = 50;
 const maxRetryMs = 1000;
 /** Urgent changes that come together are sent together. */
 const coalesceMs = 20;
+/** Least time between two reports: instances that go idle and busy many times a second are told of a few times. */
+const spacingMs = 100;
 const reportEveryMs = 1000;
 const reportTimeoutMs = 5000;
 /** A snapshot of 100,000 models with two instances each is about 80 MB. */
@@ -85,6 +89,9 @@ export function createLink(options: LinkOptions): Link {
   return {
     get isFresh() {
       return heardAtMs !== null && clock.now() - heardAtMs <= options.snapshotMaxAgeMs;
+    },
+    get ageMs() {
+      return heardAtMs === null ? null : clock.now() - heardAtMs;
     },
     start() {
       following = follow();
@@ -146,6 +153,7 @@ function createReporter(options: LinkOptions): Reporter {
   let isDirty = false;
   let isUrgent = false;
   let isStopped = false;
+  let sentAtMs = 0;
   let soon: NodeJS.Timeout | null = null;
   let tick: NodeJS.Timeout | null = null;
   let sending: Promise<void> | null = null;
@@ -153,6 +161,7 @@ function createReporter(options: LinkOptions): Reporter {
   async function send(): Promise<void> {
     isDirty = false;
     isUrgent = false;
+    sentAtMs = options.clock.now();
     try {
       await postLoad(options, agent, { gatewayId: options.gatewayId, models: options.load() });
     } catch (error) {
@@ -170,10 +179,12 @@ function createReporter(options: LinkOptions): Reporter {
   /** A report that is on its way comes back here when it has arrived. */
   function flushSoon(): void {
     if (isStopped || sending !== null) return;
-    soon ??= setTimeout(() => {
+    if (soon !== null) return;
+    const spacedMs = Math.min(spacingMs, sentAtMs + spacingMs - options.clock.now());
+    soon = setTimeout(() => {
       soon = null;
       flush();
-    }, coalesceMs);
+    }, Math.max(coalesceMs, spacedMs));
   }
 
   return {
@@ -198,6 +209,6 @@ function createReporter(options: LinkOptions): Reporter {
 }
 
 function postLoad({ linkSocket }: LinkOptions, agent: Agent, report: LoadReport): Promise<void> {
-  const body = JSON.stringify(loadReport.parse(report));
+  const body = JSON.stringify(report);
   return postToControl({ linkSocket, agent, path: "/load", body, timeoutMs: reportTimeoutMs });
 }

@@ -36,10 +36,16 @@ export type RequestRecord = {
   cachedTokens: number;
   /** Billionths of a US dollar. */
   costNanoUsd: number;
+  /** The answer was asked for piece by piece. */
+  isStream: boolean;
+  /** Times it was offered to an instance again, continuations among them. */
+  retries: number;
   /** Milliseconds spent waiting for a slot. */
   waitedMs: number;
   /** Milliseconds from the start to the first byte of the engine's answer; null when none came. */
   firstByteMs: number | null;
+  /** The client's trace context (W3C), null when it sent none. */
+  readonly traceparent: string | null;
   /** Code of the error that ended it, null when none did. */
   error: string | null;
   /** The client closed the connection before the exchange was over. */
@@ -50,7 +56,10 @@ export type RequestRecord = {
 export const clientLeftStatus = 499;
 
 export function openRecord(
-  known: Pick<RequestRecord, "requestId" | "method" | "path" | "clientAddress" | "startedAtMs">,
+  known: Pick<
+    RequestRecord,
+    "requestId" | "method" | "path" | "clientAddress" | "startedAtMs" | "traceparent"
+  >,
 ): RequestRecord {
   return {
     ...known,
@@ -68,6 +77,8 @@ export function openRecord(
     outputTokens: 0,
     cachedTokens: 0,
     costNanoUsd: 0,
+    isStream: false,
+    retries: 0,
     waitedMs: 0,
     firstByteMs: null,
     error: null,

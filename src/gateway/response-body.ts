@@ -6,6 +6,8 @@ import { type Framing, MalformedResponse } from "./response-head.ts";
 
 /** Longest chunk-size line or trailer section that is read, in bytes. */
 const maxLineBytes = 8192;
+/** Digits of a size that are read byte by byte. */
+const maxPlainDigits = 6;
 const cr = 0x0d;
 const lf = 0x0a;
 
@@ -83,9 +85,32 @@ class ChunkReader implements BodyReader {
         if (this.#left === 0) this.#state = "data-end";
         emit(piece);
       } else {
-        at = this.#readLine(bytes, at);
+        at = this.#readPlainBorder(bytes, at) ?? this.#readLine(bytes, at);
       }
     }
+  }
+
+  /** The usual border of two chunks without making texts of it: a line end, or a size that has come whole. Else null. */
+  #readPlainBorder(bytes: Buffer, from: number): number | null {
+    if (this.#line !== "") return null;
+    if (this.#state === "data-end") {
+      if (bytes[from] !== cr || bytes[from + 1] !== lf) return null;
+      this.#state = "size";
+      return from + 2;
+    }
+    if (this.#state !== "size") return null;
+    let size = 0;
+    for (let at = from; at <= from + maxPlainDigits; at += 1) {
+      const digit = hexDigit(bytes[at]);
+      if (digit !== -1) size = size * 16 + digit;
+      else if (bytes[at] !== cr || bytes[at + 1] !== lf || size === 0) return null;
+      else {
+        this.#left = size;
+        this.#state = "data";
+        return at + 2;
+      }
+    }
+    return null;
   }
 
   endsAtClose(): boolean {
@@ -120,4 +145,12 @@ class ChunkReader implements BodyReader {
       if (line === "") this.#state = "done";
     }
   }
+}
+
+/** -1 when it is none. */
+function hexDigit(byte: number | undefined): number {
+  if (byte === undefined) return -1;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const lower = byte | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }

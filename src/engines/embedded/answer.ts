@@ -42,6 +42,8 @@ export type AnswerRequest = {
 
 export type AnswerEnd = {
   readonly finish: "stop" | "length";
+  /** The stop string that ended it, null when none did. */
+  readonly stop: string | null;
   readonly completionTokens: number;
   readonly cachedTokens: number;
 };
@@ -78,7 +80,7 @@ async function generate(
   const text = new AnswerText(model, request, seen);
   const { tokens: begun } = request.begun;
   if (request.maxTokens !== null && begun.length >= request.maxTokens) {
-    return { finish: "length", completionTokens: text.tokens, cachedTokens: 0 };
+    return { finish: "length", stop: null, completionTokens: text.tokens, cachedTokens: 0 };
   }
   const job = batcher.generate({
     prompt: [...request.prompt, ...begun],
@@ -103,6 +105,7 @@ async function generate(
   if (text.isOther) return null;
   return {
     finish: text.finish ?? "stop",
+    stop: text.stop,
     completionTokens: text.tokens,
     cachedTokens: Math.min(end.cachedTokens, request.prompt.length),
   };
@@ -110,6 +113,7 @@ async function generate(
 
 class AnswerText {
   finish: AnswerEnd["finish"] | null = null;
+  stop: string | null = null;
   tokens: number;
   /** It has come out otherwise than its reader has seen it begin. */
   isOther = false;
@@ -143,8 +147,9 @@ class AnswerText {
       this.#entries.push({ start: this.#decodedLength, entry: this.#describe(step.token, step.logprobs) });
     }
     this.#decodedLength += decoded.length;
-    const { text, isStopped } = this.#cutter.push(decoded);
-    if (isStopped) return this.#end("stop", text, false);
+    const { text, met } = this.#cutter.push(decoded);
+    this.stop = met;
+    if (met !== null) return this.#end("stop", text, false);
     if (maxTokens !== null && this.tokens >= maxTokens) {
       return this.#end("length", text + this.#cutter.end(), true);
     }

@@ -8,6 +8,7 @@ import type { ServerResponse } from "node:http";
 import type { TokenUsage } from "../../core/usage.ts";
 import { HttpError, openAiError } from "../../schema/errors.ts";
 import { sendError } from "../answer.ts";
+import { ChunkedBody } from "../chunked-body.ts";
 import type { ResponseHead } from "../response-head.ts";
 import type { Reply } from "./face.ts";
 import { lastEventEnd, OpenAiEvents } from "./openai-events.ts";
@@ -25,6 +26,8 @@ type Mode = "stream" | "whole" | "long" | "late";
 
 export class OpenAiReply implements Reply {
   readonly #response: ServerResponse;
+  /** Of answers that are sent in parts. */
+  readonly #body: ChunkedBody;
   readonly #terms: UsageTerms;
   readonly #events: OpenAiEvents;
   #head: ResponseHead | null = null;
@@ -38,6 +41,7 @@ export class OpenAiReply implements Reply {
 
   constructor(response: ServerResponse, terms: UsageTerms) {
     this.#response = response;
+    this.#body = new ChunkedBody(response);
     this.#terms = terms;
     this.#events = new OpenAiEvents(terms);
   }
@@ -51,9 +55,9 @@ export class OpenAiReply implements Reply {
   }
 
   keepAlive(): void {
-    if (!this.hasStarted) this.#response.writeHead(200, ["content-type", "text/event-stream"]);
+    if (!this.hasStarted) this.#body.begin(200, ["content-type", "text/event-stream"]);
     this.#mode = "stream";
-    this.#response.write(": waiting\n\n");
+    this.#body.write(Buffer.from(": waiting\n\n"));
   }
 
   begin(head: ResponseHead): void {
@@ -81,20 +85,17 @@ export class OpenAiReply implements Reply {
   end(): void {
     switch (this.#mode) {
       case "stream": {
-        const rest = Buffer.concat([this.#events.flush(), this.#takeHeld()]);
-        if (rest.length > 0 || !this.hasStarted) this.#send(rest);
-        this.#response.end();
+        this.#sendLast(Buffer.concat([this.#events.flush(), this.#takeHeld()]));
         return;
       }
       case "long": {
         const { bytes, usage } = finishTail(this.#takeHeld(), this.#terms);
         this.#usage = usage;
-        this.#send(bytes);
-        this.#response.end();
+        this.#sendLast(bytes);
         return;
       }
       case "late":
-        this.#response.end(`data: ${jsonOf(this.#takeHeld())}\n\n`);
+        this.#body.end(Buffer.from(`data: ${jsonOf(this.#takeHeld())}\n\n`));
         return;
       case "whole":
         this.#endWhole();
@@ -104,7 +105,7 @@ export class OpenAiReply implements Reply {
   fail(error: HttpError): void {
     if (!this.hasStarted) sendError(this.#response, error, openAiError);
     else if (this.#mode === "stream" || this.#mode === "late") {
-      this.#response.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
+      this.#body.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
     } else this.#response.destroy();
   }
 
@@ -165,10 +166,19 @@ export class OpenAiReply implements Reply {
   }
 
   #send(bytes: Buffer): boolean {
-    if (!this.hasStarted)
-      this.#response.writeHead(this.#head?.status ?? 502, [...(this.#head?.headers ?? [])]);
+    this.#begin();
     this.sentBytes += bytes.length;
-    return this.#response.write(bytes);
+    return this.#body.write(bytes);
+  }
+
+  #sendLast(bytes: Buffer): void {
+    this.#begin();
+    this.sentBytes += bytes.length;
+    this.#body.end(bytes);
+  }
+
+  #begin(): void {
+    if (!this.hasStarted) this.#body.begin(this.#head?.status ?? 502, this.#head?.headers ?? []);
   }
 }
 
