@@ -65,7 +65,13 @@ export async function startControl(home: string): Promise<BenchControl> {
 }
 
 function snapshotOf(models: RouteModel[], version: number): RoutingSnapshot {
-  const token = { hash: hash("sha256", benchToken), tokenId: "bench", account: "bench", allowedIps: null };
+  const token = {
+    hash: hash("sha256", benchToken),
+    tokenId: "bench",
+    account: "bench",
+    allowedIps: null,
+    isAdmin: false,
+  };
   return { version, atMs: Date.now(), tokens: [token], accounts: [], spentScopes: [], models };
 }
 
@@ -81,6 +87,7 @@ function modelOn(port: number): RouteModel {
     createdAtMs: 1_700_000_000_000,
     contextTokens: 8192,
     task: "text-generation",
+    version: "9d89262b7cb9d614186c0bcab12f1345ac940d84",
     abilities: { ...unknownAbilities, engine: "bench", usageByDefault: true, exactContinuation: true },
     prices: { inputUsd: 0.1, outputUsd: 0.2, cachedUsd: 0.05 },
     instances: [

@@ -20,6 +20,8 @@ export type Caller = {
   readonly secretHash: string;
   /** What a scoped JWT narrows the token's rights to; null for the token itself. */
   readonly scope: Scope | null;
+  /** An administrator's token; a scoped JWT is none. */
+  readonly isAdmin: boolean;
 };
 
 export type Authenticator = {
@@ -62,12 +64,14 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
     const token = directory.tokensByHash.get(secretHash);
     if (token !== undefined) {
       checkAddress(token, origin.address);
-      return { account: token.account, tokenId: token.tokenId, secretHash, scope: null };
+      const { account, tokenId, isAdmin } = token;
+      return { account, tokenId, secretHash, scope: null, isAdmin };
     }
     if (looksLikeJwt(secret)) {
       const { scope, parent } = await scopes.find(secret, directory);
       checkAddress(parent, origin.address);
-      return { account: parent.account, tokenId: parent.tokenId, secretHash, scope };
+      const { account, tokenId } = parent;
+      return { account, tokenId, secretHash, scope, isAdmin: false };
     }
     throw new HttpError(
       "unauthenticated",

@@ -139,6 +139,7 @@ async function serveBy(
     const scope = scopeOf(account);
     const body = salted(asked.bodyFor(model, selector), model, scope);
     const { enginePath, isStream, tier, failFast } = asked;
+    record.isStream = isStream;
     const turn = { account, tokenId, tier, failFast };
     await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {

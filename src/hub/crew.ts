@@ -38,6 +38,8 @@ export type CrewOptions = {
   readonly maxConnections: number;
   readonly settings: TransferSettings;
   readonly ports: TransferPorts;
+  /** A thread without work ends after this, milliseconds. */
+  readonly idleEndMs?: number;
 };
 
 export type Crew = {
@@ -51,8 +53,7 @@ export type Crew = {
 
 /** Up to this size a file is brought in this thread, bytes. */
 const smallFileBytes = 1024 * 1024;
-/** A thread without work ends after this, milliseconds. */
-const idleEndMs = 10_000;
+const defaultIdleEndMs = 10_000;
 
 type Joined = ReturnType<ConnectionPool["join"]>;
 type Running = {
@@ -71,7 +72,7 @@ export function createCrew(options: CrewOptions): Crew {
     const idle = threads.find(({ size }) => size === 0);
     if (idle !== undefined) return idle;
     if (threads.length < options.threads) {
-      const thread: Thread = new Thread(options.settings, () => {
+      const thread: Thread = new Thread(options.settings, options.idleEndMs ?? defaultIdleEndMs, () => {
         const index = threads.indexOf(thread);
         if (index >= 0) threads.splice(index, 1);
       });
@@ -112,15 +113,23 @@ export function createCrew(options: CrewOptions): Crew {
 class Thread {
   readonly #running = new Map<number, Running>();
   readonly #worker: Worker;
+  readonly #idleEndMs: number;
+  readonly #onEnd: () => void;
   #idle: NodeJS.Timeout | null = null;
 
-  constructor(settings: TransferSettings, onEnd: () => void) {
+  /** @param onEnd from now on it takes nothing more; may be called several times */
+  constructor(settings: TransferSettings, idleEndMs: number, onEnd: () => void) {
+    this.#idleEndMs = idleEndMs;
+    this.#onEnd = onEnd;
     this.#worker = new Worker(new URL("./crew-thread.ts", import.meta.url), {
       workerData: settings,
       name: "hub",
     });
     this.#worker.on("message", (message: FromThread) => this.#hear(message));
-    this.#worker.on("error", (error) => this.#fail(error));
+    this.#worker.on("error", (error) => {
+      onEnd();
+      this.#fail(error);
+    });
     this.#worker.on("exit", () => {
       onEnd();
       this.#fail(new Error("the thread that downloads ended"));
@@ -160,7 +169,11 @@ class Thread {
   /** An idle thread does not keep the process alive, and is given up after a while. */
   #rest(): void {
     this.#worker.unref();
-    this.#idle = setTimeout(() => void this.#worker.terminate(), idleEndMs).unref();
+    this.#idle = setTimeout(() => {
+      // It takes a moment to end: nobody may give it something meanwhile.
+      this.#onEnd();
+      void this.#worker.terminate();
+    }, this.#idleEndMs).unref();
   }
 
   #tell(message: ToThread): void {

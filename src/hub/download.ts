@@ -17,6 +17,7 @@ import {
 import { fillGaps, type LaneLimits, type Share } from "./lanes.ts";
 import { withLock } from "./lock.ts";
 import { Part } from "./part.ts";
+import type { Range } from "./ranges.ts";
 import type { RetryRule } from "./retry.ts";
 import type { OpenFile } from "./source.ts";
 
@@ -86,12 +87,13 @@ async function bring(job: Download, state: { missing: number }, signal: AbortSig
     },
   );
   try {
-    for (let fetchedAnew = false; ; ) {
+    // Blame ends: in each round some connection may break and be the next to suspect.
+    for (let next: "suspects" | "everything" | "nothing" = "suspects"; ; ) {
       const wrong = await receive(job, part, signal);
       if (wrong === null) break;
-      if (fetchedAnew) throw damaged(repo, file.path, wrong.how);
-      const blamed = wrong.isHash ? part.suspects() : null;
-      fetchedAnew = blamed === null;
+      if (next === "nothing") throw damaged(repo, file.path, wrong.how);
+      const blamed: readonly Range[] | null = wrong.isHash && next === "suspects" ? part.suspects() : null;
+      next = blamed === null ? "nothing" : "everything";
       part.forget(blamed ?? [{ start: 0, end: file.bytes }]);
     }
     await part.sync();

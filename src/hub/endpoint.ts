@@ -221,15 +221,27 @@ export class Endpoint {
       if ((await place) === null) places.delete(file.path);
       return answer;
     };
+    /** Asks where the file was before. Null: the endpoint has to say anew where it is. */
+    const askPlace = async (place: Place, file: RepoFile, range: Range, signal: AbortSignal) => {
+      const bearer = place.trusted && token !== null ? { authorization: `Bearer ${token}` } : {};
+      const reply = await this.#wire.get(place, { ...headersOf(range, file), ...bearer }, signal);
+      if (reply !== null && reply.status < 300) return reply;
+      reply?.close();
+      if (reply !== null && isPassing(reply.status)) throw this.#hiccup(reply);
+      return null;
+    };
     return async (file, range, signal) => {
-      const known = (await places.get(file.path)) ?? null;
+      const asked = places.get(file.path);
+      const known = (await asked) ?? null;
       if (known !== null) {
-        const bearer = known.trusted && token !== null ? { authorization: `Bearer ${token}` } : {};
-        const reply = await this.#wire.get(known, { ...headersOf(range, file), ...bearer }, signal);
-        if (reply !== null && (reply.status < 400 || isPassing(reply.status))) {
-          return this.#opened({ ...reply, redirected: true }, subject, file);
+        try {
+          const reply = await askPlace(known, file, range, signal);
+          if (reply !== null) return this.#opened({ ...reply, redirected: true }, subject, file);
+        } catch (error) {
+          // The next try asks the endpoint, which may know a place that works.
+          if (places.get(file.path) === asked) places.delete(file.path);
+          throw error;
         }
-        reply?.close();
       }
       const answer = await askEndpoint(file, range, signal);
       this.#requireSame(answer, file, repo);
@@ -288,6 +300,11 @@ export class Endpoint {
     throw this.#refusal(answer, subject, file.path);
   }
 
+  #hiccup(answer: Pick<Refusing, "status" | "header">): Hiccup {
+    const retryAfterMs = parseRetryAfter(answer.header("retry-after"), this.#rule.clock.now());
+    return new Hiccup(`answered ${answer.status}`, retryAfterMs);
+  }
+
   /** @param path the file that was asked for, null for a question about the repository */
   #refusal(answer: Refusing, subject: Subject, path: string | null): HubError | Hiccup {
     const { host } = this;
@@ -298,12 +315,7 @@ export class Endpoint {
     if (code === "GatedRepo") return repoGated(repo, `${this.#client.endpoint.base}/${repo}`, token !== null);
     if (code === "RevisionNotFound") return revisionNotFound(repo, subject.revision);
     if (code === "EntryNotFound" && path !== null) return fileGone(repo, path);
-    if (isPassing(status)) {
-      return new Hiccup(
-        `answered ${status}`,
-        parseRetryAfter(answer.header("retry-after"), this.#rule.clock.now()),
-      );
-    }
+    if (isPassing(status)) return this.#hiccup(answer);
     // A signed address that has expired; the next try asks the endpoint for a fresh one.
     if (answer.redirected && code === null && path !== null)
       return new Hiccup(`redirects to a place that answered ${status}`);

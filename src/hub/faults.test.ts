@@ -1,10 +1,12 @@
 /** What a bad network or a bad server does, each with its end: the right file or the right reason, never a wrong file. */
 
+import { randomInt } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Fault } from "../../tools/fake-hub/faults.ts";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import type { HubOptions } from "./hub.ts";
@@ -12,6 +14,16 @@ import { openTestHub, pull, sha256Of } from "./testing.ts";
 
 const weights = randomContent(3_000_000);
 const repo = "acme/tiny";
+
+/** Waits are short also where the clock is real. */
+const hasty = { firstWaitMs: 1, maxWaitMs: 5 };
+const inPieces = { ...hasty, chunkBytes: 400_000, minChunkBytes: 200_000 };
+/** What each fault meets. */
+const forms: readonly [string, Pick<HubOptions, "threads" | "limits">][] = [
+  ["by one connection", { threads: 0, limits: hasty }],
+  ["by several ranges", { threads: 0, limits: inPieces }],
+  ["by several ranges of a thread", { threads: 1, limits: inPieces }],
+];
 
 async function pullWith(fixture: Fixture, faults: readonly Fault[], more: Partial<HubOptions> = {}) {
   fixture.hub.setFaults(faults);
@@ -28,35 +40,140 @@ async function expectNoBlob(fixture: Fixture): Promise<void> {
   expect(names.filter((name) => !name.endsWith(".incomplete"))).toEqual([]);
 }
 
-const passing: readonly [string, Fault][] = [
-  ["a reset in mid-body", { on: "/storage/", kind: "reset", afterBytes: 1_500_000, times: 2 }],
-  ["a reset before the first byte", { on: "/storage/", kind: "reset", afterBytes: 0, times: 2 }],
+/** Places within the smallest piece that is asked for, another one in each run. */
+const anywhere = () => randomInt(1, 199_999);
+const passing: readonly [string, readonly Fault[]][] = [
+  [
+    "resets in mid-body",
+    [1, 2, 3].map(() => ({ on: "/storage/", kind: "reset", afterBytes: anywhere(), times: 1 })),
+  ],
+  ["a reset before the first byte", [{ on: "/storage/", kind: "reset", afterBytes: 0, times: 2 }]],
   [
     "a body that ends early, without a length",
-    { on: "/storage/", kind: "truncate", afterBytes: 70_000, times: 2 },
+    [{ on: "/storage/", kind: "truncate", afterBytes: anywhere(), times: 2 }],
   ],
   [
     "a body that ends early, with a length that agrees",
-    { on: "/storage/", kind: "truncate", afterBytes: 70_000, announced: true, times: 1 },
+    [{ on: "/storage/", kind: "truncate", afterBytes: anywhere(), announced: true, times: 1 }],
   ],
-  ["a wrong byte", { on: "/storage/", kind: "corrupt", atByte: 2_000_000, times: 1 }],
-  ["a stall", { on: "/storage/", kind: "stall", afterBytes: 500_000, times: 1 }],
-  ["no answer from storage", { on: "/storage/", kind: "silence", times: 1 }],
-  ["no answer from the hub", { on: "/api/models/", kind: "silence", times: 1 }],
-  ["500 while listing", { on: "/tree/", kind: "status", status: 500, times: 3 }],
-  ["503 while resolving", { on: "/resolve/", kind: "status", status: 503, times: 3 }],
-  ["an outage after the listing", { on: "/resolve/", kind: "status", status: 503, times: 6 }],
-  ["429 with Retry-After", { on: "/resolve/", kind: "status", status: 429, retryAfter: "3600", times: 3 }],
-  ["502 from storage", { on: "/storage/", kind: "status", status: 502, times: 3 }],
-  ["416 without a reason", { on: "/storage/", kind: "status", status: 416, times: 1 }],
-  ["an expired signature", { on: "/storage/", kind: "status", status: 403, times: 1 }],
+  [
+    "the same in a later request",
+    [{ on: "/storage/", kind: "truncate", afterBytes: 70_000, announced: true, skip: 1, times: 1 }],
+  ],
+  ["a wrong byte", [{ on: "/storage/", kind: "corrupt", atByte: anywhere(), times: 1 }]],
+  [
+    "a wrong byte in what came before a reset",
+    [
+      { on: "/storage/", kind: "reset", afterBytes: 150_000, times: 1 },
+      { on: "/storage/", kind: "corrupt", atByte: anywhere(), times: 1 },
+      { on: "/storage/", kind: "reset", afterBytes: 50_000, skip: 1, times: 1 },
+    ],
+  ],
+  ["a stall", [{ on: "/storage/", kind: "stall", afterBytes: anywhere(), times: 1 }]],
+  ["a slow start", [{ on: "/storage/", kind: "late", waitMs: 200, times: 1 }]],
+  ["no answer from storage", [{ on: "/storage/", kind: "silence", times: 1 }]],
+  ["no answer from storage later", [{ on: "/storage/", kind: "silence", skip: 1, times: 1 }]],
+  ["no answer from the hub", [{ on: "/api/models/", kind: "silence", times: 1 }]],
+  ["500 while listing", [{ on: "/tree/", kind: "status", status: 500, times: 3 }]],
+  ["503 while resolving", [{ on: "/resolve/", kind: "status", status: 503, times: 3 }]],
+  ["an outage after the listing", [{ on: "/resolve/", kind: "status", status: 503, times: 6 }]],
+  ["429 with Retry-After", [{ on: "/resolve/", kind: "status", status: 429, retryAfter: "3600", times: 3 }]],
+  [
+    "429 from storage",
+    [{ on: "/storage/", kind: "status", status: 429, retryAfter: "3600", skip: 1, times: 3 }],
+  ],
+  ["502 from storage", [{ on: "/storage/", kind: "status", status: 502, times: 3 }]],
+  ["401 from storage", [{ on: "/storage/", kind: "status", status: 401, times: 1 }]],
+  ["404 from storage", [{ on: "/storage/", kind: "status", status: 404, skip: 1, times: 1 }]],
+  ["416 without a reason", [{ on: "/storage/", kind: "status", status: 416, times: 1 }]],
+  ["an expired signature", [{ on: "/storage/", kind: "status", status: 403, times: 1 }]],
+  [
+    "signatures that expire on the way",
+    [{ on: "/storage/", kind: "status", status: 403, skip: 1, times: 3 }],
+  ],
+  ["a storage that forgets ranges", [{ on: "/storage/", kind: "no-range", skip: 1 }]],
+  ["another ETag in mid-download", [{ on: "/storage/", kind: "etag", value: "other", skip: 1 }]],
 ];
 
-test.each(passing)("%s passes", async (_name, fault) => {
-  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
-  const outcome = await pullWith(fixture, [fault], { limits: { idleTimeoutMs: 300, headersTimeoutMs: 300 } });
-  expect(outcome).toMatchObject({ ok: true });
-  expect((await storedContent(fixture)).equals(weights)).toBe(true);
+const lasting: readonly [string, Fault, string][] = [
+  ["resets", { on: "/storage/", kind: "reset", afterBytes: 0 }, "hub_unreachable"],
+  ["resets after some bytes", { on: "/storage/", kind: "reset", afterBytes: 1000 }, "hub_unreachable"],
+  ["an early end", { on: "/storage/", kind: "truncate", afterBytes: 1000 }, "hub_unreachable"],
+  ["500", { on: "/storage/", kind: "status", status: 500 }, "hub_unreachable"],
+  ["503", { on: "/resolve/", kind: "status", status: 503 }, "hub_unreachable"],
+  ["429", { on: "/api/models/", kind: "status", status: 429, retryAfter: "1" }, "hub_unreachable"],
+  ["429 from storage", { on: "/storage/", kind: "status", status: 429 }, "hub_unreachable"],
+  ["an answer nobody expects", { on: "/api/models/", kind: "status", status: 418 }, "hub_unreachable"],
+  ["401", { on: "/api/models/", kind: "status", status: 401 }, "repo_not_found"],
+  ["403", { on: "/api/models/", kind: "status", status: 403 }, "repo_not_found"],
+  ["404", { on: "/api/models/", kind: "status", status: 404 }, "repo_not_found"],
+  ["401 for the file", { on: "/resolve/", kind: "status", status: 401 }, "repo_not_found"],
+  ["expired signatures", { on: "/storage/", kind: "status", status: 403 }, "hub_unreachable"],
+  ["a redirect loop", { on: "/resolve/", kind: "redirect" }, "hub_unreachable"],
+  ["a redirect loop of the storage", { on: "/storage/", kind: "redirect" }, "hub_unreachable"],
+  ["a wrong byte", { on: "/storage/", kind: "corrupt", atByte: 0 }, "weights_damaged"],
+  ["another hash", { on: "/resolve/", kind: "etag", value: "f".repeat(64) }, "revision_not_found"],
+  [
+    "a file that is gone",
+    { on: "/model.gguf", kind: "redirect", to: "/acme/tiny/resolve/main/gone" },
+    "revision_not_found",
+  ],
+];
+
+describe.each(forms)("%s", (_form, options) => {
+  test.each(passing)("%s passes", async (_name, faults) => {
+    await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+    const limits = { ...options.limits, idleTimeoutMs: 300, headersTimeoutMs: 300 };
+    expect(await pullWith(fixture, faults, { ...options, limits })).toMatchObject({ ok: true });
+    expect((await storedContent(fixture)).equals(weights)).toBe(true);
+  });
+
+  test.each(lasting)("%s for ever is %s", async (_name, fault, code) => {
+    await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+    const outcome = await pullWith(fixture, [fault], options);
+    if (outcome.ok) throw new Error("it worked");
+    expect(outcome.failure.code).toBe(code);
+    if (code === "weights_damaged") expect(outcome.failure.message).toContain("model.gguf");
+    if (code === "hub_unreachable") expect(outcome.failure.message).toContain(new URL(fixture.hub.url).host);
+    expect(JSON.stringify(outcome.failure)).not.toContain("Signature");
+    await expectNoBlob(fixture);
+  });
+
+  test("a length that is always too short is never taken for the whole", async () => {
+    await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+    const fault: Fault = { on: "/storage/", kind: "truncate", afterBytes: 10, announced: true };
+    const outcome = await pullWith(fixture, [fault], options);
+    if (outcome.ok) throw new Error("it worked");
+    // Of a whole file it is another length, of a range it is an early end.
+    expect(["weights_damaged", "hub_unreachable"]).toContain(outcome.failure.code);
+    await expectNoBlob(fixture);
+  });
+
+  test("content that becomes another one in mid-download is never stored under the old name", async () => {
+    await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+    let isChanged = false;
+    const onProgress = ({ bytesDone }: { bytesDone: number }) => {
+      if (bytesDone === 0 || isChanged) return;
+      isChanged = true;
+      writeFileSync(join(fixture.root, repo, "model.gguf"), randomContent(weights.length));
+    };
+    fixture.hub.setFaults([{ on: "/storage/", kind: "stall", afterBytes: 100_000, times: 1 }]);
+    const limits = { ...options.limits, idleTimeoutMs: 600 };
+    const hub = openTestHub(fixture.home, fixture.hub.url, { ...options, limits });
+    const outcome = await pull(hub, repo, { onProgress });
+    if (outcome.ok) expect((await storedContent(fixture)).equals(weights)).toBe(true);
+    else {
+      expect(["weights_damaged", "revision_not_found"]).toContain(outcome.failure.code);
+      await expectNoBlob(fixture);
+    }
+  });
+
+  test("a disk that cannot be written to is storage_failed", async () => {
+    await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
+    // Where the kernel lets nobody make a folder, whoever asks.
+    const outcome = await pull(openTestHub("/sys/kernel", fixture.hub.url, options), repo);
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "storage_failed" } });
+  });
 });
 
 test("continues where the connection broke, also when the server cannot", async () => {
@@ -74,37 +191,6 @@ test("continues where the connection broke, also when the server cannot", async 
   const whole: Fault = { on: "/storage/", kind: "no-range" };
   expect(await pullWith(other, [reset, whole])).toMatchObject({ ok: true });
   expect((await storedContent(other)).equals(weights)).toBe(true);
-});
-
-const lasting: readonly [string, Fault, string][] = [
-  ["resets", { on: "/storage/", kind: "reset", afterBytes: 0 }, "hub_unreachable"],
-  ["503", { on: "/resolve/", kind: "status", status: 503 }, "hub_unreachable"],
-  ["429", { on: "/api/models/", kind: "status", status: 429, retryAfter: "1" }, "hub_unreachable"],
-  ["an answer nobody expects", { on: "/api/models/", kind: "status", status: 418 }, "hub_unreachable"],
-  ["expired signatures", { on: "/storage/", kind: "status", status: 403 }, "hub_unreachable"],
-  ["a redirect loop", { on: "/resolve/", kind: "redirect" }, "hub_unreachable"],
-  ["a wrong byte", { on: "/storage/", kind: "corrupt", atByte: 0 }, "weights_damaged"],
-  [
-    "a wrong length",
-    { on: "/storage/", kind: "truncate", afterBytes: 10, announced: true },
-    "weights_damaged",
-  ],
-  [
-    "a file that is gone",
-    { on: "/model.gguf", kind: "redirect", to: "/acme/tiny/resolve/main/gone" },
-    "revision_not_found",
-  ],
-];
-
-test.each(lasting)("%s for ever is %s", async (_name, fault, code) => {
-  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
-  const outcome = await pullWith(fixture, [fault]);
-  if (outcome.ok) throw new Error("it worked");
-  expect(outcome.failure.code).toBe(code);
-  if (code === "weights_damaged") expect(outcome.failure.message).toContain("model.gguf");
-  if (code === "hub_unreachable") expect(outcome.failure.message).toContain(new URL(fixture.hub.url).host);
-  expect(JSON.stringify(outcome.failure)).not.toContain("Signature");
-  await expectNoBlob(fixture);
 });
 
 test("says whether there is nobody at the endpoint", async () => {

@@ -36,10 +36,14 @@ export function parseHead(bytes: Buffer): Head | "incomplete" | null {
     headers.set(key, value);
   }
   const length = headers.get("content-length");
+  const status = Number(code);
+  // These have no body, whatever they say its length would be.
   const isPlain =
-    !headers.has("transfer-encoding") && ["", "identity"].includes(headers.get("content-encoding") ?? "");
+    ![204, 205, 304].includes(status) &&
+    !headers.has("transfer-encoding") &&
+    ["", "identity"].includes(headers.get("content-encoding") ?? "");
   const contentBytes = isPlain && length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null;
-  const connection = headers.get("connection")?.toLowerCase() ?? "";
-  const mayKeep = minor === "1" ? connection !== "close" : connection === "keep-alive";
-  return { status: Number(code), headers, headBytes: end + 4, contentBytes, mayKeep };
+  const connection = (headers.get("connection") ?? "").toLowerCase().split(/[ \t]*,[ \t]*/);
+  const mayKeep = !connection.includes("close") && (minor === "1" || connection.includes("keep-alive"));
+  return { status, headers, headBytes: end + 4, contentBytes, mayKeep };
 }

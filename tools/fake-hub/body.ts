@@ -31,8 +31,10 @@ export async function sendBody(
   const cut = fault?.kind === "truncate" ? Math.min(end, start + fault.afterBytes) : end;
   const announced = fault?.kind === "truncate" && fault.announced ? cut : end;
   const isUnannounced = fault?.kind === "truncate" && !fault.announced;
+  const etag = faults.take(["etag"], request.method ?? "", url)?.value;
   response.writeHead(range === null ? 200 : 206, {
     ...headers,
+    ...(etag === undefined ? {} : { etag: `"${etag}"` }),
     "accept-ranges": "bytes",
     ...(range === null ? {} : { "content-range": `bytes ${start}-${end - 1}/${size}` }),
     ...(isUnannounced ? {} : { "content-length": String(announced - start) }),

@@ -10,6 +10,8 @@ const common = {
   method: z.enum(["GET", "HEAD"]).optional(),
   /** How often it strikes; always when absent. */
   times: z.number().int().min(1).optional(),
+  /** How many requests it would strike go well before. */
+  skip: z.number().int().min(0).default(0),
 };
 const bytes = z.number().int().min(0);
 
@@ -27,6 +29,10 @@ export const faultShape = z.discriminatedUnion("kind", [
   z.strictObject({ ...common, kind: z.literal("body"), text: z.string() }),
   /** Accepts the request and never answers. */
   z.strictObject({ ...common, kind: z.literal("silence") }),
+  /** The answer, but only after a while. */
+  z.strictObject({ ...common, kind: z.literal("late"), waitMs: z.number().int().min(0) }),
+  /** The answer, with another ETag: the content is said to have changed. */
+  z.strictObject({ ...common, kind: z.literal("etag"), value: z.string() }),
   /** Ignores Range and answers with the whole. */
   z.strictObject({ ...common, kind: z.literal("no-range") }),
   /** The connection is reset after so many bytes of the body. */
@@ -61,22 +67,26 @@ export type FaultBox = {
 };
 
 export function createFaultBox(): FaultBox {
-  let faults: { fault: ParsedFault; left: number }[] = [];
+  let faults: { fault: ParsedFault; left: number; skip: number }[] = [];
   return {
     set(wanted) {
       faults = z
         .array(faultShape)
         .parse(wanted)
-        .map((fault) => ({ fault, left: fault.times ?? Number.POSITIVE_INFINITY }));
+        .map((fault) => ({ fault, left: fault.times ?? Number.POSITIVE_INFINITY, skip: fault.skip }));
     },
     take<Kind extends FaultKind>(kinds: readonly Kind[], method: string, url: string) {
-      const found = faults.find(
-        ({ fault, left }) =>
+      const found = faults.find((one) => {
+        const { fault, left } = one;
+        const isMeant =
           left > 0 &&
           (kinds as readonly FaultKind[]).includes(fault.kind) &&
           url.includes(fault.on) &&
-          (fault.method === undefined || fault.method === method),
-      );
+          (fault.method === undefined || fault.method === method);
+        if (!isMeant || one.skip === 0) return isMeant;
+        one.skip -= 1;
+        return false;
+      });
       if (found === undefined) return null;
       found.left -= 1;
       return found.fault as Extract<ParsedFault, { kind: Kind }>;

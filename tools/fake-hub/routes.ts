@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Access, type Refusal, readAccess, refuse } from "./access.ts";
 import { sendBody } from "./body.ts";
 import { createFaultBox, type Fault } from "./faults.ts";
@@ -75,6 +76,8 @@ export class HubRoutes {
     if (!decoded.startsWith("/_fake/")) {
       this.requests.push({ method, url: decoded, range: request.headers.range ?? null, authorization, at });
       if (this.#answerWithFault(request, response, method, decoded)) return;
+      const late = this.#faults.take(["late"], method, decoded);
+      if (late !== null) await sleep(late.waitMs, undefined, { ref: false });
     }
     const url = new URL(request.url ?? "/", `http://${request.headers.host ?? "localhost"}`);
     const token = /^Bearer (.+)$/i.exec(authorization ?? "")?.[1] ?? null;
@@ -181,10 +184,11 @@ export class HubRoutes {
       const content = entry.lfs === null ? entry : Buffer.from(entry.lfs.pointer);
       return await sendBody(request, response, content, { ...commit, etag: `"${entry.oid}"` }, this.#faults);
     }
+    const etag = this.#faults.take(["etag"], request.method ?? "", decode(request.url ?? ""))?.value;
     const linked = {
       ...commit,
       "x-linked-size": String(entry.size),
-      "x-linked-etag": `"${entry.lfs?.sha256 ?? entry.oid}"`,
+      "x-linked-etag": `"${etag ?? entry.lfs?.sha256 ?? entry.oid}"`,
       "accept-ranges": "bytes",
     };
     const location =

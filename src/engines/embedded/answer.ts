@@ -3,6 +3,7 @@
  * limit, and says why it ended. Owns these rules for every face; knows nothing of HTTP.
  */
 import type { Batcher, TokenStep } from "./batcher.ts";
+import { type Begun, notBegun, SeenText } from "./begun.ts";
 import { RequestError, unsupported } from "./errors.ts";
 import { GrammarError, type Model, type SamplerSettings } from "./native.ts";
 import { StopCutter } from "./stops.ts";
@@ -22,7 +23,7 @@ export type LogprobEntry = {
 export type AnswerRequest = {
   readonly prompt: readonly number[];
   /** The beginning of the answer, generated earlier and elsewhere: it counts, but is not handed over again. */
-  readonly begun: readonly number[];
+  readonly begun: Begun;
   readonly scope: string;
   readonly sampling: SamplerSettings;
   readonly grammar: string | null;
@@ -41,9 +42,14 @@ export type AnswerRequest = {
 
 export type AnswerEnd = {
   readonly finish: "stop" | "length";
+  /** The stop string that ended it, null when none did. */
+  readonly stop: string | null;
   readonly completionTokens: number;
   readonly cachedTokens: number;
 };
+
+/** Longest beginning of an answer that is written anew, in tokens: it takes as long as it did the first time. */
+const maxRewrittenTokens = 2048;
 
 /** Generates one answer. Throws RequestError when no slot is free, the signal's reason when cancelled. */
 export async function generateAnswer(
@@ -51,12 +57,33 @@ export async function generateAnswer(
   model: Model,
   request: AnswerRequest,
 ): Promise<AnswerEnd> {
-  const text = new AnswerText(model, request);
-  if (request.maxTokens !== null && request.begun.length >= request.maxTokens) {
-    return { finish: "length", completionTokens: text.tokens, cachedTokens: 0 };
+  const { begun, sampling, topLogprobs } = request;
+  const isCertain = sampling.temperature === 0 && topLogprobs === null;
+  if (begun.text !== "" && isCertain && begun.tokens.length <= maxRewrittenTokens) {
+    // Only the same tokens, computed in the same steps, lead to the very numbers of the first time, and so to the same
+    // answer where two words are nearly as likely. A text tells neither, so that its beginning is written once more.
+    const rewritten = await generate(batcher, model, { ...request, begun: notBegun }, begun.text);
+    if (rewritten !== null) return rewritten;
+  }
+  const end = await generate(batcher, model, request, "");
+  if (end === null) throw new Error("an answer without a text to repeat cannot come out otherwise");
+  return end;
+}
+
+/** Null when the answer does not begin with `seen`, which its reader has already. */
+async function generate(
+  batcher: Batcher,
+  model: Model,
+  request: AnswerRequest,
+  seen: string,
+): Promise<AnswerEnd | null> {
+  const text = new AnswerText(model, request, seen);
+  const { tokens: begun } = request.begun;
+  if (request.maxTokens !== null && begun.length >= request.maxTokens) {
+    return { finish: "length", stop: null, completionTokens: text.tokens, cachedTokens: 0 };
   }
   const job = batcher.generate({
-    prompt: [...request.prompt, ...request.begun],
+    prompt: [...request.prompt, ...begun],
     scope: request.scope,
     sampling: request.sampling,
     grammar: request.grammar,
@@ -75,8 +102,10 @@ export async function generateAnswer(
     throw new RequestError("model_not_ready", "All slots of this instance are busy; try again shortly.");
   }
   if (end.reason === "full") await text.finishFull();
+  if (text.isOther) return null;
   return {
     finish: text.finish ?? "stop",
+    stop: text.stop,
     completionTokens: text.tokens,
     cachedTokens: Math.min(end.cachedTokens, request.prompt.length),
   };
@@ -84,7 +113,11 @@ export async function generateAnswer(
 
 class AnswerText {
   finish: AnswerEnd["finish"] | null = null;
+  stop: string | null = null;
   tokens: number;
+  /** It has come out otherwise than its reader has seen it begin. */
+  isOther = false;
+  readonly #seen: SeenText;
   readonly #model: Model;
   readonly #request: AnswerRequest;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -94,10 +127,11 @@ class AnswerText {
   #decodedLength = 0;
   #shownLength = 0;
 
-  constructor(model: Model, request: AnswerRequest) {
+  constructor(model: Model, request: AnswerRequest, seen: string) {
     this.#model = model;
     this.#request = request;
-    this.tokens = request.begun.length;
+    this.#seen = new SeenText(seen);
+    this.tokens = request.begun.tokens.length;
     this.#cutter = new StopCutter(request.stops);
   }
 
@@ -113,8 +147,9 @@ class AnswerText {
       this.#entries.push({ start: this.#decodedLength, entry: this.#describe(step.token, step.logprobs) });
     }
     this.#decodedLength += decoded.length;
-    const { text, isStopped } = this.#cutter.push(decoded);
-    if (isStopped) return this.#end("stop", text, false);
+    const { text, met } = this.#cutter.push(decoded);
+    this.stop = met;
+    if (met !== null) return this.#end("stop", text, false);
     if (maxTokens !== null && this.tokens >= maxTokens) {
       return this.#end("length", text + this.#cutter.end(), true);
     }
@@ -129,6 +164,7 @@ class AnswerText {
   #end(finish: AnswerEnd["finish"], text: string, isAllShown: boolean): "end" | Promise<"end"> {
     this.finish = finish;
     const shown = this.#show(text, isAllShown);
+    this.isOther ||= !this.#seen.isOver;
     return shown instanceof Promise ? shown.then(() => "end" as const) : "end";
   }
 
@@ -138,8 +174,13 @@ class AnswerText {
     const isShown = (start: number) => isAllShown || start < this.#shownLength;
     const entries = this.#entries.filter(({ start }) => isShown(start)).map(({ entry }) => entry);
     this.#entries = this.#entries.filter(({ start }) => !isShown(start));
-    if (text === "" && entries.length === 0) return "more";
-    return this.#request.onPiece(text, entries);
+    const fresh = this.#seen.take(text);
+    if (fresh === null) {
+      this.isOther = true;
+      return "end";
+    }
+    if (fresh === "" && entries.length === 0) return "more";
+    return this.#request.onPiece(fresh, entries);
   }
 
   #describe(token: number, logprobs: NonNullable<TokenStep["logprobs"]>): LogprobEntry {

@@ -69,9 +69,43 @@ describe("continuing", () => {
     await expectExact("/v1/chat/completions", { messages, max_tokens: 30 });
   });
 
+  it("a long chat that has lost its thread, where words are nearly as likely as others", async () => {
+    const messages = [{ role: "user", content: "What are you?" }];
+    const body = { messages, max_tokens: 600, ignore_eos: true };
+    const whole = await answer("/v1/chat/completions", body);
+    for (const cut of [50, 200, 400]) {
+      const begun = whole.pieces.slice(0, cut).join("");
+      const rest = await answer("/v1/chat/completions", { ...body, continuation: begun });
+      expect([cut, begun + rest.pieces.join("")]).toEqual([cut, whole.pieces.join("")]);
+      expect(rest.usage?.completion_tokens).toBe(600);
+    }
+  });
+
+  it("what the model itself would not have said", async () => {
+    const messages = [{ role: "user", content: "Tell me a story about a fox." }];
+    const body = { messages, max_tokens: 30 };
+    const rest = await answer("/v1/chat/completions", { ...body, continuation: "I am a teapot, and" });
+    expect(rest.pieces.join("")).not.toBe("");
+    expect(rest.pieces.join("")).not.toContain("teapot");
+    expect(rest.usage?.completion_tokens).toBeLessThanOrEqual(30);
+  });
+
   it("a completion, also where its prompt ends within a word, and with a stop text", async () => {
     await expectExact("/v1/completions", { prompt: "Once upon a ti", max_tokens: 40 });
     await expectExact("/v1/completions", { prompt: "The fox said hel", max_tokens: 40, stop: ["zzz", ". "] });
+  });
+
+  it("says which stop text ended an answer", async () => {
+    const body = { model: "tiny", temperature: 0, messages: [{ role: "user", content: "What is 3 + 4?" }] };
+    type Ended = { choices: { finish_reason: string; stop_reason: string | null }[] };
+    const plain = (await engine.post("/v1/chat/completions", body)).body as Ended;
+    expect(plain.choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: null });
+    const cut = (await engine.post("/v1/chat/completions", { ...body, stop: ["zzz", "7"] })).body as Ended;
+    expect(cut.choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: "7" });
+    const last: unknown[] = [];
+    const streamed = { ...body, stop: "=", stream: true };
+    for await (const event of engine.stream("/v1/chat/completions", streamed)) last.push(event);
+    expect((last.at(-1) as Ended).choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: "=" });
   });
 
   it("reaches the limit where the whole answer would have", async () => {

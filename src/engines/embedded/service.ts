@@ -3,6 +3,7 @@
  */
 import { randomInt } from "node:crypto";
 import { Batcher, type BatcherOptions } from "./batcher.ts";
+import { type Begun, notBegun } from "./begun.ts";
 import { type Capacity, kvBytesPerToken, planCapacity } from "./capacity.ts";
 import { invalid, RequestError, unsupported } from "./errors.ts";
 import { loadModel, type Model } from "./native.ts";
@@ -119,13 +120,14 @@ export function readContinuation(
   service: Service,
   body: Body,
   options: Pick<GenerationOptions, "choices">,
-): readonly number[] {
+): Begun {
   const { continuation } = body;
-  if (continuation === undefined || continuation === null || continuation === "") return [];
+  if (continuation === undefined || continuation === null || continuation === "") return notBegun;
   if (typeof continuation !== "string") throw invalid("continuation", "must be a text.");
   if (options.choices > 1) throw unsupported("continuation", "can be of one answer only.");
   checkTextLength(service.model, continuation, requireBatcher(service).contextTokens, "continuation");
-  return service.textPieces(continuation).flatMap((piece) => service.model.tokenize(piece, true));
+  const tokens = service.textPieces(continuation).flatMap((piece) => service.model.tokenize(piece, true));
+  return { text: continuation, tokens };
 }
 
 /** A seed for requests that bring none. */
