@@ -207,7 +207,10 @@ async function measure(): Promise<void> {
 /** Memory of open streams, without what is kept of them to continue them. */
 async function measureStreamMemory(): Promise<void> {
   // So many at once may have to wait for their connections to the engine, all in one line.
-  const berth = await startBerth(home, cores, { BERTH_CONTINUE: "off", BERTH_QUEUE: String(2 * memoryStreams) });
+  const berth = await startBerth(home, cores, {
+    BERTH_CONTINUE: "off",
+    BERTH_QUEUE: String(2 * memoryStreams),
+  });
   const load: Load = { connections: memoryStreams, seconds: 1, rate: 0, events: streamEvents(memoryStreams) };
   await window(berth, "whole", { ...whole, seconds: 2 });
   const before = berth.residentBytes();

@@ -181,10 +181,13 @@ function createReporter(options: LinkOptions): Reporter {
     if (isStopped || sending !== null) return;
     if (soon !== null) return;
     const spacedMs = Math.min(spacingMs, sentAtMs + spacingMs - options.clock.now());
-    soon = setTimeout(() => {
-      soon = null;
-      flush();
-    }, Math.max(coalesceMs, spacedMs));
+    soon = setTimeout(
+      () => {
+        soon = null;
+        flush();
+      },
+      Math.max(coalesceMs, spacedMs),
+    );
   }
 
   return {

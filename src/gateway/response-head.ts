@@ -46,7 +46,9 @@ const ownHeaders = new Set([
 ]);
 
 const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
+const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+const outerSpace = /^[ \t]+|[ \t]+$/g;
 
 /** What a head says about its connection and its body, in lower case. */
 type Control = {
@@ -67,12 +69,16 @@ export function parseHead(text: string): ResponseHead {
   const control: Control = { connection: new Set(), codings: [], lengths: new Set(), contentTypes: [] };
   const headers: string[] = [];
   for (let at = 1; at < lines.length; at += 1) {
-    const match = headerLine.exec(lines[at] ?? "");
-    if (match?.[1] === undefined || match[2] === undefined)
+    const line = lines[at] ?? "";
+    const colon = line.indexOf(":");
+    // Without a colon the name is empty, which no name may be.
+    const name = line.slice(0, Math.max(0, colon));
+    const value = line.slice(colon + 1).replace(outerSpace, "");
+    if (!headerName.test(name) || !headerValue.test(value))
       throw new MalformedResponse("a header is malformed");
-    const name = match[1].toLowerCase();
-    noteControl(control, name, match[2]);
-    if (!ownHeaders.has(name)) headers.push(match[1], match[2]);
+    const key = name.toLowerCase();
+    noteControl(control, key, value);
+    if (!ownHeaders.has(key)) headers.push(name, value);
   }
   const { connection, contentTypes } = control;
   const framing = framingOf(status, control);
