@@ -3,7 +3,7 @@
  * is a view that wraps around one block in memory, so that sending costs the kernel's copy and nothing else. Speaks just
  * what downloaders ask for. Not for tests: it has no faults and no access rules (see tools/fake-hub for those).
  *
- *   node bench/hub/server.ts --files 8 --file-mib 512 [--bytes-per-s N] [--rtt-ms N]
+ *   node bench/hub/server.ts --files 8 --file-mib 512 [--bytes-per-s N]
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -108,7 +108,8 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
   if (stored !== undefined) return await sendFile(stored, request, response);
   const wanted = files.find(({ path }) => url.pathname.endsWith(`/${path}`));
   if (wanted === undefined) return void response.writeHead(404).end();
-  const location = `/storage/${wanted.sha256}?Expires=0&Signature=bench`;
+  // With its host, as the real one: Python's client takes a path alone for a renamed repository.
+  const location = `http://${request.headers.host}/storage/${wanted.sha256}?Expires=0&Signature=bench`;
   response.writeHead(302, {
     ...{ location, "x-repo-commit": commit, "x-linked-size": fileBytes },
     ...{ "x-linked-etag": `"${wanted.sha256}"`, etag: `"${wanted.sha256}"`, "content-length": 0 },

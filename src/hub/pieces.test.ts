@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Fault } from "../../tools/fake-hub/faults.ts";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache, realDisk } from "./cache.ts";
@@ -12,6 +12,9 @@ import { defaultHubLimits } from "./hub.ts";
 import { createConnectionPool } from "./pool.ts";
 import { RangeSet } from "./ranges.ts";
 import { hastyClock, openTestHub, pull, sha256Of } from "./testing.ts";
+
+// A thread gives way to all others: on a busy machine it takes its time to start.
+vi.setConfig({ testTimeout: 120_000 });
 
 const weights = randomContent(3_000_000);
 const repo = "acme/tiny";

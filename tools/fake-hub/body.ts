@@ -10,13 +10,17 @@ import type { FaultBox } from "./faults.ts";
 const chunkBytes = 64 * 1024;
 const bodyFaults = ["reset", "truncate", "corrupt", "stall", "slow"] as const;
 
-/** @param content a path of this machine, or the bytes themselves */
+/**
+ * @param content a path of this machine, or the bytes themselves
+ * @param count is told of bytes before they are sent
+ */
 export async function sendBody(
   request: IncomingMessage,
   response: ServerResponse,
   content: { file: string; size: number } | Buffer,
   headers: Readonly<Record<string, string>>,
   faults: FaultBox,
+  count: (bytes: number) => void = () => undefined,
 ): Promise<void> {
   const size = Buffer.isBuffer(content) ? content.length : content.size;
   const url = decodeURIComponent(request.url ?? "");
@@ -52,6 +56,7 @@ export async function sendBody(
     const isLast =
       (fault?.kind === "reset" || fault?.kind === "stall") && sent + chunk.length > fault.afterBytes;
     const part = isLast ? chunk.subarray(0, fault.afterBytes - sent) : chunk;
+    count(part.length);
     await write(response, part);
     sent += part.length;
     if (response.destroyed) return;

@@ -40,6 +40,8 @@ export type FakeHub = {
   readonly storageUrl: string;
   /** Every request so far, oldest first. */
   readonly requests: readonly SeenRequest[];
+  /** Bytes of bodies from storage that were sent, or tried to. */
+  sentBytes(): number;
   setFaults(faults: readonly Fault[]): void;
   close(): Promise<void>;
 };
@@ -58,6 +60,7 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
     url: hub.url,
     storageUrl: storage.url,
     requests: routes.requests,
+    sentBytes: () => routes.sentBytes,
     setFaults: (faults) => routes.setFaults(faults),
     async close() {
       await closeServer(hub.server);
