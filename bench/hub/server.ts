@@ -56,6 +56,8 @@ async function sendFile(file: File, request: IncomingMessage, response: ServerRe
   response.writeHead(range === null ? 200 : 206, {
     "content-length": end - start,
     "accept-ranges": "bytes",
+    // Python's client asks here for what the redirect said: this storage is at the hub itself.
+    "x-repo-commit": commit,
     etag: `"${file.sha256}"`,
     ...(range === null ? {} : { "content-range": `bytes ${start}-${end - 1}/${fileBytes}` }),
   });
@@ -108,8 +110,7 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
   if (stored !== undefined) return await sendFile(stored, request, response);
   const wanted = files.find(({ path }) => url.pathname.endsWith(`/${path}`));
   if (wanted === undefined) return void response.writeHead(404).end();
-  // With its host, as the real one: Python's client takes a path alone for a renamed repository.
-  const location = `http://${request.headers.host}/storage/${wanted.sha256}?Expires=0&Signature=bench`;
+  const location = `/storage/${wanted.sha256}?Expires=0&Signature=bench`;
   response.writeHead(302, {
     ...{ location, "x-repo-commit": commit, "x-linked-size": fileBytes },
     ...{ "x-linked-etag": `"${wanted.sha256}"`, etag: `"${wanted.sha256}"`, "content-length": 0 },
