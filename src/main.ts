@@ -5,11 +5,13 @@
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "./api/app.ts";
 import { refuseByEngines } from "./api/engine-refusal.ts";
 import { prepareInstallation } from "./api/first-start.ts";
 import { createLink } from "./api/link.ts";
+import { controlMetrics } from "./api/metrics.ts";
 import { createScopeJudge } from "./api/scopes.ts";
 import { readCatalogue } from "./catalogue/read.ts";
 import { banner } from "./cli/banner.ts";
@@ -21,7 +23,8 @@ import { weightFilesChooser } from "./engines/weight-files.ts";
 import { createGateway } from "./gateway/server.ts";
 import { createSpool } from "./gateway/spool.ts";
 import { usageRecordOf } from "./gateway/usage-record.ts";
-import { createHub } from "./hub/hub.ts";
+import { cacheFolder } from "./hub/cache-folder.ts";
+import { openHubRoom } from "./hub/room.ts";
 import type { Engine } from "./ports.ts";
 import { createReconciler } from "./reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "./reconciler/routing-feed.ts";
@@ -113,6 +116,13 @@ function openDriver(settings: Settings, log: Log) {
   });
 }
 
+/** HF_TOKEN where this account may use it: one that an administrator named, by default the first. */
+function installationToken(settings: Settings, firstAccount: string, account: string): string | null {
+  const named = settings.BERTH_HF_TOKEN_ACCOUNTS?.split(",").map((name) => name.trim()) ?? [firstAccount];
+  const isNamed = named.some((name) => name.toLowerCase() === account.toLowerCase());
+  return isNamed ? (settings.HF_TOKEN ?? null) : null;
+}
+
 /** The process that owns the store: deploy API, reconciler, hub. */
 async function runControl(): Promise<void> {
   const settings = loadSettings();
@@ -142,15 +152,25 @@ async function runControl(): Promise<void> {
     newId: () => newId(16),
   });
 
-  const hub = createHub({
+  const tokenOf = (name: string) => installationToken(settings, account, name);
+  const hubRoom = openHubRoom({
     home,
+    folder: cacheFolder(settings.BERTH_HUB_CACHE, home, process.env, homedir()),
+    maxBytes: settings.BERTH_HUB_MAX_GB === 0 ? null : settings.BERTH_HUB_MAX_GB * 1e9,
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
     builtin: new Map([["berth/starter", join(root, "starter/model")]]),
     chooseFiles: weightFilesChooser({ allowPickle: settings.BERTH_ALLOW_PICKLE }),
-    clock: systemClock,
+    deployments: () => store.deployments({ includeDeleted: false }),
+    tokenOf,
+    async tokenOfDeployment(deployment) {
+      const sealed = await store.sealedHfToken(deployment.id);
+      return sealed === null ? null : vault.open(sealed, `hf-token:${deployment.id}`);
+    },
+    ...{ clock: systemClock, log, newId: () => newId(12) },
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
+  const { hub } = hubRoom;
   const driver = openDriver(settings, log);
   const engines = openEngines(settings);
   const accountRates = {
@@ -171,7 +191,7 @@ async function runControl(): Promise<void> {
     hfToken: async (deployment) => {
       const sealed = await store.sealedHfToken(deployment.id);
       if (sealed !== null) return vault.open(sealed, `hf-token:${deployment.id}`);
-      return deployment.account === account ? (settings.HF_TOKEN ?? null) : null;
+      return tokenOf(deployment.account);
     },
   });
   feed = createRoutingFeed({
@@ -205,6 +225,7 @@ async function runControl(): Promise<void> {
       accountRates,
       audit: { max: settings.BERTH_AUDIT_MAX, ageMs: settings.BERTH_AUDIT_DAYS * dayMs },
     },
+    hub: { ...hubRoom, tokenOf },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
     catalogue: openCatalogue(settings),
@@ -226,6 +247,7 @@ async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
+    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
@@ -257,6 +279,7 @@ async function runControl(): Promise<void> {
     else await reconciler.stop();
     await keeper?.stop();
     await feed?.stop();
+    await hubRoom.close();
     await driver.close();
     await store.close();
   });
@@ -291,6 +314,8 @@ async function runGateway(): Promise<void> {
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
       bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
       drainMs: settings.BERTH_DRAIN_S * 1000,
+      headMs: 30_000,
+      uploadMs: 300_000,
       snapshotMaxAgeMs: 3_600_000,
       slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
       connectMs: settings.BERTH_CONNECT_S * 1000,
@@ -301,6 +326,7 @@ async function runGateway(): Promise<void> {
     continuesStreams: settings.BERTH_CONTINUE,
     clock: systemClock,
     log,
+    readSpool: async () => ({ bytes: await spool.waitingBytes(), dropped: spool.dropped }),
     onRecord(record) {
       const usage = usageRecordOf(record, `${gatewayId}.${records + 1}`);
       if (usage === null) return;

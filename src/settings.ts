@@ -219,6 +219,17 @@ export const settingsShape = {
     .describe(
       "on: repositories whose weights are Python pickles only may be deployed. Loading a pickle can run code of whoever made it.",
     ),
+  BERTH_HUB_CACHE: text
+    .regex(/^(?:own|hf|\/.*|~(?:\/.*)?)$/, "own, hf or the path of a folder")
+    .default("own")
+    .describe(
+      "Where weights are kept. own: $BERTH_HOME/hub. hf: the cache of Python's Hugging Face tools of this user (HF_HUB_CACHE, HF_HOME), or a path to such a cache: both use what the other fetched, and Berth removes only what it wrote.",
+    ),
+  BERTH_HUB_MAX_GB: wholeNumber(0, 10_000_000)
+    .default(0)
+    .describe(
+      "Size in GB that Berth's part of the cache is kept below by removing what no deployment needs, least recently used first; 0: no limit. What deployments need stays also where it is more.",
+    ),
   BERTH_HUB_CONNECTIONS: wholeNumber(1, 256)
     .default(16)
     .describe("Most connections that downloads of weights use at the same time, all together."),
@@ -228,7 +239,15 @@ export const settingsShape = {
   HF_TOKEN: text
     .min(1)
     .optional()
-    .describe("Token for HF_ENDPOINT, used for deployments of the first account that name none."),
+    .describe(
+      "Token for HF_ENDPOINT, used for deployments that name none, of the accounts in BERTH_HF_TOKEN_ACCOUNTS.",
+    ),
+  BERTH_HF_TOKEN_ACCOUNTS: text
+    .regex(/^[a-zA-Z0-9,\s-]*$/, "account names, separated by commas")
+    .optional()
+    .describe(
+      "Comma-separated accounts whose deployments may use HF_TOKEN. Default: the first account alone.",
+    ),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" })
     .optional()

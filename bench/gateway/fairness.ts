@@ -42,6 +42,7 @@ const snapshot: RoutingSnapshot = {
     tokenId: account,
     account,
     allowedIps: null,
+    isAdmin: false,
   })),
   accounts: [],
   spentScopes: [],
@@ -49,6 +50,7 @@ const snapshot: RoutingSnapshot = {
     {
       ...{ deploymentId: "d", name: "polite/model", account: "polite", isPublic: true, state: "ready" },
       ...{ reason: "", loadTimeMs: null, createdAtMs: 0, contextTokens: 2048, task: "text-generation" },
+      version: "",
       abilities: unknownAbilities,
       prices: freeOfCharge,
       instances: engines.map((_, at) => ({
@@ -88,7 +90,14 @@ const gateway = createGateway({
   corsOrigins: [],
   limits: {
     ...{ waitMs: 60_000, slotWaitMs: 60_000, queueMax: 1000, queueBytes: 2 ** 28, keepAliveMs: 0 },
-    ...{ bodyBytes: 2 ** 20, drainMs: 1000, snapshotMaxAgeMs: 3_600_000, connectMs: 5000 },
+    ...{
+      bodyBytes: 2 ** 20,
+      headMs: 30_000,
+      uploadMs: 300_000,
+      drainMs: 1000,
+      snapshotMaxAgeMs: 3_600_000,
+      connectMs: 5000,
+    },
     ...{ firstTokenMs: 60_000, totalMs: 120_000, silenceMs: 60_000 },
   },
   clock: {

@@ -27,6 +27,7 @@ import { limitOperations } from "./limits.ts";
 import { logOperations } from "./logs.ts";
 import { loraOperations } from "./lora.ts";
 import { meOperations } from "./me.ts";
+import { mountMirror } from "./mirror.ts";
 import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
@@ -35,6 +36,7 @@ import { defect, outage, refusalOf } from "./refusal.ts";
 import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
+import { hubOperations } from "./weights.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -70,6 +72,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
     ...modelOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
+    ...hubOperations(deps),
     ...logOperations(deps),
     ...statsOperations(deps),
     ...paymentOperations(deps),
@@ -127,6 +130,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
   for (const each of operations) mount(app, each, deps);
   serveDocument(app, operations, deps.version);
   refuseOtherMethods(app, operations);
+  mountMirror(app, deps.hub.mirror, (request) => authenticate(deps.store, request.headers));
   return { app, operations };
 }
 
@@ -163,7 +167,7 @@ async function findCaller(deps: ApiDeps, request: FastifyRequest, access: Access
   }
 }
 
-/** A path that exists answers 405 to the methods it does not have, rather than 404. */
+/** A path that exists answers 405 to the methods it does not have, rather than 404; OPTIONS asks which it has. */
 function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation[]): void {
   for (const [path, own] of Map.groupBy(operations, (each) => each.path)) {
     const allowed = new Set<string>(own.map((each) => each.method));
@@ -174,7 +178,8 @@ function refuseOtherMethods(app: FastifyInstance, operations: readonly Operation
       handler: async (request, reply) => {
         const reason = reasonUnavailable(request.method, path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
-        const allow = [...allowed].join(", ");
+        const allow = [...allowed, "OPTIONS"].join(", ");
+        if (request.method === "OPTIONS") return reply.code(204).header("allow", allow).send();
         const { status, message } = new HttpError("method_not_allowed", `This path answers ${allow} only.`);
         return reply.code(status).header("allow", allow).send(deepError(message));
       },

@@ -12,7 +12,7 @@ import type {
   ScopeQuestion,
   ScopeVerdict,
 } from "../core/routing.ts";
-import type { Clock, InstanceLog, Store, Vault } from "../ports.ts";
+import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
 import type { GpuQuotas } from "./gpu-quota.ts";
 
 export type Log = (
@@ -21,9 +21,18 @@ export type Log = (
   fields?: Record<string, unknown>,
 ) => void;
 
+export type HubDeps = {
+  readonly cache: HubCache;
+  readonly jobs: HubJobs;
+  readonly mirror: Mirror;
+  /** HF_TOKEN where this account may use it, else null. */
+  tokenOf(account: string): string | null;
+};
+
 export type ApiDeps = {
   readonly store: Store;
   readonly vault: Vault;
+  readonly hub: HubDeps;
   readonly clock: Clock;
   /** Berth's own version, for `GET /v1/berth/info`. */
   readonly version: string;
@@ -81,6 +90,8 @@ export type LinkDeps = {
   /** Calls back after each change; returns the function that ends it. */
   onSnapshot(listener: () => void): () => void;
   onLoad(report: LoadReport): void;
+  /** Control's part of the metrics page. */
+  metrics(): Promise<string>;
   judgeScope(question: ScopeQuestion): Promise<ScopeVerdict>;
   /** Resolves when every record is stored; rejects when none is. */
   onRecords(batch: RecordBatch): Promise<void>;

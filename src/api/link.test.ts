@@ -30,7 +30,8 @@ function until(check: () => boolean): Promise<void> {
   });
 }
 function publish(padding = ""): void {
-  const tokens = padding === "" ? [] : [{ hash: padding, tokenId: "t", account: "a", allowedIps: null }];
+  const tokens =
+    padding === "" ? [] : [{ hash: padding, tokenId: "t", account: "a", allowedIps: null, isAdmin: false }];
   snapshot = { ...snapshot, version: snapshot.version + 1, tokens };
   for (const listener of listeners) listener();
 }
@@ -56,6 +57,7 @@ beforeEach(async () => {
       };
     },
     onLoad: (report) => loads.push(report),
+    metrics: async () => "control_says_so 1\n",
     judgeScope: async ({ jwt }) => ({ ok: false, reason: `no ${jwt}` }),
     onRecords: async ({ records }) => {
       if (isStoreAway) throw new Error("the disk is full");

@@ -8,6 +8,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { RecordBatch } from "../core/routing.ts";
+import { expositionType } from "../schema/exposition.ts";
 import { loadReport, recordBatch, scopeQuestion } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
 
@@ -20,7 +21,7 @@ const maxStreams = 64;
 /** Largest message of a gateway. */
 const maxMessageBytes = 16 * 1024 * 1024;
 
-/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>`, `POST /load`, `/records` and `/scopes`. */
+/** An HTTP server that is not listening yet: `GET /routes?gateway=<id>` and `/metrics`, `POST /load`, `/records` and `/scopes`. */
 export function createLink(deps: LinkDeps): Server {
   const streams = new Map<ServerResponse, string>();
   const server = createServer((request, response) => {
@@ -47,6 +48,10 @@ async function answer(
     if (!/^[\x21-\x7e]{1,128}$/.test(gatewayId)) return end(response, 400);
     if (streams.size >= maxStreams) return end(response, 503);
     return streamRoutes(deps, streams, gatewayId, response);
+  }
+  if (request.method === "GET" && url?.pathname === "/metrics") {
+    response.writeHead(200, { "content-type": expositionType }).end(await deps.metrics());
+    return;
   }
   if (request.method === "POST" && url?.pathname === "/load") {
     const report = await readMessage(request, loadReport);

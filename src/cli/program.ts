@@ -24,6 +24,7 @@ import { addStop } from "./stop.ts";
 import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
 import { addUpdate } from "./update.ts";
+import { addHub } from "./weights.ts";
 
 const helpAfter = `
 Examples:
@@ -127,6 +128,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addAccount(program, act);
   addToken(program, act);
   addAudit(program, act);
+  addHub(program, act);
   addDoctor(program, act);
   return program;
 }

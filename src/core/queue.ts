@@ -128,11 +128,6 @@ export class SlotQueue<Ticket extends Claim> {
     return instanceId;
   }
 
-  /** Counts a slot as taken that was given out before this line existed. */
-  adopt(instanceId: string): void {
-    this.#seatOf(instanceId).inFlight += 1;
-  }
-
   /**
    * Joins the line. Where it is full, the newest ticket of the account that has most in it gives way to an account that
    * has fewer, so that nobody fills the line for everybody.

@@ -15,6 +15,8 @@ export type RoutesInput = {
   readonly version: number;
   readonly atMs: number;
   readonly tokens: readonly ApiToken[];
+  /** Names of the accounts that administer the installation. */
+  readonly admins: ReadonlySet<string>;
   readonly deployments: readonly Deployment[];
   readonly instances: readonly InstanceRecord[];
   /** Secrets of the instances that were seen, by instance id; one without cannot be called. */
@@ -39,6 +41,7 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
       tokenId: id,
       account,
       allowedIps,
+      isAdmin: input.admins.has(account),
     })),
     accounts: input.accounts,
     spentScopes: input.spentScopes,
@@ -101,6 +104,7 @@ function routeOf(
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
+    version: deployment.resolved?.commit ?? "",
     abilities: abilities.get(deployment.resolved?.engine ?? "") ?? unknownAbilities,
     prices: tokenPricesOf(prices, deployment.name),
     instances,

@@ -43,6 +43,8 @@ export type RouteModel = {
   readonly createdAtMs: number;
   readonly contextTokens: number;
   readonly task: string;
+  /** Commit of its weights, "" until it is known. */
+  readonly version: string;
   /** What its engine can do; `unknownAbilities` until the engine is known. */
   readonly abilities: Abilities;
   readonly prices: TokenPrices;
@@ -56,6 +58,8 @@ export type RouteToken = {
   readonly account: string;
   /** Addresses and CIDR ranges it may be used from; null for all. */
   readonly allowedIps: readonly string[] | null;
+  /** Its account administers the installation. */
+  readonly isAdmin: boolean;
 };
 
 /** What an account may use of each model; null for no limit. */

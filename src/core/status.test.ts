@@ -106,6 +106,7 @@ describe("routes", () => {
       version: 1,
       atMs: 0,
       tokens: [],
+      admins: new Set(),
       deployments: [{ ...base, ...change }],
       instances,
       secrets: new Map([["i", "s"]]),

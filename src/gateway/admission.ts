@@ -56,8 +56,6 @@ export type AdmissionOptions = {
   now(): number;
   /** Something in `load()` has changed; urgent when control should act on it. */
   onLoad(isUrgent: boolean): void;
-  /** False while slots may be taken that this process does not know of yet: then everybody waits. */
-  isSettled(): boolean;
 };
 
 export type Admission = {
@@ -72,23 +70,12 @@ export type Admission = {
   load(): Record<string, ModelLoad>;
 };
 
-/** The doors of this process. */
-export type Gates = {
-  acquire(deploymentId: string, bid: Bid, signal: AbortSignal): Promise<Lease>;
-  setModels(models: readonly RouteModel[], accounts: readonly RouteAccount[]): void;
-  load(): Record<string, ModelLoad>;
-  /** Null when no door of that name is known. */
-  gateOf(deploymentId: string): Gate | null;
-  /** Gives what is free, once everything is known. */
-  settle(): void;
-};
-
 /** Bytes of English text a token stands for, about. */
 const bytesPerToken = 4;
 /** Tokens that a prompt is charged at most before the engine has counted: images are bytes, not text. */
 const maxPromptGuess = 32_768;
 
-export function bidOf(ask: AdmissionAsk): Bid {
+function bidOf(ask: AdmissionAsk): Bid {
   const { account, tokenId, tier, failFast, body, deadlineMs, isReturning, avoid } = ask;
   return {
     ...{ account, tokenId, tier, failFast, deadlineMs, isReturning, avoid },
@@ -108,17 +95,12 @@ function promptIn(body: Buffer): Buffer {
 }
 
 export function createAdmission(options: AdmissionOptions): Admission {
-  const gates = openGates(options);
-  return { ...gates, acquire: (ask, signal) => gates.acquire(ask.deploymentId, bidOf(ask), signal) };
-}
-
-export function openGates(options: AdmissionOptions): Gates {
   const gates = new Map<string, Gate>();
   return {
-    async acquire(deploymentId, bid, signal) {
-      const gate = gates.get(deploymentId);
+    async acquire(ask, signal) {
+      const gate = gates.get(ask.deploymentId);
       if (gate === undefined) throw modelGone();
-      return gate.acquire(bid, signal);
+      return gate.acquire(bidOf(ask), signal);
     },
     setModels(models, accounts) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
@@ -133,10 +115,6 @@ export function openGates(options: AdmissionOptions): Gates {
     load() {
       const loads = [...gates].map(([id, gate]) => [id, gate.load()] as const);
       return Object.fromEntries(loads.filter((entry): entry is [string, ModelLoad] => entry[1] !== null));
-    },
-    gateOf: (deploymentId) => gates.get(deploymentId) ?? null,
-    settle() {
-      for (const gate of gates.values()) gate.grant();
     },
   };
 }

@@ -16,10 +16,12 @@ export type Caller = {
   readonly account: string;
   /** The API token, also where a scoped JWT of it calls. */
   readonly tokenId: string;
-  /** sha256 (hex) of that token's secret: what it signs, its holder can check. */
-  readonly tokenHash: string;
+  /** sha256 (hex) of what was sent as the token. */
+  readonly secretHash: string;
   /** What a scoped JWT narrows the token's rights to; null for the token itself. */
   readonly scope: Scope | null;
+  /** An administrator's token; a scoped JWT is none. */
+  readonly isAdmin: boolean;
 };
 
 export type Authenticator = {
@@ -58,15 +60,18 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
       if (request.headers.authorization === undefined) return null;
       throw new HttpError("unauthenticated", "The Authorization header is not of the form `Bearer <token>`.");
     }
-    const token = directory.tokensByHash.get(hash("sha256", secret));
+    const secretHash = hash("sha256", secret);
+    const token = directory.tokensByHash.get(secretHash);
     if (token !== undefined) {
       checkAddress(token, origin.address);
-      return { account: token.account, tokenId: token.tokenId, tokenHash: token.hash, scope: null };
+      const { account, tokenId, isAdmin } = token;
+      return { account, tokenId, secretHash, scope: null, isAdmin };
     }
     if (looksLikeJwt(secret)) {
       const { scope, parent } = await scopes.find(secret, directory);
       checkAddress(parent, origin.address);
-      return { account: parent.account, tokenId: parent.tokenId, tokenHash: parent.hash, scope };
+      const { account, tokenId } = parent;
+      return { account, tokenId, secretHash, scope, isAdmin: false };
     }
     throw new HttpError(
       "unauthenticated",

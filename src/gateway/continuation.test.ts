@@ -66,7 +66,10 @@ test.each<[string, Fault]>([
     expect(whole.startsWith(continuation) && continuation !== "").toBe(true);
     await rig.idle();
     await vi.waitFor(() =>
-      expect(rig.records.at(-1)).toMatchObject({ status: 200, error: null, inputTokens: 7, outputTokens: 6 }),
+      expect(rig.records.at(-1)).toMatchObject({
+        ...{ status: 200, error: null, continuations: 1 },
+        ...{ inputTokens: 7, outputTokens: 6 },
+      }),
     );
   },
 );

@@ -59,21 +59,13 @@ export class Gate {
       const retryMs = exceeded.retryMs ?? this.#rate.serviceMs;
       throw refusals.rateLimited(this.#name, bid.account, exceeded, retryMs);
     }
-    const instanceId = this.#options.isSettled() ? this.#queue.take(claim, nowMs) : null;
+    const instanceId = this.#queue.take(claim, nowMs);
     if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs });
     const refusal = bid.isReturning ? null : this.#refusal(bid, nowMs);
     if (refusal === null) return this.#wait(bid, claim, signal, nowMs);
     this.#leaveLimits(claim, 0, nowMs);
     this.#options.onLoad(false);
     throw refusal;
-  }
-
-  /** Counts a slot that another process says it was given by this door's predecessor. */
-  adopt(claim: Claim, instanceId: string, instance: RouteInstance): Lease {
-    const nowMs = this.#options.now();
-    this.#queue.adopt(instanceId);
-    this.#limits.enter(claim.account, claim.tokens, nowMs, true);
-    return this.#lease({ claim, instanceId, enteredAtMs: nowMs }, instance);
   }
 
   setModel(model: RouteModel | null, accounts: readonly RouteAccount[]): void {
@@ -106,9 +98,8 @@ export class Gate {
     return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, inFlight };
   }
 
-  /** Gives free slots to those who wait. Nothing is given before all that was given out is known. */
+  /** Gives free slots to those who wait. */
   grant(): void {
-    if (!this.#options.isSettled()) return;
     const nowMs = this.#options.now();
     for (const { ticket, instanceId } of this.#queue.grant(nowMs)) {
       ticket.start(this.#lease({ claim: ticket, instanceId, enteredAtMs: nowMs }));
@@ -177,9 +168,9 @@ export class Gate {
   }
 
   /** Wraps a slot that the queue has taken. */
-  #lease(held: Held, known?: RouteInstance): Lease {
+  #lease(held: Held): Lease {
     const { claim, instanceId, enteredAtMs } = held;
-    const instance = known ?? this.#instances.get(instanceId);
+    const instance = this.#instances.get(instanceId);
     if (instance === undefined) throw new Error(`instance ${instanceId} was chosen but is not listed`);
     const startedAtMs = this.#options.now();
     this.#slotChanged(instanceId, 1);

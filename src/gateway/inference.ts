@@ -87,7 +87,7 @@ async function serve(
   // What would be refused for sure is refused now.
   for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
   deps.webhooks.start(visit, {
-    ...{ url, delivery, tokenHash: caller.tokenHash },
+    ...{ url, delivery, tokenHash: caller.secretHash },
     serve: (job, openReply) => {
       const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
       return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
@@ -139,6 +139,7 @@ async function serveBy(
     const scope = scopeOf(account);
     const body = salted(asked.bodyFor(model, selector), model, scope);
     const { enginePath, isStream, tier, failFast } = asked;
+    record.isStream = isStream;
     const turn = { account, tokenId, tier, failFast };
     await offer(deps, visit, { model, enginePath, body, isStream, scope, turn }, openReply);
   } catch (error) {

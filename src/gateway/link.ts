@@ -25,6 +25,8 @@ export type LinkOptions = {
 export type Link = {
   /** A snapshot has come and control has been heard of recently enough. */
   readonly isFresh: boolean;
+  /** Milliseconds since control was last heard of; null when no snapshot has come yet. */
+  readonly ageMs: number | null;
   start(): void;
   /** The load has changed: report it, soon when it is urgent. */
   loadChanged(isUrgent: boolean): void;
@@ -85,6 +87,9 @@ export function createLink(options: LinkOptions): Link {
   return {
     get isFresh() {
       return heardAtMs !== null && clock.now() - heardAtMs <= options.snapshotMaxAgeMs;
+    },
+    get ageMs() {
+      return heardAtMs === null ? null : clock.now() - heardAtMs;
     },
     start() {
       following = follow();

@@ -35,9 +35,13 @@ export function indexSnapshot(snapshot: RoutingSnapshot): Directory {
 
 const idPrefix = "deploy_id:";
 
+/** The shortest beginning of a version that counts as naming it. */
+const shortestVersion = 7;
+
 /**
- * The model a selector names: `account/name`, `name` (of the caller's account) or `deploy_id:<id>`. Names are compared
- * exactly first, then ignoring case.
+ * The model a selector names: `account/name`, `name` (of the caller's account), either with `:<version>` behind it, or
+ * `deploy_id:<id>`. Names are compared exactly first, then ignoring case. A deployment has one version, the commit of its
+ * weights; its beginning is enough.
  * @param account the caller's, null without a token
  * @returns null when there is none that the caller may use
  */
@@ -50,8 +54,13 @@ export function findModel(directory: Directory, selector: string, account: strin
 
 function findByName(directory: Directory, selector: string, account: string | null): RouteModel | undefined {
   if (!selector.includes("/") && account === null) return undefined;
-  const name = selector.includes("/") ? selector : `${account}/${selector}`;
-  return directory.byName.get(name) ?? directory.byLowerName.get(name.toLowerCase());
+  const full = selector.includes("/") ? selector : `${account}/${selector}`;
+  // Names have no colon.
+  const colon = full.indexOf(":");
+  const [name, version] = colon === -1 ? [full, null] : [full.slice(0, colon), full.slice(colon + 1)];
+  const found = directory.byName.get(name) ?? directory.byLowerName.get(name.toLowerCase());
+  if (found === undefined || version === null) return found;
+  return version.length >= shortestVersion && found.version.startsWith(version) ? found : undefined;
 }
 
 /** Models the caller may use: its own first, each group by name. */

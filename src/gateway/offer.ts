@@ -73,7 +73,9 @@ export async function offer(
     const isPossible = isStarted ? leg?.kind === "ask" : failed.next === "again" && isClean;
     const isSpent = tries === maxTries || drops === maxDrops;
     if (!isPossible || isSpent || !deps.faults.mayRetry(asked.model)) throw failed.error;
+    visit.record.retries += 1;
     if (leg?.kind === "ask") {
+      visit.record.continuations += 1;
       attempt = { ...attempt, request: { ...asked, body: leg.body } };
       if (attempt.reply.sentBytes > sentBefore) tries = 0;
     } else attempt = openAttempt(deps, asked, attempt.reply.hasStarted ? attempt.reply : openReply());
@@ -127,7 +129,7 @@ async function tryOnce(
   try {
     const options = {
       pool: deps.pool,
-      request: requestFor(request, lease, visit.requestId),
+      request: requestFor(request, lease, visit),
       sink,
       takesBusy: tries === maxTries && reply.sentBytes === 0,
       onBody: () => {
@@ -205,16 +207,22 @@ function judge(
   }
 }
 
-/** All an engine is told; nothing of the client's headers goes on. */
+/** All an engine is told; of the client's headers only the trace context goes on. */
 function requestFor(
   { enginePath, body, isStream, scope }: EngineRequest,
   lease: Lease,
-  requestId: string,
+  { requestId, trace }: Visit,
 ): CallRequest {
   const { endpoint, secret } = lease.instance;
   const host = endpoint.kind === "unix" ? "localhost" : `${endpoint.host}:${endpoint.port}`;
-  const head = `POST ${enginePath} HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${secret}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nx-request-id: ${requestId}\r\nx-berth-scope: ${scope}\r\n\r\n`;
+  const head = `POST ${enginePath} HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${secret}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nx-request-id: ${requestId}\r\nx-berth-scope: ${scope}\r\n${traceLines(trace)}\r\n`;
   return { endpoint, head, body, isStream };
+}
+
+function traceLines(trace: Visit["trace"]): string {
+  if (trace === null) return "";
+  const { traceparent, tracestate } = trace;
+  return `traceparent: ${traceparent}\r\n${tracestate === "" ? "" : `tracestate: ${tracestate}\r\n`}`;
 }
 
 function explain(model: RouteModel, { kind, detail }: CallFailure): HttpError {

@@ -1,4 +1,5 @@
 /** What the gateway is given: addresses, limits, and the outside (time, log) it must not reach for itself. */
+import type { SpoolReading } from "./metrics.ts";
 import type { RequestRecord } from "./record.ts";
 
 export type Clock = {
@@ -26,6 +27,9 @@ export type GatewayLimits = {
   readonly queueBytes: number;
   /** Largest inference request body, as sent and as inflated. */
   readonly bodyBytes: number;
+  /** Until a request's head has come, and until all of it has. */
+  readonly headMs: number;
+  readonly uploadMs: number;
   /** How long requests under way may go on after `stop`. */
   readonly drainMs: number;
   /** How long the last routes count while control is away; an hour is a good value. */
@@ -65,6 +69,8 @@ export type GatewayOptions = {
   readonly continuesStreams: boolean;
   readonly clock: Clock;
   readonly log: Log;
+  /** What waits for control, for metrics. */
+  readSpool?(): Promise<SpoolReading>;
   /** Hears of each request once, when it is over. */
   onRecord?(record: RequestRecord): void;
 };

@@ -25,6 +25,8 @@ export type RequestRecord = {
   deploymentId: string | null;
   /** The instance that served, or failed, last. */
   instanceId: string | null;
+  /** Times its stream broke off and went on at another instance. */
+  continuations: number;
   /** How its use is counted; null where no model was asked. */
   kind: UsageKind | null;
   /** Tokens as the engine counted them, 0 where it said nothing. */
@@ -34,10 +36,16 @@ export type RequestRecord = {
   cachedTokens: number;
   /** Billionths of a US dollar. */
   costNanoUsd: number;
+  /** The answer was asked for piece by piece. */
+  isStream: boolean;
+  /** Times it was offered to an instance again, continuations among them. */
+  retries: number;
   /** Milliseconds spent waiting for a slot. */
   waitedMs: number;
   /** Milliseconds from the start to the first byte of the engine's answer; null when none came. */
   firstByteMs: number | null;
+  /** The client's trace context (W3C), null when it sent none. */
+  readonly traceparent: string | null;
   /** Code of the error that ended it, null when none did. */
   error: string | null;
   /** The client closed the connection before the exchange was over. */
@@ -48,7 +56,10 @@ export type RequestRecord = {
 export const clientLeftStatus = 499;
 
 export function openRecord(
-  known: Pick<RequestRecord, "requestId" | "method" | "path" | "clientAddress" | "startedAtMs">,
+  known: Pick<
+    RequestRecord,
+    "requestId" | "method" | "path" | "clientAddress" | "startedAtMs" | "traceparent"
+  >,
 ): RequestRecord {
   return {
     ...known,
@@ -60,11 +71,14 @@ export function openRecord(
     model: null,
     deploymentId: null,
     instanceId: null,
+    continuations: 0,
     kind: null,
     inputTokens: 0,
     outputTokens: 0,
     cachedTokens: 0,
     costNanoUsd: 0,
+    isStream: false,
+    retries: 0,
     waitedMs: 0,
     firstByteMs: null,
     error: null,

@@ -48,35 +48,67 @@ const ownHeaders = new Set([
 const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
 
+/** What a head says about its connection and its body, in lower case. */
+type Control = {
+  readonly connection: Set<string>;
+  readonly codings: string[];
+  readonly lengths: Set<string>;
+  readonly contentTypes: string[];
+};
+
 /** @param text the head without its empty line, one character a byte */
 export function parseHead(text: string): ResponseHead {
-  const [first = "", ...lines] = text.split("\r\n");
-  const start = statusLine.exec(first);
+  const lines = text.split("\r\n");
+  const start = statusLine.exec(lines[0] ?? "");
   if (start === null) throw new MalformedResponse("the status line is not HTTP/1.1");
-  if (lines.length > maxHeaders) throw new MalformedResponse(`more than ${maxHeaders} headers`);
+  if (lines.length - 1 > maxHeaders) throw new MalformedResponse(`more than ${maxHeaders} headers`);
   const isOldVersion = start[1] === "0";
   const status = Number(start[2]);
-  const all: [name: string, value: string][] = [];
-  for (const line of lines) {
-    const match = headerLine.exec(line);
+  const control: Control = { connection: new Set(), codings: [], lengths: new Set(), contentTypes: [] };
+  const headers: string[] = [];
+  for (let at = 1; at < lines.length; at += 1) {
+    const match = headerLine.exec(lines[at] ?? "");
     if (match?.[1] === undefined || match[2] === undefined)
       throw new MalformedResponse("a header is malformed");
-    all.push([match[1], match[2]]);
+    const name = match[1].toLowerCase();
+    noteControl(control, name, match[2]);
+    if (!ownHeaders.has(name)) headers.push(match[1], match[2]);
   }
-  const connection = new Set(listOf(all, "connection"));
-  const framing = framingOf(status, all);
+  const { connection, contentTypes } = control;
+  const framing = framingOf(status, control);
   const isReusable =
     framing.kind !== "close" && !connection.has("close") && (!isOldVersion || connection.has("keep-alive"));
-  const kept = all.filter(
-    ([name]) => !ownHeaders.has(name.toLowerCase()) && !connection.has(name.toLowerCase()),
-  );
-  const contentType = (listOf(all, "content-type")[0] ?? "").split(";", 1)[0]?.trim() ?? "";
-  return { status, headers: kept.flat(), contentType, framing, isReusable };
+  const contentType = (contentTypes[0] ?? "").split(";", 1)[0]?.trim() ?? "";
+  return { status, headers: without(headers, connection), contentType, framing, isReusable };
 }
 
-function framingOf(status: number, all: readonly [string, string][]): Framing {
-  const codings = listOf(all, "transfer-encoding");
-  const lengths = new Set(listOf(all, "content-length"));
+function noteControl(
+  { connection, codings, lengths, contentTypes }: Control,
+  name: string,
+  value: string,
+): void {
+  switch (name) {
+    case "connection":
+      for (const option of listIn(value)) connection.add(option);
+      break;
+    case "transfer-encoding":
+      codings.push(...listIn(value));
+      break;
+    case "content-length":
+      for (const length of listIn(value)) lengths.add(length);
+      break;
+    case "content-type":
+      contentTypes.push(...listIn(value));
+  }
+}
+
+/** Leaves out the headers that the connection header names. */
+function without(headers: readonly string[], connection: ReadonlySet<string>): readonly string[] {
+  if (connection.size === 0) return headers;
+  return headers.filter((_, at) => !connection.has(headers[at - (at % 2)]?.toLowerCase() ?? ""));
+}
+
+function framingOf(status: number, { codings, lengths }: Control): Framing {
   if (codings.length > 0 && lengths.size > 0)
     throw new MalformedResponse("both a length and a transfer coding");
   if (status === 204 || status === 304) return { kind: "none" };
@@ -94,10 +126,7 @@ function framingOf(status: number, all: readonly [string, string][]): Framing {
 }
 
 /** The comma-separated values of a header, in lower case. */
-function listOf(all: readonly [string, string][], name: string): string[] {
-  return all
-    .filter(([other]) => other.toLowerCase() === name)
-    .flatMap(([, value]) => value.split(","))
-    .map((value) => value.trim().toLowerCase())
-    .filter((value) => value !== "");
+function listIn(value: string): string[] {
+  const parts = value.split(",");
+  return parts.map((part) => part.trim().toLowerCase()).filter((part) => part !== "");
 }

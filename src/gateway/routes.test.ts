@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { anthropicFace } from "./faces/anthropic.ts";
 import { openAiFace } from "./faces/openai.ts";
 import { findRoute, pathOf } from "./routes.ts";
 
@@ -23,7 +24,8 @@ test.each([
   ["*", { kind: "control", target: "/*" }],
   ["//v1/models", { kind: "control", target: "//v1/models" }],
   ["/v1/me?x=/v1/models", { kind: "control", target: "/v1/me?x=/v1/models" }],
-  ["/v1/openai/images", { kind: "nothing" }],
+  ["/v1/openai/images", { kind: "nothing", face: openAiFace }],
+  ["/anthropic/v1/complete", { kind: "nothing", face: anthropicFace }],
   ["HTTPS://host", { kind: "control", target: "/" }],
 ])("%s", (target, route) => {
   expect(findRoute(target)).toEqual(route);

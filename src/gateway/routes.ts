@@ -28,8 +28,9 @@ export type Route =
   | { readonly kind: "response" }
   | { readonly kind: "healthz" }
   | { readonly kind: "readyz" }
-  /** An OpenAI path that Berth does not have. */
-  | { readonly kind: "nothing" }
+  | { readonly kind: "metrics" }
+  /** A path of this face that Berth does not have. */
+  | { readonly kind: "nothing"; readonly face: Face }
   | {
       readonly kind: "control";
       /** Path and query to ask control for, always starting with "/". */
@@ -52,6 +53,7 @@ export function findRoute(target: string): Route {
   const path = (start === -1 ? origin : origin.slice(0, start)).replace(/(?<!\/)\/+$/, "");
   if (path === "/healthz") return { kind: "healthz" };
   if (path === "/readyz") return { kind: "readyz" };
+  if (path === "/metrics") return { kind: "metrics" };
   const face = faces.find((entry) => entry.path.test(path))?.face;
   if (face !== undefined) {
     const query = new URLSearchParams(/\?([^#]*)/.exec(origin)?.[1] ?? "");
@@ -62,7 +64,8 @@ export function findRoute(target: string): Route {
   if (name === "models") return { kind: "models" };
   const modelName = name.startsWith("models/") ? decode(name.slice("models/".length)) : null;
   if (modelName !== null) return { kind: "model", name: modelName };
-  if (path.startsWith("/v1/openai/")) return { kind: "nothing" };
+  if (path.startsWith("/v1/openai/")) return { kind: "nothing", face: openAiFace };
+  if (path.startsWith("/anthropic/")) return { kind: "nothing", face: anthropicFace };
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
 }
 

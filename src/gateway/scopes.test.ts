@@ -144,7 +144,7 @@ describe("the book", () => {
   const directory = indexSnapshot({
     version: 1,
     atMs: 0,
-    tokens: [{ hash: "a".repeat(64), tokenId: "t-ann", account: "ann", allowedIps: null }],
+    tokens: [{ hash: "a".repeat(64), tokenId: "t-ann", account: "ann", allowedIps: null, isAdmin: false }],
     accounts: [],
     spentScopes: [],
     models: [],

@@ -19,6 +19,8 @@ import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
+import { Metrics, type SpoolReading } from "./metrics.ts";
+import { sendMetrics } from "./metrics-page.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { RequestRecord } from "./record.ts";
@@ -41,21 +43,17 @@ export type Gateway = {
   load(): { running: number; queued: number };
 };
 
-/** Times in milliseconds. None covers the answer: streams may take as long as they want. */
-const serverLimits = {
-  /** A request must have come whole by then, head and body. */
-  requestTimeout: 300_000,
-  headersTimeout: 30_000,
-  connectionsCheckingInterval: 5_000,
-  keepAliveTimeout: 65_000,
-  maxHeaderSize: 16_384,
-};
+/** Longest time between two looks for clients that send too slowly. */
+const maxCheckMs = 5_000;
+const keepAliveMs = 65_000;
+const maxHeadBytes = 16_384;
 const maxConnections = 20_000;
 /** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
 const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
+const nothingSpooled: SpoolReading = { bytes: 0, dropped: 0 };
 /** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
 const routesWaitMs = 1000;
 /** Control sends an empty line every 2 s; after three missed ones the connection counts as dead. */
@@ -64,7 +62,7 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const now = () => clock.now();
-  const trusted = trustList(options.trustedProxies);
+  const isTrusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
@@ -74,6 +72,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   const pool = new EnginePool(limits);
   const faults = new Faults(now);
+  const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
     limits: {
@@ -83,7 +82,6 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueBytes: limits.queueBytes,
     },
     now,
-    isSettled: () => true,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const link = createLink({
@@ -95,6 +93,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models, snapshot.accounts);
       faults.setModels(snapshot.models);
+      metrics.setModels(snapshot.models);
       gate.reach(snapshot.version);
       haveRoutes();
     },
@@ -111,6 +110,16 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { continuesStreams } = options;
   const parts = { admission, pool, faults, webhooks, authenticator };
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
+
+  const metricsPage = {
+    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted },
+    readings: async () => ({
+      load: admission.load(),
+      routesAgeMs: link.ageMs,
+      spool: (await options.readSpool?.()) ?? nothingSpooled,
+      residentBytes: process.memoryUsage.rss(),
+    }),
+  };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -132,6 +141,9 @@ export function createGateway(options: GatewayOptions): Gateway {
         const isReady = latest !== null && link.isFresh && !isStopping;
         return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
       }
+      case "metrics":
+        if (!allows(visit, ["GET", "HEAD"], route)) return;
+        return sendMetrics(metricsPage, visit);
       case "inference":
         if (!allows(visit, ["POST"], route)) return;
         return serveInference(inference, visit, route);
@@ -145,10 +157,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
-        throw new HttpError(
-          "not_found",
-          "There is nothing at this path. /v1/openai/ has chat/completions, completions, embeddings and models.",
-        );
+        throw new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
       }
       case "control":
         return proxyToControl(visit, route.target, {
@@ -168,7 +177,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     const visit = openVisit(request, response, {
       expectsContinue,
       isTls: options.tls !== null,
-      trusted,
+      isTrusted,
       silenceMs: limits.silenceMs,
       now,
       onEnd: () => finish(),
@@ -223,16 +232,16 @@ export function createGateway(options: GatewayOptions): Gateway {
     visits.delete(visit);
     if (visits.size === 0) onQuiet?.();
     logRecord(visit.record);
+    if (!isProbe(visit.record)) metrics.note(visit.record);
     options.onRecord?.(visit.record);
   }
 
   function logRecord(record: RequestRecord): void {
     const { method, path, status, durationMs, ...rest } = record;
-    const isProbe = path === "/healthz" || path === "/readyz";
-    log(isProbe ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
+    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
   }
 
-  const server = listenable(options.tls);
+  const server = listenable(options);
   server.maxConnections = maxConnections;
   // Node drops headers above this number without a word; maxHeaderSize bounds them already.
   server.maxHeadersCount = 0;
@@ -297,14 +306,27 @@ function targetsOf(list: readonly string[]): WebhookTargets {
   return targets;
 }
 
-function listenable(tls: GatewayOptions["tls"]): Server {
+/** None of the times covers the answer: streams may take as long as they want. */
+function listenable({ tls, limits }: GatewayOptions): Server {
+  const serverLimits = {
+    requestTimeout: limits.uploadMs,
+    headersTimeout: limits.headMs,
+    connectionsCheckingInterval: Math.min(maxCheckMs, limits.headMs),
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: maxHeadBytes,
+  };
   return tls === null
     ? createServer(serverLimits)
     : createTlsServer({ ...serverLimits, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 10_000 });
 }
 
+/** What watches Berth is not what it serves. */
+function isProbe({ path }: RequestRecord): boolean {
+  return path === "/healthz" || path === "/readyz" || path === "/metrics";
+}
+
 function errorBodyOf(route: Route): ErrorBody {
-  if (route.kind === "inference") return route.face.errorBody;
+  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
   return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
 }
 

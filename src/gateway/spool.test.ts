@@ -229,7 +229,13 @@ test("a disk that refuses them keeps no request waiting, and they are written wh
 
 test("a request becomes usage once its model is known", () => {
   const open = openRecord({
-    ...{ requestId: "q1", method: "POST", path: "/v1/chat/completions", clientAddress: "::1" },
+    ...{
+      requestId: "q1",
+      method: "POST",
+      path: "/v1/chat/completions",
+      traceparent: null,
+      clientAddress: "::1",
+    },
     startedAtMs: 1000.5,
   });
   expect(usageRecordOf(open, "r1")).toBeNull();

@@ -29,6 +29,8 @@ export type Spool = {
   add(record: UsageRecord): void;
   /** Records that were given up since the start, because of the bound or a disk that refused them. */
   readonly dropped: number;
+  /** Bytes on disk that wait for control, of every gateway. */
+  waitingBytes(): Promise<number>;
   /** Writes, syncs and, where control is there, delivers what is left. */
   stop(): Promise<void>;
 };
@@ -132,6 +134,10 @@ export function createSpool(options: SpoolOptions): Spool {
     get dropped() {
       return writer.dropped;
     },
+    async waitingBytes() {
+      const closed = await folder.closed(clock.now());
+      return closed.reduce((sum, { bytes }) => sum + bytes, writer.openBytes);
+    },
     async stop() {
       stopping.abort(new Error("the gateway stops"));
       const timer = setTimeout(() => farewell.abort(new Error("the gateway stops")), farewellMs);
@@ -157,6 +163,8 @@ function isRecord(line: string): boolean {
 
 type Writer = {
   dropped: number;
+  /** Bytes of the segment that is being written. */
+  readonly openBytes: number;
   add(record: UsageRecord): void;
   /** What was added so far is in a closed segment afterwards. */
   closeSegment(): Promise<void>;
@@ -250,6 +258,9 @@ function createWriter(folder: SpoolFolder, { clock, log, maxBytes }: SpoolOption
 
   const writer: Writer = {
     dropped: 0,
+    get openBytes() {
+      return segment?.file.bytes ?? 0;
+    },
     add(record) {
       held.push(record);
       plan();

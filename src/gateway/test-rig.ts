@@ -37,6 +37,8 @@ export const rigLimits: GatewayLimits = {
   queueBytes: 16 * 1024 * 1024,
   bodyBytes: 1024 * 1024,
   drainMs: 200,
+  headMs: 30_000,
+  uploadMs: 300_000,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
   slotWaitMs: 20_000,
@@ -162,6 +164,7 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
     createdAtMs: 1_700_000_000_000,
     contextTokens: 2048,
     task: "text-generation",
+    version: "9d89262b7cb9d614186c0bcab12f1345ac940d84",
     abilities: unknownAbilities,
     prices: freeOfCharge,
     instances,
@@ -211,12 +214,14 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
         tokenId: "t-ann",
         account: "ann",
         allowedIps: null,
+        isAdmin: true,
       },
       {
         hash: createHash("sha256").update(bobToken).digest("hex"),
         tokenId: "t-bob",
         account: "bob",
         allowedIps: null,
+        isAdmin: false,
       },
     ],
     api: (_request, response) => response.writeHead(404).end('{"error":"no such path"}'),
@@ -240,6 +245,10 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
           text += piece;
         });
         request.on("end", () => {
+          if (request.url === "/metrics") {
+            response.end("control_says_so 1\n");
+            return;
+          }
           if (request.url === "/scopes") {
             const { jwt } = scopeQuestion.parse(JSON.parse(text));
             asked.push(jwt);

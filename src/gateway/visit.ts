@@ -3,9 +3,9 @@
  * that ends everything done for it. Owns noticing that a client has left; must not answer.
  */
 import { randomUUID } from "node:crypto";
-import { type IncomingMessage, ServerResponse } from "node:http";
-import type { BlockList } from "node:net";
-import { type ClientOrigin, originOf } from "./client-address.ts";
+import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
+import { readTraceContext, type TraceContext } from "../core/trace-context.ts";
+import { type ClientOrigin, originOf, type Trust } from "./client-address.ts";
 import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
 import { pathOf } from "./routes.ts";
 
@@ -13,6 +13,8 @@ export type Visit = {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
+  /** What engines are told of the trace it belongs to; null for none. */
+  readonly trace: TraceContext | null;
   readonly origin: ClientOrigin;
   readonly record: RequestRecord;
   /** Aborted when the client has left (with ClientLeft) or the gateway cuts it (with an HttpError). */
@@ -33,7 +35,7 @@ export function openVisit(
   options: {
     readonly expectsContinue: boolean;
     readonly isTls: boolean;
-    readonly trusted: BlockList;
+    readonly isTrusted: Trust;
     /** Milliseconds in which a client must take something of a complete answer. */
     readonly silenceMs: number;
     now(): number;
@@ -43,10 +45,12 @@ export function openVisit(
   const { headers, socket } = request;
   const given = headers["x-request-id"];
   const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
-  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.trusted);
+  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.isTrusted);
+  const trace = traceOf(headers);
   const abort = new AbortController();
   const record = openRecord({
     requestId,
+    traceparent: trace?.traceparent ?? null,
     method: request.method ?? "",
     path: pathOf(request.url ?? ""),
     clientAddress: origin.address,
@@ -56,6 +60,7 @@ export function openVisit(
     request,
     response,
     requestId,
+    trace,
     origin,
     record,
     signal: abort.signal,
@@ -89,9 +94,10 @@ export function openVisit(
  * end would end it. Whoever opens it closes it.
  */
 export function detachVisit(asked: Visit, nowMs: number): Visit {
-  const { requestId, method, path, clientAddress, account, tokenId, scopeId, kind } = asked.record;
+  const { requestId, traceparent, method, path, clientAddress, account, tokenId, scopeId, kind } =
+    asked.record;
   const abort = new AbortController();
-  const record = openRecord({ requestId, method, path, clientAddress, startedAtMs: nowMs });
+  const record = openRecord({ requestId, traceparent, method, path, clientAddress, startedAtMs: nowMs });
   return {
     ...asked,
     // Never written to: nothing is sent to anyone.
@@ -100,4 +106,9 @@ export function detachVisit(asked: Visit, nowMs: number): Visit {
     signal: abort.signal,
     cut: (reason) => abort.abort(reason),
   };
+}
+
+function traceOf({ traceparent, tracestate }: IncomingHttpHeaders): TraceContext | null {
+  if (typeof traceparent !== "string") return null;
+  return readTraceContext(traceparent, Array.isArray(tracestate) ? tracestate.join() : tracestate);
 }

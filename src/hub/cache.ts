@@ -96,6 +96,24 @@ export class Cache {
     return `${this.blobPath(repo, blob)}.berth-ranges.incomplete`;
   }
 
+  /** Bytes from the start of a blob of `bytes` bytes that a download under way has brought without a gap. */
+  async arrivedBytes(repo: string, blob: string, bytes: number): Promise<number> {
+    const size = (await sizeOf(this.#incompletePath(repo, blob))) ?? 0;
+    const { done } = readRecord(this.recordPath(repo, blob), bytes, size, readBootId());
+    // Looked at last: when the file gets its name, what was known of its growth is forgotten.
+    return (await this.hasBlob(repo, blob, bytes)) ? bytes : done.prefix;
+  }
+
+  /** Opens the growing file of a blob for reading; null when there is none. */
+  async openArriving(repo: string, blob: string): Promise<FileHandle | null> {
+    return await open(this.#incompletePath(repo, blob), constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return null;
+        throw error;
+      },
+    );
+  }
+
   /** Opens the growing file of a blob, keeping what is in it. */
   async openIncomplete(repo: string, blob: string): Promise<FileHandle> {
     const path = this.#incompletePath(repo, blob);

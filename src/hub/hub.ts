@@ -66,8 +66,9 @@ export const defaultHubLimits: HubLimits = {
 };
 
 export type HubOptions = {
-  /** BERTH_HOME; the cache is its folder `hub`. */
+  /** BERTH_HOME; the cache is its folder `hub`, unless another one is named. */
   readonly home: string;
+  readonly cacheFolder?: string;
   /** HF_ENDPOINT. */
   readonly endpoint: string;
   /** BERTH_HUB_PRIVATE: redirects may lead to loopback and private addresses. */
@@ -123,7 +124,7 @@ class CachingHub implements Hub {
     this.#builtin = options.builtin;
     this.#chooseFiles = options.chooseFiles;
     this.#disk = options.disk ?? realDisk;
-    this.#cache = new Cache(join(options.home, "hub"));
+    this.#cache = new Cache(options.cacheFolder ?? join(options.home, "hub"));
     this.#rule = { ...limits, clock: options.clock, random: options.random ?? Math.random };
     const { endpoint, allowPrivateRedirects } = options;
     this.#endpoint = new Endpoint({ ...limits, endpoint, allowPrivateRedirects }, this.#rule);

@@ -53,6 +53,7 @@ export function createRoutingFeed(options: {
       version: Math.max((snapshot?.version ?? 0) + 1, clock.now()),
       atMs: clock.now(),
       tokens: (await store.tokens()).filter(({ account }) => terms.get(account)?.isDisabled !== true),
+      admins: new Set(accounts.filter(({ isAdmin }) => isAdmin).map(({ name }) => name)),
       deployments: await listRouted(store),
       instances: await store.instances(),
       loadTimesMs: options.loadTimesMs,

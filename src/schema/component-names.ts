@@ -7,13 +7,32 @@ import * as account from "./account.ts";
 import * as deploy from "./deploy.ts";
 import * as errors from "./error-body.ts";
 import * as inference from "./inference.ts";
+import * as limits from "./limits.ts";
 import * as logs from "./logs.ts";
+import * as models from "./models.ts";
+import * as jwt from "./scoped-jwt.ts";
 import * as usage from "./usage.ts";
 
 const names: readonly (readonly [z.ZodType, string])[] = [
   [errors.deepErrorOut, "DeepError"],
   [errors.validationErrorOut, "HTTPValidationError"],
   [account.meOut, "Me"],
+  [account.meIn, "MeIn"],
+  [account.checklistOut, "Checklist"],
+  [account.emailsOut, "EmailsOut"],
+  [limits.rateLimitOut, "RateLimitOut"],
+  [limits.rateLimitRequestIn, "RateLimitRequestIn"],
+  [limits.gpuLimitOut, "GpuLimitOut"],
+  [limits.gpuLimitRequestIn, "GpuLimitRequestIn"],
+  [jwt.scopedJwtIn, "ScopedJWTIn"],
+  [jwt.scopedJwtOut, "ScopedJWTOut"],
+  [jwt.scopedJwtRightsOut, "InspectScopedJWTOut"],
+  [models.modelOut, "ModelOut"],
+  [models.modelInfoOut, "ModelInfoOut"],
+  [models.modelMetaIn, "ModelMetaIn"],
+  [models.modelPublicityIn, "ModelPublicityIn"],
+  [deploy.deployModelIn, "DeployModelIn"],
+  [deploy.hfModelIn, "HFModel"],
   [account.apiTokenIn, "ApiTokenIn"],
   [account.apiTokenOut, "ApiToken"],
   [deploy.deployLlmIn, "DeployLLMIn"],

@@ -8,7 +8,9 @@ import { loadReport, type recordBatch, routingSnapshot, type scopeVerdict } from
 const snapshot = {
   version: 3,
   atMs: 1_700_000_000_000,
-  tokens: [{ hash: "a".repeat(64), tokenId: "t1", account: "ann", allowedIps: ["10.0.0.0/8"] }],
+  tokens: [
+    { hash: "a".repeat(64), tokenId: "t1", account: "ann", allowedIps: ["10.0.0.0/8"], isAdmin: true },
+  ],
   accounts: [{ name: "ann", concurrentRequests: 200, requestsPerMinute: null, tokensPerMinute: 1000 }],
   spentScopes: ["s1"],
   models: [
@@ -22,6 +24,7 @@ const snapshot = {
       loadTimeMs: null,
       createdAtMs: 1,
       contextTokens: 2048,
+      version: "c0ffee",
       abilities: unknownAbilities,
       prices: freeOfCharge,
       task: "text-generation",

@@ -57,6 +57,7 @@ const model = z.object({
   createdAtMs: z.number(),
   contextTokens: count,
   task: z.string().max(128),
+  version: z.string().max(64),
   abilities,
   prices,
   instances: z.array(instance).max(10_000),
@@ -67,6 +68,7 @@ const token = z.object({
   tokenId: id,
   account: z.string().min(1).max(64),
   allowedIps: z.array(z.string().max(64)).max(1000).nullable(),
+  isAdmin: z.boolean(),
 });
 
 const account = z.object({

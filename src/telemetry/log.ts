@@ -1,7 +1,8 @@
 /**
  * The log of a Berth process: pino's JSON lines, or one short line each where a person looks at a terminal. Goes to
  * standard error, so that standard output stays free for what a command prints. Never given bodies or secrets; fields
- * that could carry one are masked all the same.
+ * that could carry one are masked all the same. Lines that report nothing wrong are gathered for a moment: a gateway
+ * writes one for each request, and a write costs more than the line.
  */
 import { type Logger, pino } from "pino";
 
@@ -11,24 +12,72 @@ export type Log = (
   fields?: Record<string, unknown>,
 ) => void;
 
-const masked = ["token", "secret", "authorization", "password", "*.token", "*.secret", "*.authorization"];
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Names of fields that are masked, on their own and within a field. */
+const masked: ReadonlySet<string> = new Set(["token", "secret", "authorization", "password"]);
+const mask = "(hidden)";
+
+const gatherMs = 50;
+/** Gathered lines are written when they are longer than this, in characters. */
+const maxGathered = 65_536;
 
 /**
  * @param role process that logs: "control", "gateway" or "serve"
  * @param isTerminal true for short lines instead of JSON
+ * @param write must be done when it returns: it is also called while the process ends
  */
 export function createLog(options: {
   readonly role: string;
   readonly level: string;
   readonly isTerminal: boolean;
-  write(line: string): void;
+  write(lines: string): void;
 }): Log {
-  const destination = { write: (line: string) => options.write(options.isTerminal ? shorten(line) : line) };
-  const logger: Logger = pino(
-    { level: options.level, base: { role: options.role }, redact: { paths: masked, censor: "(hidden)" } },
-    destination,
-  );
-  return (level, message, fields = {}) => logger[level](fields, message);
+  const lines = gatherLines(options.write);
+  const destination = { write: (line: string) => lines.add(options.isTerminal ? shorten(line) : line) };
+  const logger: Logger = pino({ level: options.level, base: { role: options.role } }, destination);
+  return (level, message, fields = {}) => {
+    logger[level](withMasks(fields, true), message);
+    // What may be a process's last word is not held back.
+    if (level === "warn" || level === "error") lines.flush();
+  };
+}
+
+function gatherLines(write: (lines: string) => void): { add(line: string): void; flush(): void } {
+  let gathered = "";
+  let timer: NodeJS.Timeout | null = null;
+  const flush = () => {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+    const lines = gathered;
+    gathered = "";
+    if (lines !== "") write(lines);
+  };
+  process.on("exit", flush);
+  return {
+    flush,
+    add(line) {
+      gathered += line;
+      if (gathered.length > maxGathered) flush();
+      else timer ??= setTimeout(flush, gatherMs).unref();
+    },
+  };
+}
+
+/** The same fields where there is nothing to mask. */
+function withMasks(fields: Fields, looksWithin: boolean): Fields {
+  let changed: Record<string, unknown> | null = null;
+  for (const [name, value] of Object.entries(fields)) {
+    let shown = value;
+    if (masked.has(name)) shown = mask;
+    else if (looksWithin && typeof value === "object" && value !== null && !Array.isArray(value)) {
+      shown = withMasks(value as Fields, false);
+    }
+    if (shown === value) continue;
+    changed ??= { ...fields };
+    changed[name] = shown;
+  }
+  return changed ?? fields;
 }
 
 const levelMarks: Record<number, string> = { 40: "warning: ", 50: "error: ", 60: "error: " };

@@ -2,7 +2,7 @@
  * Invariant 14, for every operation of the route table: another account finds of what is ann's exactly what it finds of
  * what does not exist, lists show each account its own alone, and nobody without a good token gets anything.
  */
-import { expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startRealApi } from "./real-api.ts";
 import { keyOf, requestFor, startWorld, type World } from "./world.ts";
 
@@ -59,21 +59,29 @@ test.each(operations.map((each) => [keyOf(each), each] as const))(
   },
 );
 
-test.each(closed.map((each) => [keyOf(each), each] as const))(
-  "%s refuses a token that was revoked, and none at all",
-  async (_key, operation) => {
-    const world = await newWorld();
-    const { method, url, body } = requestFor(operation, world.ids);
+describe("without a good token", () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld();
     await world.call("DELETE", `/v1/api-tokens/id/${world.ids.token_id}`);
-    const before = world.dump();
-    for (const token of [world.ids.api_token ?? "", null]) {
-      const answer = await world.call(method, url, { body, token });
-      expect(answer.status).toBe(401);
-      for (const mark of world.marks) expect(answer.text).not.toContain(mark);
-    }
-    expect(world.dump()).toBe(before);
-  },
-);
+  });
+  afterAll(async () => await world?.close());
+
+  test.each(closed.map((each) => [keyOf(each), each] as const))(
+    "%s refuses: one that was revoked, scoped JWTs, which are for inference alone, and none at all",
+    async (_key, operation) => {
+      const { method, url, body } = requestFor(operation, world.ids);
+      const before = world.dump();
+      const jwts = [world.ids.jwtoken ?? "", world.ids.livingJwt ?? "", world.ids.expiredJwt ?? ""];
+      for (const token of [world.ids.api_token ?? "", ...jwts, null]) {
+        const answer = await world.call(method, url, { body, token });
+        expect([401, 403], `${answer.status} for ${token?.slice(0, 8)}`).toContain(answer.status);
+        for (const mark of world.marks) expect(answer.text).not.toContain(mark);
+      }
+      expect(world.dump()).toBe(before);
+    },
+  );
+});
 
 test("the world has something to hide in each list", async () => {
   const world = await newWorld();

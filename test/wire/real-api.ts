@@ -13,6 +13,8 @@ import type { Operation } from "../../src/api/operation.ts";
 import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
+import { weightFilesChooser } from "../../src/engines/weight-files.ts";
+import { openHubRoom } from "../../src/hub/room.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -75,9 +77,23 @@ export async function startRealApi(): Promise<RealApi> {
     ids += 1;
     return `id${String(ids).padStart(14, "0")}`;
   };
+  const hubRoom = openHubRoom({
+    home,
+    folder: { path: join(home, "hub"), isShared: false },
+    maxBytes: null,
+    endpoint: "http://127.0.0.1:9",
+    allowPrivateRedirects: false,
+    builtin: new Map([["berth/starter", new URL("../../starter/model", import.meta.url).pathname]]),
+    chooseFiles: weightFilesChooser({ allowPickle: false }),
+    deployments: () => store.deployments({ includeDeleted: false }),
+    tokenOf: () => null,
+    tokenOfDeployment: async () => null,
+    ...{ clock, newId, log: () => undefined },
+  });
   const { app, operations } = createApi({
     store,
     vault,
+    hub: { ...hubRoom, tokenOf: () => null },
     clock,
     version: "0.0.0-test",
     limits: {
@@ -142,6 +158,7 @@ export async function startRealApi(): Promise<RealApi> {
     },
     close: async () => {
       await app.close();
+      await hubRoom.close();
       await store.close();
       await rm(home, { recursive: true, force: true });
     },

@@ -55,6 +55,13 @@ describe("tokens", () => {
   test("administrators' operations are closed to others", async () => {
     const closed = api.operations.filter((each) => each.access === "administrator");
     expect(closed.map((each) => `${each.method} ${each.path}`)).toEqual([
+      "GET /v1/berth/hub",
+      "POST /v1/berth/hub/pull",
+      "POST /v1/berth/hub/verify",
+      "POST /v1/berth/hub/gc",
+      "GET /v1/berth/hub/jobs/:id",
+      "DELETE /v1/berth/hub/jobs/:id",
+      "DELETE /v1/berth/hub/repos/:owner/:name",
       "GET /v1/accounts",
       "POST /v1/accounts",
       "GET /v1/berth/limit-requests",
@@ -194,15 +201,15 @@ describe("paths and methods", () => {
   });
 
   test.each([
-    ["PATCH", "/deploy/llm", "POST"],
-    ["GET", "/deploy/llm", "POST"],
-    ["PUT", "/deploy/list", "GET, HEAD"],
-    ["POST", "/deploy/list/", "GET, HEAD"],
-    ["POST", "/deploy/abc", "GET, PUT, DELETE, HEAD"],
-    ["OPTIONS", "/v1/me", "GET, PATCH, HEAD"],
-  ])("%s %s is 405", async (method, url, allow) => {
+    ["PATCH", "/deploy/llm", 405, "POST, OPTIONS"],
+    ["GET", "/deploy/llm", 405, "POST, OPTIONS"],
+    ["PUT", "/deploy/list", 405, "GET, HEAD, OPTIONS"],
+    ["POST", "/deploy/list/", 405, "GET, HEAD, OPTIONS"],
+    ["POST", "/deploy/abc", 405, "GET, PUT, DELETE, HEAD, OPTIONS"],
+    ["OPTIONS", "/v1/me", 204, "GET, PATCH, HEAD, OPTIONS"],
+  ])("%s %s is %i and says what there is", async (method, url, status, allow) => {
     const answer = await api.call(method, url, { body: "{" });
-    expect([answer.status, answer.headers.allow]).toEqual([405, allow]);
+    expect([answer.status, answer.headers.allow]).toEqual([status, allow]);
   });
 
   test.each(["/", "/nosuch", "/deploy", "/deploy/a/b/c", "/v1", "//", "/routes", "/load"])(

@@ -30,6 +30,13 @@ export async function startWorld(): Promise<World> {
   const made = await api.call("POST", "/v1/api-tokens", { body: { name: "annstoken" } });
   const token = made.json as { token: string; token_id: string };
   const minted = await api.call("POST", "/v1/scoped-jwt", { body: { api_key_name: "annstoken" } });
+  // Of ann's first token, which lives on; the second has run out by the time that anyone uses it.
+  const mint = async (expires_delta: number) =>
+    (await api.call("POST", "/v1/scoped-jwt", { body: { api_key_name: "first", expires_delta } })).json as {
+      token: string;
+    };
+  const [living, expired] = [await mint(3600), await mint(1)];
+  api.now += 2000;
   const asked = await api.call("POST", "/v1/me/gpu_pool/request", { body: poolBody });
   await api.store.putInstance(sampleInstance({ id: "annsinstance", deploymentId: deploy_id }));
   await api.store.usage.add([
@@ -53,6 +60,8 @@ export async function startWorld(): Promise<World> {
       own_name: "annsmodel",
       entry_id: "1",
       request_id: (asked.json as { request_id: string }).request_id,
+      livingJwt: living.token,
+      expiredJwt: expired.token,
       jwtoken: (minted.json as { token: string }).token,
     },
     marks: [

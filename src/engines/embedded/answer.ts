@@ -41,6 +41,8 @@ export type AnswerRequest = {
 
 export type AnswerEnd = {
   readonly finish: "stop" | "length";
+  /** The stop string that ended it, null when none did. */
+  readonly stop: string | null;
   readonly completionTokens: number;
   readonly cachedTokens: number;
 };
@@ -53,7 +55,7 @@ export async function generateAnswer(
 ): Promise<AnswerEnd> {
   const text = new AnswerText(model, request);
   if (request.maxTokens !== null && request.begun.length >= request.maxTokens) {
-    return { finish: "length", completionTokens: text.tokens, cachedTokens: 0 };
+    return { finish: "length", stop: null, completionTokens: text.tokens, cachedTokens: 0 };
   }
   const job = batcher.generate({
     prompt: [...request.prompt, ...request.begun],
@@ -77,6 +79,7 @@ export async function generateAnswer(
   if (end.reason === "full") await text.finishFull();
   return {
     finish: text.finish ?? "stop",
+    stop: text.stop,
     completionTokens: text.tokens,
     cachedTokens: Math.min(end.cachedTokens, request.prompt.length),
   };
@@ -84,6 +87,7 @@ export async function generateAnswer(
 
 class AnswerText {
   finish: AnswerEnd["finish"] | null = null;
+  stop: string | null = null;
   tokens: number;
   readonly #model: Model;
   readonly #request: AnswerRequest;
@@ -113,8 +117,9 @@ class AnswerText {
       this.#entries.push({ start: this.#decodedLength, entry: this.#describe(step.token, step.logprobs) });
     }
     this.#decodedLength += decoded.length;
-    const { text, isStopped } = this.#cutter.push(decoded);
-    if (isStopped) return this.#end("stop", text, false);
+    const { text, met } = this.#cutter.push(decoded);
+    this.stop = met;
+    if (met !== null) return this.#end("stop", text, false);
     if (maxTokens !== null && this.tokens >= maxTokens) {
       return this.#end("length", text + this.#cutter.end(), true);
     }

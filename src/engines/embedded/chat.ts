@@ -32,7 +32,11 @@ import {
 } from "./service.ts";
 import { type AnswerPart, type ToolCall, ToolCallReader } from "./toolcalls.ts";
 
-type Finish = "stop" | "length" | "tool_calls";
+/** Why an answer ended; `stop_reason` is the stop string that was met, as vLLM has it. */
+type ChoiceEnd = {
+  readonly finish_reason: "stop" | "length" | "tool_calls";
+  readonly stop_reason: string | null;
+};
 
 /** Takes what answers consist of: as stream chunks or collected into one response. */
 type ChatOutput = {
@@ -42,7 +46,7 @@ type ChatOutput = {
     logprobs: readonly LogprobEntry[],
     soFar: Usage,
   ): undefined | Promise<void>;
-  finish(choice: number, finish: Finish, isLast: boolean, usage: Usage): undefined | Promise<void>;
+  finish(choice: number, end: ChoiceEnd, isLast: boolean, usage: Usage): undefined | Promise<void>;
 };
 
 /** Answers a chat request; `openStream` is called with the first event, so that refusals are still plain errors. */
@@ -133,7 +137,8 @@ async function generateChoices(service: Service, request: ChoicesRequest): Promi
     completionTokens += end.completionTokens;
     if (choice === 0) cachedTokens = end.cachedTokens;
     const finish = reader !== null && reader.calls > 0 ? "tool_calls" : end.finish;
-    await output.finish(choice, finish, choice === options.choices - 1, soFar());
+    const choiceEnd: ChoiceEnd = { finish_reason: finish, stop_reason: end.stop };
+    await output.finish(choice, choiceEnd, choice === options.choices - 1, soFar());
   }
 }
 
@@ -217,8 +222,8 @@ class ChatStream implements ChatOutput {
     return this.#write(choice, delta, null, logprobs, soFar, false);
   }
 
-  finish(choice: number, finish: Finish, isLast: boolean, usage: Usage) {
-    const written = this.#write(choice, {}, finish, [], usage, isLast);
+  finish(choice: number, end: ChoiceEnd, isLast: boolean, usage: Usage) {
+    const written = this.#write(choice, {}, end, [], usage, isLast);
     this.#calls = 0;
     return written;
   }
@@ -226,7 +231,7 @@ class ChatStream implements ChatOutput {
   #write(
     choice: number,
     delta: object,
-    finish: Finish | null,
+    end: ChoiceEnd | null,
     logprobs: readonly LogprobEntry[],
     usage: Usage,
     isLast: boolean,
@@ -238,27 +243,27 @@ class ChatStream implements ChatOutput {
       void this.#sink.write(this.#chunk(choice, { role: "assistant", content: "" }, null, null, null));
     }
     const isCounted = this.#usage === "always" || (this.#usage === "end" && isLast);
-    const given = this.#hasLogprobs && finish === null ? { content: logprobs.map(describeLogprob) } : null;
-    return this.#sink.write(this.#chunk(choice, delta, finish, given, isCounted ? usage : null));
+    const given = this.#hasLogprobs && end === null ? { content: logprobs.map(describeLogprob) } : null;
+    return this.#sink.write(this.#chunk(choice, delta, end, given, isCounted ? usage : null));
   }
 
   #chunk(
     index: number,
     delta: object,
-    finish: Finish | null,
+    end: ChoiceEnd | null,
     logprobs: object | null,
     usage: Usage | null,
   ): object {
     return {
       ...this.#head,
       object: "chat.completion.chunk",
-      choices: [{ index, delta, logprobs, finish_reason: finish }],
+      choices: [{ index, delta, logprobs, ...(end ?? { finish_reason: null }) }],
       ...(usage === null ? {} : { usage }),
     };
   }
 }
 
-type CollectedChoice = { text: string; calls: ToolCall[]; logprobs: LogprobEntry[]; finish: Finish };
+type CollectedChoice = { text: string; calls: ToolCall[]; logprobs: LogprobEntry[]; end: ChoiceEnd };
 
 class ChatResponse implements ChatOutput {
   readonly #head: Head;
@@ -278,8 +283,8 @@ class ChatResponse implements ChatOutput {
     answer.logprobs.push(...logprobs);
   }
 
-  finish(choice: number, finish: Finish, _isLast: boolean, usage: Usage): undefined {
-    this.#answer(choice).finish = finish;
+  finish(choice: number, end: ChoiceEnd, _isLast: boolean, usage: Usage): undefined {
+    this.#answer(choice).end = end;
     this.#usage = usage;
   }
 
@@ -295,7 +300,7 @@ class ChatResponse implements ChatOutput {
           ...(answer.calls.length === 0 ? {} : { tool_calls: answer.calls.map(describeCall) }),
         },
         logprobs: this.#hasLogprobs ? { content: answer.logprobs.map(describeLogprob) } : null,
-        finish_reason: answer.finish,
+        ...answer.end,
       })),
       usage: this.#usage,
     };
@@ -304,7 +309,8 @@ class ChatResponse implements ChatOutput {
   #answer(choice: number): CollectedChoice {
     const known = this.#choices[choice];
     if (known !== undefined) return known;
-    const answer: CollectedChoice = { text: "", calls: [], logprobs: [], finish: "stop" };
+    const end: ChoiceEnd = { finish_reason: "stop", stop_reason: null };
+    const answer: CollectedChoice = { text: "", calls: [], logprobs: [], end };
     this.#choices[choice] = answer;
     return answer;
   }

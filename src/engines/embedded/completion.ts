@@ -3,7 +3,7 @@
  * completion choices and stream chunks.
  */
 import { randomUUID } from "node:crypto";
-import { generateAnswer, type LogprobEntry } from "./answer.ts";
+import { type AnswerEnd, generateAnswer, type LogprobEntry } from "./answer.ts";
 import { readConstraint } from "./constraints.ts";
 import { invalid, unsupported } from "./errors.ts";
 import {
@@ -87,7 +87,7 @@ export async function answerCompletion(
     completionTokens += end.completionTokens;
     if (choice === 0) cachedTokens = end.cachedTokens;
     const usage = usageOf(prompt.tokens.length, completionTokens, cachedTokens);
-    await output.finish(choice, end.finish, choice === options.choices - 1, usage);
+    await output.finish(choice, end, choice === options.choices - 1, usage);
   }
   return options.isStream ? null : output.response();
 }
@@ -119,7 +119,7 @@ function readPrompt(service: Service, body: Body): { text: string; tokens: reado
   throw invalid("prompt", `must be a text or a list of token ids below ${model.vocabulary.size}.`);
 }
 
-type Choice = { text: string; logprobs: { start: number; entry: LogprobEntry }[]; finish: string | null };
+type Choice = { text: string; logprobs: { start: number; entry: LogprobEntry }[]; end: object };
 
 class CompletionOutput {
   readonly #head: object;
@@ -158,20 +158,26 @@ class CompletionOutput {
     return this.#write({ index, text, logprobs: this.#describe(logprobs), finish_reason: null }, null);
   }
 
-  finish(index: number, finish: string, isLast: boolean, usage: Usage): undefined | Promise<void> {
-    this.#choice(index).finish = finish;
+  finish(
+    index: number,
+    { finish, stop }: Pick<AnswerEnd, "finish" | "stop">,
+    isLast: boolean,
+    usage: Usage,
+  ): undefined | Promise<void> {
+    const end = { finish_reason: finish, stop_reason: stop };
+    this.#choice(index).end = end;
     this.#usage = usage;
     if (this.#open === null) return undefined;
     const isCounted = this.#options.usage === "always" || (this.#options.usage === "end" && isLast);
-    return this.#write({ index, text: "", logprobs: null, finish_reason: finish }, isCounted ? usage : null);
+    return this.#write({ index, text: "", logprobs: null, ...end }, isCounted ? usage : null);
   }
 
   response(): object {
-    const choices = this.#choices.map(({ text, logprobs, finish }, index) => ({
+    const choices = this.#choices.map(({ text, logprobs, end }, index) => ({
       index,
       text,
       logprobs: this.#describe(logprobs),
-      finish_reason: finish,
+      ...end,
     }));
     return { ...this.#head, object: "text_completion", choices, usage: this.#usage };
   }
@@ -187,7 +193,7 @@ class CompletionOutput {
   }
 
   #choice(index: number): Choice {
-    const choice = this.#choices[index] ?? { text: "", logprobs: [], finish: null };
+    const choice = this.#choices[index] ?? { text: "", logprobs: [], end: { finish_reason: null } };
     this.#choices[index] = choice;
     return choice;
   }

@@ -74,6 +74,19 @@ describe("continuing", () => {
     await expectExact("/v1/completions", { prompt: "The fox said hel", max_tokens: 40, stop: ["zzz", ". "] });
   });
 
+  it("says which stop text ended an answer", async () => {
+    const body = { model: "tiny", temperature: 0, messages: [{ role: "user", content: "What is 3 + 4?" }] };
+    type Ended = { choices: { finish_reason: string; stop_reason: string | null }[] };
+    const plain = (await engine.post("/v1/chat/completions", body)).body as Ended;
+    expect(plain.choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: null });
+    const cut = (await engine.post("/v1/chat/completions", { ...body, stop: ["zzz", "7"] })).body as Ended;
+    expect(cut.choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: "7" });
+    const last: unknown[] = [];
+    const streamed = { ...body, stop: "=", stream: true };
+    for await (const event of engine.stream("/v1/chat/completions", streamed)) last.push(event);
+    expect((last.at(-1) as Ended).choices[0]).toMatchObject({ finish_reason: "stop", stop_reason: "=" });
+  });
+
   it("reaches the limit where the whole answer would have", async () => {
     const body = { messages: [{ role: "user", content: "Tell me a story about a fox." }], max_tokens: 9 };
     const whole = await answer("/v1/chat/completions", body);

@@ -157,7 +157,7 @@ describe("StopCutter", () => {
     for (const piece of pieces) {
       const step = cutter.push(piece);
       text += step.text;
-      if (step.isStopped) return text;
+      if (step.met !== null) return text;
     }
     return text + cutter.end();
   };

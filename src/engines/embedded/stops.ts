@@ -12,21 +12,21 @@ export class StopCutter {
     this.#stops = stops;
   }
 
-  /** Takes the next piece; returns what may be shown now and whether a stop string was met. */
-  push(piece: string): { text: string; isStopped: boolean } {
+  /** Takes the next piece; returns what may be shown now and the stop string that was met, null for none. */
+  push(piece: string): { text: string; met: string | null } {
     const text = this.#held + piece;
-    let cut = -1;
+    let first: { at: number; stop: string } | null = null;
     for (const stop of this.#stops) {
       const at = text.indexOf(stop);
-      if (at !== -1 && (cut === -1 || at < cut)) cut = at;
+      if (at !== -1 && (first === null || at < first.at)) first = { at, stop };
     }
-    if (cut !== -1) {
+    if (first !== null) {
       this.#held = "";
-      return { text: text.slice(0, cut), isStopped: true };
+      return { text: text.slice(0, first.at), met: first.stop };
     }
     const keep = Math.max(0, ...this.#stops.map((stop) => overlap(text, stop)));
     this.#held = text.slice(text.length - keep);
-    return { text: text.slice(0, text.length - keep), isStopped: false };
+    return { text: text.slice(0, text.length - keep), met: null };
   }
 
   /** What was held back, once nothing more comes. */

@@ -59,8 +59,8 @@ export class OpenAiEvents {
       else out.push(event);
       return;
     }
-    this.usage = usage;
-    const json = this.#terms.isUsageShown ? describeUsage(object, usage, this.#terms.prices) : null;
+    this.usage = usage.tokens;
+    const json = this.#terms.isUsageShown ? describeUsage(usage, this.#terms.prices) : null;
     const isAlone = isEmptyList(object, "choices");
     if (isAlone && this.#finish !== null) {
       const { parts: finish } = this.#finish;

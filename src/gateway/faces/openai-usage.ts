@@ -17,29 +17,35 @@ export type UsageTerms = {
 
 const nanoUsd = 1e9;
 
+/** What an engine says of an answer's use. */
+export type EngineUsage = {
+  readonly tokens: TokenUsage;
+  /** As it wrote them. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly details: Readonly<Record<string, unknown>>;
+};
+
 /** The engine's usage in this object; null when it says nothing of it. */
-export function readUsage(object: ScannedObject): TokenUsage | null {
-  const fields = usageFields(object);
+export function readUsage(object: ScannedObject): EngineUsage | null {
+  const slice = object.entries.get("usage");
+  const fields = slice === undefined ? null : asRecord(JSON.parse(textOf(object, slice)));
   if (fields === null) return null;
   const details = asRecord(fields.prompt_tokens_details) ?? {};
-  return {
+  const tokens = {
     inputTokens: count(fields.prompt_tokens),
     outputTokens: count(fields.completion_tokens),
     cachedTokens: count(details.cached_tokens),
   };
+  return { tokens, fields, details };
 }
 
 /** JSON text of the usage as clients get it. */
-export function describeUsage(object: ScannedObject, usage: TokenUsage, prices: TokenPrices): string {
-  const fields = usageFields(object) ?? {};
+export function describeUsage({ tokens, fields, details }: EngineUsage, prices: TokenPrices): string {
   return JSON.stringify({
     prompt_tokens: 0,
     ...fields,
-    prompt_tokens_details: {
-      ...asRecord(fields.prompt_tokens_details),
-      cached_tokens: usage.cachedTokens,
-    },
-    estimated_cost: costNanoUsd(usage, prices) / nanoUsd,
+    prompt_tokens_details: { ...details, cached_tokens: tokens.cachedTokens },
+    estimated_cost: costNanoUsd(tokens, prices) / nanoUsd,
   });
 }
 
@@ -48,40 +54,26 @@ export function finishAnswer(json: Buffer, terms: UsageTerms): { bytes: Buffer; 
   const object = scanObject(json);
   const usage = object === null ? null : readUsage(object);
   if (object === null || usage === null) return { bytes: json, usage: null };
-  return { bytes: withUsage(object, describeUsage(object, usage, terms.prices), terms), usage };
+  return { bytes: withUsage(object, describeUsage(usage, terms.prices), terms), usage: usage.tokens };
 }
 
 /** @param usageJson JSON text of the usage; null takes it out */
 export function withUsage(object: ScannedObject, usageJson: string | null, { tier }: UsageTerms): Buffer {
-  let changed = object;
-  if (usageJson !== null) changed = setEntry(changed, "usage", usageJson);
-  else if (object.entries.has("usage")) {
-    changed = rescan(
-      writeObject(object, (name) => name !== "usage", new Map()),
-      object,
-    );
-  }
-  return (tier === null ? changed : setEntry(changed, "service_tier", JSON.stringify(tier))).bytes;
+  let bytes: Buffer = object.bytes;
+  if (usageJson !== null) bytes = withEntry(object, "usage", usageJson);
+  else if (object.entries.has("usage")) bytes = writeObject(object, (name) => name !== "usage", new Map());
+  if (tier === null) return bytes;
+  return withEntry(scanObject(bytes) ?? object, "service_tier", JSON.stringify(tier));
 }
 
-/** Replaces an entry's value where it stands, or adds the entry at the end. */
-function setEntry(object: ScannedObject, name: string, json: string): ScannedObject {
-  const { bytes } = object;
-  const slice = object.entries.get(name);
+/** The object's text with the entry's value replaced where it stands, or with the entry added at the end. */
+function withEntry({ bytes, entries }: ScannedObject, name: string, json: string): Buffer {
+  const slice = entries.get(name);
   const end = bytes.lastIndexOf("}");
   const [from, to] = slice === undefined ? [end, end] : [slice.start, slice.end];
-  const comma = object.entries.size > 0 ? "," : "";
+  const comma = entries.size > 0 ? "," : "";
   const text = slice === undefined ? `${comma}${JSON.stringify(name)}:${json}` : json;
-  return rescan(Buffer.concat([bytes.subarray(0, from), Buffer.from(text), bytes.subarray(to)]), object);
-}
-
-function rescan(bytes: Buffer, before: ScannedObject): ScannedObject {
-  return scanObject(bytes) ?? before;
-}
-
-function usageFields(object: ScannedObject): Record<string, unknown> | null {
-  const slice = object.entries.get("usage");
-  return slice === undefined ? null : asRecord(JSON.parse(textOf(object, slice)));
+  return Buffer.concat([bytes.subarray(0, from), Buffer.from(text), bytes.subarray(to)]);
 }
 
 /**
@@ -103,10 +95,10 @@ export function finishTail(tail: Buffer, terms: UsageTerms): { bytes: Buffer; us
   }
   const object = scanObject(Buffer.concat([Buffer.from("{"), tail.subarray(key, end + 1), Buffer.from("}")]));
   const usage = object === null ? null : readUsage(object);
-  if (object === null || usage === null) return unchanged;
-  const json = `"usage":${describeUsage(object, usage, terms.prices)}`;
+  if (usage === null) return unchanged;
+  const json = `"usage":${describeUsage(usage, terms.prices)}`;
   const bytes = Buffer.concat([tail.subarray(0, key), Buffer.from(json), tail.subarray(end + 1)]);
-  return { bytes, usage };
+  return { bytes, usage: usage.tokens };
 }
 
 function asRecord(value: unknown): Record<string, unknown> | null {
