@@ -2,7 +2,9 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { makeCertificate } from "../../tools/fake-hub/certificate.ts";
 import type { Fault } from "../../tools/fake-hub/faults.ts";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache, realDisk } from "./cache.ts";
@@ -171,4 +173,24 @@ test("a full disk is said with both numbers, and what filled it is given back", 
     failure: { code: "disk_full", message: expect.stringMatching(/12\.3 kB free.*3\.0 MB still to come/) },
   });
   expect(await cache.incompleteBytes(repo, job.blob, file.bytes)).toEqual({ onDisk: 0, shown: 0 });
+});
+
+test("over TLS, from a storage of its own, with the token at the hub alone", async () => {
+  const certificate = makeCertificate();
+  const trusted = getCACertificates("default");
+  setDefaultCACertificates([...trusted, certificate.cert]);
+  onTestFinished(() => setDefaultCACertificates(trusted));
+  const options = { certificate, separateStorage: true };
+  await using fixture = await startFixture({ [repo]: { "model.gguf": weights } }, options);
+  await fixture.setAccess({ private: [repo], tokens: { hf_alice: [repo] } });
+  fixture.hub.setFaults([
+    { on: "/storage/", kind: "reset", afterBytes: 50_000, skip: 2, times: 2 },
+    { on: "/storage/", kind: "status", status: 403, skip: 5, times: 1 },
+  ]);
+  const hub = openTestHub(fixture.home, fixture.hub.url, { limits: pieces });
+  expect(await pull(hub, repo, { token: "hf_alice" })).toMatchObject({ ok: true });
+  expect((await storedContent(fixture)).equals(weights)).toBe(true);
+  for (const { at, authorization } of fixture.hub.requests) {
+    expect(authorization).toBe(at === "hub" ? "Bearer hf_alice" : null);
+  }
 });

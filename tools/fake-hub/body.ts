@@ -4,7 +4,9 @@
  */
 import { open } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { TLSSocket } from "node:tls";
 import type { FaultBox } from "./faults.ts";
 
 const chunkBytes = 64 * 1024;
@@ -60,12 +62,18 @@ export async function sendBody(
     await write(response, part);
     sent += part.length;
     if (response.destroyed) return;
-    if (isLast && fault.kind === "reset") return void request.socket.resetAndDestroy();
+    if (isLast && fault.kind === "reset") return breakOff(request.socket);
     if (isLast) return;
     if (fault?.kind === "slow")
       await sleep((1000 * part.length) / fault.bytesPerS, undefined, { ref: false });
   }
   response.end();
+}
+
+/** Node resets plain connections only; one with TLS just ends without a farewell. */
+function breakOff(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** A single range; several at once are answered with the whole, as allowed. */
