@@ -3,7 +3,7 @@
  * is a view that wraps around one block in memory, so that sending costs the kernel's copy and nothing else. Speaks just
  * what downloaders ask for. Not for tests: it has no faults and no access rules (see tools/fake-hub for those).
  *
- *   node bench/hub/server.ts --files 8 --file-mib 512 [--bytes-per-s N] [--rtt-ms N]
+ *   node bench/hub/server.ts --files 8 --file-mib 512 [--bytes-per-s N]
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -56,6 +56,8 @@ async function sendFile(file: File, request: IncomingMessage, response: ServerRe
   response.writeHead(range === null ? 200 : 206, {
     "content-length": end - start,
     "accept-ranges": "bytes",
+    // Python's client asks here for what the redirect said: this storage is at the hub itself.
+    "x-repo-commit": commit,
     etag: `"${file.sha256}"`,
     ...(range === null ? {} : { "content-range": `bytes ${start}-${end - 1}/${fileBytes}` }),
   });

@@ -153,6 +153,7 @@ export class Cache {
   async putRef(repo: string, revision: string, commit: string): Promise<void> {
     const path = join(this.#folderOf(repo), "refs", revision);
     if ((await readFile(path, "utf8").catch(() => null)) === commit) return;
+    await this.prepare();
     const fresh = this.#freshPath(repo);
     try {
       await mkdir(dirname(path), { recursive: true });
@@ -166,7 +167,13 @@ export class Cache {
   }
 
   async prepare(): Promise<void> {
-    await mkdir(this.root, { recursive: true });
+    try {
+      await mkdir(this.root, { recursive: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      // On a read-only disk Node looks for the missing folder and reports that; the plain call says what is the matter.
+      await mkdir(this.root);
+    }
   }
 
   #folderOf(repo: string): string {

@@ -2,12 +2,15 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache, realDisk } from "./cache.ts";
 import { createCrew } from "./crew.ts";
 import { defaultHubLimits } from "./hub.ts";
 import { hastyClock, openTestHub, pull, sha256Of } from "./testing.ts";
+
+// A thread gives way to all others: on a busy machine it takes its time to start.
+vi.setConfig({ testTimeout: 120_000 });
 
 const mib = 1024 * 1024;
 const content = randomContent(4 * mib + 123);

@@ -120,7 +120,8 @@ const lasting: readonly [string, Fault, string][] = [
   ],
 ];
 
-describe.each(forms)("%s", (_form, options) => {
+// A thread gives way to all others: on a busy machine it takes its time to start.
+describe.each(forms)("%s", { timeout: 120_000 }, (_form, options) => {
   test.each(passing)("%s passes", async (_name, faults) => {
     await using fixture = await startFixture({ [repo]: { "model.gguf": weights } });
     const limits = { ...options.limits, idleTimeoutMs: 300, headersTimeoutMs: 300 };

@@ -4,19 +4,25 @@
  */
 import { open } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { TLSSocket } from "node:tls";
 import type { FaultBox } from "./faults.ts";
 
 const chunkBytes = 64 * 1024;
 const bodyFaults = ["reset", "truncate", "corrupt", "stall", "slow"] as const;
 
-/** @param content a path of this machine, or the bytes themselves */
+/**
+ * @param content a path of this machine, or the bytes themselves
+ * @param count is told of bytes before they are sent
+ */
 export async function sendBody(
   request: IncomingMessage,
   response: ServerResponse,
   content: { file: string; size: number } | Buffer,
   headers: Readonly<Record<string, string>>,
   faults: FaultBox,
+  count: (bytes: number) => void = () => undefined,
 ): Promise<void> {
   const size = Buffer.isBuffer(content) ? content.length : content.size;
   const url = decodeURIComponent(request.url ?? "");
@@ -52,15 +58,22 @@ export async function sendBody(
     const isLast =
       (fault?.kind === "reset" || fault?.kind === "stall") && sent + chunk.length > fault.afterBytes;
     const part = isLast ? chunk.subarray(0, fault.afterBytes - sent) : chunk;
+    count(part.length);
     await write(response, part);
     sent += part.length;
     if (response.destroyed) return;
-    if (isLast && fault.kind === "reset") return void request.socket.resetAndDestroy();
+    if (isLast && fault.kind === "reset") return breakOff(request.socket);
     if (isLast) return;
     if (fault?.kind === "slow")
       await sleep((1000 * part.length) / fault.bytesPerS, undefined, { ref: false });
   }
   response.end();
+}
+
+/** Node resets plain connections only; one with TLS just ends without a farewell. */
+function breakOff(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** A single range; several at once are answered with the whole, as allowed. */

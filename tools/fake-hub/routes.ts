@@ -26,6 +26,8 @@ type Route = readonly [RegExp, (question: Question, parts: string[]) => Promise<
 export class HubRoutes {
   /** Every request so far, oldest first. */
   readonly requests: SeenRequest[] = [];
+  /** Bytes of bodies from storage that were sent, or tried to. */
+  sentBytes = 0;
   /** Origin of the signed addresses; set once it is known. */
   storageUrl = "";
   readonly #options: FakeHubOptions;
@@ -235,7 +237,9 @@ export class HubRoutes {
       response.end("<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>");
       return;
     }
-    await sendBody(request, response, entry, { etag: `"${parts[0]}"` }, this.#faults);
+    await sendBody(request, response, entry, { etag: `"${parts[0]}"` }, this.#faults, (bytes) => {
+      this.sentBytes += bytes;
+    });
   }
 
   async #control({ request, response }: Question): Promise<void> {

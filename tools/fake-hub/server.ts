@@ -5,8 +5,10 @@
  */
 import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
+import type { Certificate } from "./certificate.ts";
 import type { Fault } from "./faults.ts";
 import { HubRoutes } from "./routes.ts";
 
@@ -22,6 +24,8 @@ export type FakeHubOptions = {
   /** How long a signed storage address is good, milliseconds. */
   readonly signatureMs?: number;
   readonly faults?: readonly Fault[];
+  /** Speak TLS with it, from both ports. */
+  readonly certificate?: Certificate;
 };
 
 export type SeenRequest = {
@@ -40,6 +44,8 @@ export type FakeHub = {
   readonly storageUrl: string;
   /** Every request so far, oldest first. */
   readonly requests: readonly SeenRequest[];
+  /** Bytes of bodies from storage that were sent, or tried to. */
+  sentBytes(): number;
   setFaults(faults: readonly Fault[]): void;
   close(): Promise<void>;
 };
@@ -47,10 +53,13 @@ export type FakeHub = {
 export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
   const host = options.host ?? "127.0.0.1";
   const routes = new HubRoutes(options);
-  const hub = await listen(host, options.port ?? 0, (...exchange) => routes.handle(...exchange, "hub"));
+  const { certificate } = options;
+  const hub = await listen(host, options.port ?? 0, certificate, (...exchange) =>
+    routes.handle(...exchange, "hub"),
+  );
   const storage =
     options.separateStorage === true
-      ? await listen(host, 0, (...exchange) => routes.handle(...exchange, "storage"))
+      ? await listen(host, 0, certificate, (...exchange) => routes.handle(...exchange, "storage"))
       : hub;
   routes.storageUrl = storage.url;
 
@@ -58,6 +67,7 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
     url: hub.url,
     storageUrl: storage.url,
     requests: routes.requests,
+    sentBytes: () => routes.sentBytes,
     setFaults: (faults) => routes.setFaults(faults),
     async close() {
       await closeServer(hub.server);
@@ -69,19 +79,25 @@ export async function startFakeHub(options: FakeHubOptions): Promise<FakeHub> {
 async function listen(
   host: string,
   port: number,
+  certificate: Certificate | undefined,
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): Promise<{ server: Server; url: string }> {
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     handle(request, response).catch((error: unknown) => {
       console.error(error);
       response.destroy();
     });
-  });
+  };
+  const server =
+    certificate === undefined ? createServer(answer) : createTlsServer({ ...certificate }, answer);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, resolve);
   });
-  return { server, url: `http://${host}:${(server.address() as AddressInfo).port}` };
+  return {
+    server,
+    url: `${certificate === undefined ? "http" : "https"}://${host}:${(server.address() as AddressInfo).port}`,
+  };
 }
 
 async function closeServer(server: Server): Promise<void> {
