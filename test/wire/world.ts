@@ -37,6 +37,7 @@ export async function startWorld(): Promise<World> {
     };
   const [living, expired] = [await mint(3600), await mint(1)];
   api.now += 2000;
+  const checked = await api.call("POST", "/v1/berth/hub/verify", { body: {}, token: api.tokens.root });
   const asked = await api.call("POST", "/v1/me/gpu_pool/request", { body: poolBody });
   await api.store.putInstance(sampleInstance({ id: "annsinstance", deploymentId: deploy_id }));
   await api.store.usage.add([
@@ -59,6 +60,7 @@ export async function startWorld(): Promise<World> {
       owner: "ann",
       own_name: "annsmodel",
       entry_id: "1",
+      id: (checked.json as { id: string }).id,
       request_id: (asked.json as { request_id: string }).request_id,
       livingJwt: living.token,
       expiredJwt: expired.token,
@@ -121,6 +123,9 @@ const bodies: Readonly<Record<string, (ids: Readonly<Record<string, string>>) =>
     reason: "more",
     expected_request_id: request_id,
   }),
+  "POST /v1/berth/hub/pull": () => ({ repo: "berth/starter" }),
+  "POST /v1/berth/hub/verify": () => ({ repo: "berth/starter" }),
+  "POST /v1/berth/hub/gc": () => ({ keep_bytes: 0 }),
   "POST /v1/berth/limit-requests/{request_id}/grant": () => ({ answer: "so be it" }),
   "POST /v1/berth/limit-requests/{request_id}/reject": () => ({ answer: "no" }),
 };
