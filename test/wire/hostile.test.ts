@@ -194,7 +194,9 @@ test("the other operations, with hostile bodies, queries and paths", async () =>
         body: JSON.stringify(body),
         token: api.tokens.root,
       });
-      expect(answer.status, `${operation.method} ${url}: ${answer.text}`).toBeLessThan(500);
+      // A path with dots can lead to what Berth does not have, which says so; any other 5xx is a defect.
+      const isDeclined = answer.status === 501 && /"error":"Berth /.test(answer.text);
+      expect(isDeclined || answer.status < 500, `${operation.method} ${url}: ${answer.text}`).toBe(true);
     }),
     { numRuns: 500 },
   );
