@@ -8,7 +8,7 @@ import { type RealApi, startRealApi } from "./real-api.ts";
 const page = readFileSync(new URL("../../docs/reference/api.md", import.meta.url), "utf8");
 /** What the gateway serves by itself. */
 const gatewayPaths =
-  /^\/(healthz|readyz|anthropic|v1\/(chat|completions|embeddings|inference|models|responses|(de)?tokenize))/;
+  /^\/(healthz|readyz|metrics|anthropic|v1\/(chat|completions|embeddings|inference|models|responses|(de)?tokenize))/;
 
 let api: RealApi;
 beforeAll(async () => {

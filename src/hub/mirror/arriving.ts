@@ -21,7 +21,7 @@ export type Arrival = {
   readonly cache: Cache;
   readonly clock: Clock;
   /** The fetch under way. */
-  readonly fetching: Promise<HubOutcome<null>>;
+  readonly fetch: WatchedFetch;
 };
 
 /** What came is not what the file is, or the file cannot be brought. */
@@ -35,7 +35,7 @@ export async function* readArriving(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const { cache, repo, blob, file, clock } = job;
-  const end_ = watch(job.fetching);
+  const end_ = job.fetch;
   const isWhole = start === 0 && end === file.bytes;
   const hash = isWhole ? hashOf(file, blob) : null;
   let handle: FileHandle | null = null;
@@ -103,7 +103,15 @@ function hashOf(file: RepoFile, blob: string): Hash | null {
   return blob.length === 40 ? createHash("sha1").update(`blob ${file.bytes}\0`) : null;
 }
 
-function watch(fetching: Promise<HubOutcome<null>>) {
+export type WatchedFetch = {
+  /** Null while it is under way. */
+  readonly outcome: HubOutcome<null> | null;
+  /** Rejects when the fetch failed on a defect, or was aborted. */
+  readonly ended: Promise<void>;
+};
+
+/** Watches from the start: a reader may leave before it has read anything, and the fetch may fail after that. */
+export function watchFetch(fetching: Promise<HubOutcome<null>>): WatchedFetch {
   const state: { outcome: HubOutcome<null> | null; ended: Promise<void> } = {
     outcome: null,
     ended: fetching.then((outcome) => {

@@ -140,6 +140,25 @@ describe("a file of the mirror", () => {
     expect(storageAsks(fixture)).toHaveLength(1);
   });
 
+  test("fails nobody when its asker leaves before it has read anything", async () => {
+    await using fixture = await startFixture({ "acme/tiny": files });
+    const mirror = open(fixture);
+    const target = "/acme/tiny/resolve/main/tiny-Q4_K_M.gguf";
+    const orphans: unknown[] = [];
+    const note = (error: unknown) => orphans.push(error);
+    process.on("unhandledRejection", note);
+    try {
+      const leaving = new AbortController();
+      const question = { method: "GET", range: null, account: "ann", baseUrl: "http://berth/hub" } as const;
+      await mirror.answer({ ...question, target }, leaving.signal);
+      leaving.abort(new Error("the asker has left"));
+      expect(await bytesOf(await ask(mirror, target))).toEqual(weights);
+      expect(orphans).toEqual([]);
+    } finally {
+      process.off("unhandledRejection", note);
+    }
+  });
+
   test("that arrives wrong never arrives whole", async () => {
     await using fixture = await startFixture({ "acme/tiny": files });
     fixture.hub.setFaults([{ on: "/storage/", kind: "corrupt", atByte: 1000 }]);

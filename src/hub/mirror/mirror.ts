@@ -19,7 +19,7 @@ import type {
 import type { Cache } from "../cache.ts";
 import type { Keeper } from "../keeper.ts";
 import { blobName } from "../names.ts";
-import { readArriving, readBlob } from "./arriving.ts";
+import { readArriving, readBlob, watchFetch } from "./arriving.ts";
 import { type Question, readQuestion, readRange } from "./questions.ts";
 import { infoOf, manifestOf, treeOf } from "./shapes.ts";
 
@@ -162,8 +162,8 @@ export function createMirror(options: MirrorOptions): Mirror {
     }
     const leave = new AbortController();
     const either = AbortSignal.any([signal, leave.signal]);
-    const fetching = hub.fetch(repo, commit, [file], token, () => undefined, either);
-    return endingWith(readArriving({ repo, file, blob, cache, clock, fetching }, start, end, either), () =>
+    const fetch = watchFetch(hub.fetch(repo, commit, [file], token, () => undefined, either));
+    return endingWith(readArriving({ repo, file, blob, cache, clock, fetch }, start, end, either), () =>
       leave.abort(new Error("the asker has left")),
     );
   }
