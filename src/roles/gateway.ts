@@ -1,0 +1,74 @@
+/**
+ * Wires the process that owns the public port. Flat, decides nothing.
+ */
+
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { createGateway } from "../gateway/server.ts";
+import { createSpool } from "../gateway/spool.ts";
+import { usageRecordOf } from "../gateway/usage-record.ts";
+import { listed } from "../settings.ts";
+import { readTls } from "../settings-files.ts";
+import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
+import { systemClock } from "../telemetry/clock.ts";
+import { loadSettings, openLog, sockets } from "./process.ts";
+
+/** The process that owns the public port. */
+export async function runGateway(): Promise<void> {
+  const settings = loadSettings();
+  const log = openLog("gateway", settings);
+  const { api, link } = sockets(settings);
+  const gatewayId = randomUUID();
+  const spool = createSpool({
+    ...{ gatewayId, linkSocket: link, clock: systemClock, log },
+    root: join(settings.BERTH_HOME, "spool"),
+    maxBytes: settings.BERTH_SPOOL_MB * 1_000_000,
+  });
+  let records = 0;
+  const gateway = createGateway({
+    gatewayId,
+    linkSocket: link,
+    apiSocket: api,
+    host: settings.BERTH_HOST,
+    port: settings.BERTH_PORT,
+    tls: readTls(settings),
+    trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
+    corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
+    webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
+    limits: {
+      waitMs: settings.BERTH_WAIT_S * 1000,
+      queueMax: settings.BERTH_QUEUE,
+      keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
+      queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
+      bodyBytes: settings.BERTH_BODY_MB * 1_000_000,
+      drainMs: settings.BERTH_DRAIN_S * 1000,
+      headMs: 30_000,
+      uploadMs: 300_000,
+      snapshotMaxAgeMs: 3_600_000,
+      slotWaitMs: settings.BERTH_QUEUE_WAIT_S * 1000,
+      connectMs: settings.BERTH_CONNECT_S * 1000,
+      firstTokenMs: settings.BERTH_FIRST_TOKEN_S * 1000,
+      silenceMs: settings.BERTH_SILENCE_S * 1000,
+      totalMs: settings.BERTH_TOTAL_S * 1000,
+    },
+    continuesStreams: settings.BERTH_CONTINUE,
+    clock: systemClock,
+    log,
+    readSpool: async () => ({ bytes: await spool.waitingBytes(), dropped: spool.dropped }),
+    onRecord(record) {
+      const usage = usageRecordOf(record, `${gatewayId}.${records + 1}`);
+      if (usage === null) return;
+      records += 1;
+      spool.add(usage);
+    },
+  });
+  const { host, port } = await gateway.start();
+  spool.start();
+  endOnSignal(async () => {
+    await gateway.stop();
+    await spool.stop();
+  });
+  // Before, it answers, but only with 503.
+  await gateway.routed;
+  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+}

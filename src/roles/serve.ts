@@ -1,0 +1,78 @@
+/**
+ * Wires the supervisor: `berth serve`. Flat, decides nothing.
+ */
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { banner } from "../cli/banner.ts";
+import { makeHome, readPrices, readTls } from "../settings-files.ts";
+import { choosePort, isLoopback } from "../supervisor/address.ts";
+import { supervise } from "../supervisor/supervise.ts";
+import { systemClock } from "../telemetry/clock.ts";
+import type { Log } from "../telemetry/log.ts";
+import { loadSettings, openLog, publicUrl, root, takeLock, version } from "./process.ts";
+
+/** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
+export async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
+  const settings = loadSettings(extra);
+  const log = openLog("serve", settings);
+  const home = settings.BERTH_HOME;
+  // What would end the gateway is said before control makes a state or starts an engine.
+  readTls(settings);
+  readPrices(settings);
+  makeHome(home);
+  const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
+  const lock = await takeLock(join(home, "serve.lock"), 0, busy);
+  // Chosen once, here, so that a gateway that is started again comes back on the same port.
+  const port = await choosePort(settings.BERTH_HOST, settings.BERTH_PORT);
+  const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
+  const url = publicUrl(settings, port);
+  if (url.startsWith("http:") && !isLoopback(settings.BERTH_HOST)) {
+    log(
+      "warn",
+      "The port is open to the network in plain text, so tokens can be read on the way. Set BERTH_TLS_CERT and BERTH_TLS_KEY, or put a proxy that speaks TLS before it.",
+    );
+  }
+  const ready = new Map<string, Readonly<Record<string, string>>>();
+  const roles = (["control", "gateway"] as const).map((name) => ({
+    name,
+    command: process.execPath,
+    // A large space for new objects (in MB) lets the process grow to several times what it has in use.
+    args: ["--max-semi-space-size=8", join(root, "src/main.ts"), name],
+    env,
+  }));
+  const supervisor = supervise({
+    roles,
+    clock: systemClock,
+    stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
+    log,
+    onReady(role, details) {
+      const isFirst = ready.size < roles.length;
+      ready.set(role, details);
+      const first = ready.get("control");
+      if (!isFirst || ready.size < roles.length || first === undefined) return;
+      writeAddress(home, url, log);
+      const { account = "", newToken = "", tokenFile = "" } = first;
+      process.stdout.write(
+        banner({
+          ...{ version, url, account },
+          newToken: newToken === "" ? null : newToken,
+          tokenFile: tokenFile === "" ? null : tokenFile,
+          hasStarter: settings.BERTH_STARTER,
+        }),
+      );
+    },
+  });
+  const exitCode = await supervisor.done;
+  lock.release();
+  return exitCode;
+}
+
+/** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
+function writeAddress(home: string, url: string, log: Log): void {
+  try {
+    writeFileSync(join(home, "address"), `${url}\n`);
+  } catch (error) {
+    log("warn", "the address could not be written; name it with BERTH_URL", { error: String(error) });
+  }
+}
