@@ -12,11 +12,14 @@ import { createHubJobs } from "./jobs.ts";
 import { Keeper, type Need } from "./keeper.ts";
 import { keepHub } from "./kept-hub.ts";
 import { Ledger } from "./ledger.ts";
+import { createLocalHub, withLocal } from "./local-hub.ts";
 import { createMirror } from "./mirror/mirror.ts";
 import { plainRepo } from "./names.ts";
 
 export type HubRoomOptions = Omit<HubOptions, "cacheFolder"> & {
   readonly folder: CacheFolder;
+  /** Folders whose models may be deployed where they are, absolute. */
+  readonly localRoots: readonly string[];
   /** BERTH_HUB_MAX_GB in bytes, null for no limit. */
   readonly maxBytes: number | null;
   /** All that are not deleted. */
@@ -49,7 +52,13 @@ export function openHubRoom(options: HubRoomOptions): HubRoom {
     ledger: new Ledger(join(options.home, "hub-ledger")),
     needs: async () => (await options.deployments()).flatMap(needOf),
   });
-  const hub = keepHub(createHub({ ...options, cacheFolder: folder.path }), keeper, clock, options.maxBytes);
+  const cached = keepHub(
+    createHub({ ...options, cacheFolder: folder.path }),
+    keeper,
+    clock,
+    options.maxBytes,
+  );
+  const hub = withLocal(cached, createLocalHub({ roots: options.localRoots, chooseFiles }));
   const jobs = createHubJobs({ hub, cache: keeper, chooseFiles, newId: options.newId, log: options.log });
   const mirror = createMirror({
     ...{ hub, keeper, chooseFiles, clock },

@@ -1,7 +1,18 @@
 /** Weights from a Hugging Face endpoint: what works, and what fails with a reason a person can act on. */
 
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  utimesSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Berth, startBerth, until, untilStatus } from "../harness/berth.ts";
@@ -9,13 +20,20 @@ import { startTestHub, type TestHub } from "../harness/weights.ts";
 
 let hub: TestHub;
 let berth: Berth;
+let models: string;
+const starter = new URL("../../starter/model/berth-starter-F16.gguf", import.meta.url).pathname;
 beforeAll(async () => {
   hub = await startTestHub();
-  berth = await startBerth({ env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" } });
+  models = mkdtempSync(join(tmpdir(), "berth-models-"));
+  copyFileSync(starter, join(models, "local.gguf"));
+  berth = await startBerth({
+    env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_LOCAL_ROOTS: models },
+  });
 });
 afterAll(async () => {
   await berth?.end();
   await hub?.end();
+  rmSync(models, { recursive: true, force: true });
 });
 
 let count = 0;
@@ -58,12 +76,34 @@ describe("what works", () => {
   });
 });
 
+it("a model on this machine's disk serves from where it is, until it is another", async () => {
+  const path = join(models, "local.gguf");
+  const id = await deploy({ repo: `file://${path}` });
+  await untilStatus(berth, id, "running");
+  const answer = await berth.call("POST", "/v1/chat/completions", {
+    model: `deploy_id:${id}`,
+    messages: [{ role: "user", content: "What is 2 + 3?" }],
+    max_tokens: 8,
+    temperature: 0,
+  });
+  expect(JSON.stringify(answer.body)).toContain("5");
+  expect(existsSync(join(berth.home, "hub", "blobs"))).toBe(false);
+  await berth.call("POST", `/deploy/${id}/stop`);
+  await untilStatus(berth, id, "stopped");
+  utimesSync(path, 1, 1);
+  await berth.call("POST", `/deploy/${id}/start`);
+  const { fail_reason } = await untilStatus(berth, id, "failed");
+  expect(fail_reason).toContain("not what they were when they were deployed");
+  await berth.call("DELETE", `/deploy/${id}`);
+});
+
 describe("what fails, with the reason, still listed and deletable, nothing left running", () => {
   it.each<[string, Record<string, string>, Record<string, unknown>, RegExp]>([
     ["no such repository", { repo: "acme/nothing" }, {}, /acme\/nothing/],
     ["a private one without a token", { repo: "acme/secret" }, {}, /acme\/secret/],
     ["a private one with a token that may not", { repo: "acme/secret", token: "hf_bob" }, {}, /acme\/secret/],
     ["a gated one", { repo: "acme/licensed", token: "hf_bob" }, {}, /gated/i],
+    ["a file on the disk that nobody allows", { repo: "file:///etc/passwd.gguf" }, {}, /no model at file/],
     ["no such revision", { repo: "acme/tiny", revision: "v9" }, {}, /v9/],
     ["no weights", { repo: "acme/weightless" }, {}, /weightless/],
     ["safetensors, which no engine here loads", { repo: "acme/tensors" }, {}, /safetensors/i],
