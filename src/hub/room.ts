@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Deployment } from "../core/deployment.ts";
-import type { Hub, HubCache, HubJobs, Mirror } from "../ports.ts";
+import type { Hub, HubCache, HubJobs, Mirror, RepoListing } from "../ports.ts";
 import { Cache } from "./cache.ts";
 import type { CacheFolder } from "./cache-folder.ts";
 import { createHub, type HubOptions } from "./hub.ts";
@@ -64,6 +64,7 @@ export function openHubRoom(options: HubRoomOptions): HubRoom {
     ...{ hub, keeper, chooseFiles, clock },
     cache: new Cache(folder.path),
     tokensOf: (account, repo) => tokensFor(options, account, repo),
+    boundTo: async (account, repo) => boundTo(await options.deployments(), account, repo),
   });
   return { hub, cache: keeper, jobs, mirror, close: () => jobs.close() };
 }
@@ -71,6 +72,16 @@ export function openHubRoom(options: HubRoomOptions): HubRoom {
 function needOf({ config, resolved }: Deployment): Need[] {
   const repo = plainRepo(config.weights.repo);
   return resolved === null || repo === null ? [] : [{ repo, commit: resolved.commit, files: resolved.files }];
+}
+
+/** Newest first. */
+function boundTo(deployments: readonly Deployment[], account: string, repo: string): RepoListing[] {
+  return deployments
+    .filter((one) => one.account === account && plainRepo(one.config.weights.repo) === repo)
+    .toSorted((a, b) => b.createdAtMs - a.createdAtMs)
+    .flatMap(({ resolved }) =>
+      resolved === null ? [] : [{ repo, commit: resolved.commit, files: resolved.files }],
+    );
 }
 
 /** None first, as most repositories are public; then those given for this very repository. */
