@@ -9,6 +9,8 @@ import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
 import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
+import type { EngineMemory } from "./core/fit.ts";
+import type { MeasuredMemory } from "./core/fit-measured.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
 import type { ModelFacts } from "./core/model-facts.ts";
 import type { InstanceRun } from "./core/rent.ts";
@@ -353,6 +355,8 @@ export interface Engine {
   /** Hardware it can use here. */
   readonly runsOn: "cpu" | "gpu";
   readonly abilities: Abilities;
+  /** What it does with memory; absent: what is usual for the format of the weights. */
+  readonly memory?: EngineMemory;
   /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */
   chooseFiles(
     listing: RepoListing,
@@ -373,6 +377,8 @@ export interface Engine {
     target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
     timeoutMs: number,
   ): Promise<Failure | null>;
+  /** What it printed of the memory it took, from the output up to when it was ready; null where it says nothing. */
+  loadReport?(lines: readonly string[]): MeasuredMemory | null;
   /** Turns an exit and the last lines of output into a failure a person can act on. */
   explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
 }

@@ -6,7 +6,7 @@
 import type { Deployment, DeploymentConfig, EngineArgs } from "./deployment.ts";
 import { type Failure, failure } from "./failure.ts";
 import { type EngineMemory, type Fit, type FitArgs, leastContextTokens } from "./fit.ts";
-import type { MeasuredMemory } from "./fit-measured.ts";
+import { type MeasuredMemory, measurementKey } from "./fit-measured.ts";
 import {
   cpuHardware,
   fitOn,
@@ -42,6 +42,33 @@ export function fitDeployment(input: FitInput): Fit | null {
   const model = modelOf(input);
   const hardware = hardwareOf(input.deployment.config, input.nodes, input.engineRunsOn);
   return model === null || hardware === null ? null : fitOn(model, hardware);
+}
+
+/** Under which name what was measured of its load is remembered; null while its weights are not resolved. */
+export function measurementOf({ config, resolved }: Pick<Deployment, "config" | "resolved">): string | null {
+  if (resolved === null) return null;
+  const { gpu, numGpus } = config;
+  return measurementKey({ ...resolved, gpu, numGpus });
+}
+
+/** The answer in a sentence, with its sum. */
+export function describeFit(found: Fit, where: string): string {
+  const sum = found.lines
+    .filter(({ what }) => what !== "reserve")
+    .map(({ what, bytes }) => `${gibibytes(bytes)} ${what}`)
+    .join(", ");
+  const each = found.gpus > 1 ? "each has " : "it has ";
+  const room = `${each}${gibibytes(found.memoryBytes)}`;
+  const requests = found.batch === 1 ? "1 request" : `${found.batch} requests`;
+  if (found.obstacle !== null) return `It does not fit on ${where}: ${found.obstacle}.`;
+  if (found.verdict === "fits")
+    return `It fits on ${where} with ${requests} of ${found.contextTokens} tokens: ${sum}; ${room}.`;
+  if (found.verdict === "does-not-fit") return `It does not fit on ${where}: ${sum}; ${room}.`;
+  const all =
+    found.contextForAll > 0
+      ? `${requests} at the same time can have ${found.contextForAll} tokens each`
+      : `not ${requests} at the same time`;
+  return `It fits on ${where} with a context of at most ${found.contextForOne} tokens; ${all}: ${sum}; ${room}.`;
 }
 
 /** Why the deployment can never run as it was asked for, or null. */

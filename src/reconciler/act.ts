@@ -12,6 +12,7 @@ import type { Action, World } from "../core/plan.ts";
 import { parseRepo } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
+import { estimateFit, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
@@ -129,7 +130,9 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     if (signal.aborted) return;
     const chosen = listing.ok ? chooseEngine(options.engines, deployment, listing.value) : listing;
     if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
-    const resolved = chosen.value;
+    const read = await readFacts(options, deployment, chosen.value, token, signal);
+    if (signal.aborted) return;
+    const resolved = "facts" in read ? { ...chosen.value, facts: read.facts } : chosen.value;
     await record(deployment.id, () => ({ resolved, tries: noTries }));
     const bytes = resolved.files.reduce((sum, file) => sum + file.bytes, 0);
     const text = `${deployment.config.weights.repo} is at commit ${resolved.commit}; ${resolved.entryFile} is for the ${resolved.engine} engine.`;
@@ -138,6 +141,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       files: resolved.files.length,
       bytes,
     });
+    const found = await estimateFit(options, { ...deployment, resolved }, read);
+    if (found !== null) await tell(deployment.id, found.code, found.text, found.inputs);
   }
 
   async function fetchWeights(
