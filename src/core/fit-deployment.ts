@@ -134,7 +134,8 @@ function nextAfter({ deployment, nodes, engineRunsOn }: FitInput, model: ModelAs
     return `Deploy again with max_context_size ${found.contextForOne} or less${or}.`;
   }
   if (where !== null) return `It fits on ${where}: deploy again there, or choose a smaller quantization.`;
-  return "No configuration of up to 8 GPUs holds it: choose a smaller model or quantization.";
+  const here = engineRunsOn === "cpu" ? "of this installation" : "of up to 8 GPUs";
+  return `No configuration ${here} holds it: choose a smaller model or quantization.`;
 }
 
 /** In binary units, as engines and `nvidia-smi` count memory. */
