@@ -140,6 +140,7 @@ function nextAfter({ deployment, nodes, engineRunsOn }: FitInput, model: ModelAs
 
 /** In binary units, as engines and `nvidia-smi` count memory. */
 export function gibibytes(bytes: number): string {
+  if (bytes < 2 ** 30) return `${Math.ceil(bytes / 2 ** 20)} MiB`;
   const amount = bytes / 2 ** 30;
   return `${amount >= 100 ? Math.round(amount) : amount.toFixed(1)} GiB`;
 }

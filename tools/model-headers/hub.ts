@@ -7,13 +7,14 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ggufHeaderOf } from "./gguf.ts";
 import { bytesOfTensor, headerOf, type ModelShape, type Tensor, tensorsOf } from "./tensors.ts";
 
 export type HeaderRepo = {
   readonly name: string;
   readonly config: ModelShape & Readonly<Record<string, unknown>>;
-  /** Weight files that the tensors are spread over. */
-  readonly shards: number;
+  /** Weight files that the tensors are spread over; `gguf`: one file of that format. */
+  readonly shards: number | "gguf";
 };
 
 export type HeaderHub = {
@@ -92,6 +93,16 @@ async function endServer(server: Server): Promise<void> {
 
 /** Tensors in their order, a file full after a file. */
 function layOut({ name, config, shards }: HeaderRepo): Repo {
+  const files = shards === "gguf" ? [ggufFile(config)] : safetensorsFiles(config, shards);
+  return { commit: hash("sha1", `${name} ${files.map(({ sha256 }) => sha256).join()}`), files };
+}
+
+function ggufFile(config: ModelShape): File {
+  const { head, bytes } = ggufHeaderOf(config);
+  return { path: "model.Q8_0.gguf", head, bytes, sha256: hash("sha256", head.toString("hex")) };
+}
+
+function safetensorsFiles(config: HeaderRepo["config"], shards: number): File[] {
   const tensors = tensorsOf(config);
   const total = tensors.reduce((sum, tensor) => sum + bytesOfTensor(tensor), 0);
   const groups: Tensor[][] = Array.from({ length: shards }, () => []);
@@ -102,12 +113,11 @@ function layOut({ name, config, shards }: HeaderRepo): Repo {
   }
   const { architecture, quant_method: method, bits, ...sizes } = config;
   const quantized = method === undefined ? {} : { quantization_config: { quant_method: method, bits } };
-  const files = [
+  return [
     wholeFile("config.json", JSON.stringify({ architectures: [architecture], ...sizes, ...quantized })),
     wholeFile("tokenizer_config.json", JSON.stringify({ chat_template: "{{ messages }}" })),
     ...groups.map((some, index) => shard(`${fileName(index, shards)}`, some)),
   ];
-  return { commit: hash("sha1", `${name} ${files.map(({ sha256 }) => sha256).join()}`), files };
 }
 
 function fileName(index: number, shards: number): string {
