@@ -334,6 +334,11 @@ export type LaunchSpec = {
   /** Every name the engine answers to in `model`. */
   readonly servedNames: readonly string[];
   readonly maxBatchSize: number;
+  /**
+   * Tokens that one request can have by the estimate, where none were asked for and the model's whole context does not fit:
+   * an engine that starts with the whole or not at all is started with these. Absent: the engine's own choice.
+   */
+  readonly fittingContextTokens?: number;
   readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
-import { describeFit, type FitInput, fitDeployment, readFitArgs, refuseUnfit } from "./fit-deployment.ts";
+import {
+  describeFit,
+  type FitInput,
+  fitDeployment,
+  fittingContext,
+  readFitArgs,
+  refuseUnfit,
+} from "./fit-deployment.ts";
 import type { NodeCapacity } from "./instance.ts";
 import type { ModelFacts } from "./model-facts.ts";
 import { planDeployment, type World } from "./plan.ts";
@@ -177,6 +184,22 @@ describe("what may run is left to the engine", () => {
   it("with what was measured in place of what was computed", () => {
     const measured = { weightBytes: 60 * gb, workBytes: null, cacheBytes: null, cacheTokens: null };
     expect(refuseUnfit(input({}, { measured }))).toBeNull();
+  });
+});
+
+describe("a context that fits", () => {
+  it("is given where none was promised and the whole has no room", () => {
+    const nodes = [node(2, "RTXPRO6000-96GB", 97_887)];
+    const short =
+      fittingContext(input({ numGpus: 2, gpu: "RTXPRO6000-96GB", maxBatchSize: 1 }, { nodes })) ?? 0;
+    expect(short % 256).toBe(0);
+    expect(short).toBeGreaterThan(2048);
+    expect(short).toBeLessThan(131_072);
+    expect(fittingContext(input({ numGpus: 4 }))).toBeNull();
+    const promised = firstRevisions({ standardArgs: { maxContextSize: 4096 }, extraArgs: [] });
+    const config = { ...deployment.config, numGpus: 2, gpu: "RTXPRO6000-96GB", maxBatchSize: 1 } as const;
+    const asked = { ...deployment, config, revisions: promised };
+    expect(fittingContext(input({}, { deployment: asked, nodes }))).toBeNull();
   });
 });
 

@@ -28,6 +28,9 @@ export type FitInput = {
   readonly measured: MeasuredMemory | null;
 };
 
+/** Contexts are given in multiples of this. */
+const contextStep = 256;
+
 /** How an engine that does not say itself treats files of this format. */
 export function usualMemory(facts: ModelFacts): EngineMemory {
   return {
@@ -42,6 +45,16 @@ export function fitDeployment(input: FitInput): Fit | null {
   const model = modelOf(input);
   const hardware = hardwareOf(input.deployment.config, input.nodes, input.engineRunsOn);
   return model === null || hardware === null ? null : fitOn(model, hardware);
+}
+
+/** Tokens to start with where none were promised and the whole context has no room; null: nothing to say. Rounded down. */
+export function fittingContext(input: FitInput): number | null {
+  const found = fitDeployment(input);
+  const { config, revisions } = input.deployment;
+  const isPromised = readFitArgs(config, revisions.wanted.args).contextTokens !== null;
+  if (found === null || isPromised || found.verdict !== "shorter") return null;
+  if (found.contextForOne >= found.contextTokens) return null;
+  return Math.floor(found.contextForOne / contextStep) * contextStep;
 }
 
 /** Under which name what was measured of its load is remembered; null while its weights are not resolved. */

@@ -7,12 +7,13 @@ import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, failure, failureCodes } from "../core/failure.ts";
+import { fittingContext } from "../core/fit-deployment.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
 import { parseRepo } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
-import { estimateFit, readFacts } from "./model-facts.ts";
+import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
@@ -189,6 +190,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       node: placement.node,
       revision: wanted.id,
     });
+    const fitting = fittingContext(await fitInput(options, deployment));
     try {
       await driver.start({
         id,
@@ -201,6 +203,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
           servedNames: servedNames(deployment),
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          ...(fitting === null ? {} : { fittingContextTokens: fitting }),
         },
       });
     } catch (error) {

@@ -4,7 +4,7 @@
  */
 import type { Deployment, RepoFile } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
-import { describeFit, fitDeployment, measurementOf } from "../core/fit-deployment.ts";
+import { describeFit, type FitInput, fitDeployment, measurementOf } from "../core/fit-deployment.ts";
 import { readMeasurement } from "../core/fit-measured.ts";
 import { nameHardware } from "../core/fit-search.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
@@ -47,22 +47,30 @@ export async function estimateFit(
   deployment: Deployment,
   read: ReadFacts,
 ): Promise<Pick<DeploymentEvent, "code" | "text" | "inputs"> | null> {
-  const { config, resolved } = deployment;
+  const { config } = deployment;
   if ("why" in read) {
     const text = `Whether it fits is not known before it is loaded: the headers of ${config.weights.repo} could not be read, because ${read.why}.`;
     return { code: "fit_unknown", text, inputs: {} };
   }
-  const engine = engines.get(resolved?.engine ?? "");
+  const found = fitDeployment(await fitInput({ driver, engines, store }, deployment));
+  if (found === null) return null;
+  const { verdict, neededBytes, memoryBytes, contextForAll, contextForOne } = found;
+  const text = describeFit(found, nameHardware({ gpu: config.gpu, numGpus: found.gpus }));
+  return { code: "fit", text, inputs: { verdict, neededBytes, memoryBytes, contextForAll, contextForOne } };
+}
+
+/** What is known for an estimate of the deployment's memory. */
+export async function fitInput(
+  { driver, engines, store }: Pick<ReconcilerOptions, "driver" | "engines" | "store">,
+  deployment: Deployment,
+): Promise<FitInput> {
+  const engine = engines.get(deployment.resolved?.engine ?? "");
   const key = measurementOf(deployment);
-  const found = fitDeployment({
+  return {
     deployment,
     nodes: await driver.capacity(),
     engineRunsOn: engine?.runsOn ?? null,
     engineMemory: engine?.memory ?? null,
     measured: key === null ? null : readMeasurement(await store.note(key)),
-  });
-  if (found === null) return null;
-  const { verdict, neededBytes, memoryBytes, contextForAll, contextForOne } = found;
-  const text = describeFit(found, nameHardware({ gpu: config.gpu, numGpus: found.gpus }));
-  return { code: "fit", text, inputs: { verdict, neededBytes, memoryBytes, contextForAll, contextForOne } };
+  };
 }
