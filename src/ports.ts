@@ -12,6 +12,7 @@ import type { Failure } from "./core/failure.ts";
 import type { EngineMemory } from "./core/fit.ts";
 import type { MeasuredMemory } from "./core/fit-measured.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
+import type { Isolation } from "./core/isolation.ts";
 import type { ModelFacts } from "./core/model-facts.ts";
 import type { InstanceRun } from "./core/rent.ts";
 import type { UsageKind, UsageRecord } from "./core/usage.ts";
@@ -352,6 +353,12 @@ export type Launch = {
   readonly env: Readonly<Record<string, string>>;
   /** Written into the instance's own folder before the start; `args` may name them as `{dir}/<name>`. */
   readonly files: readonly { readonly name: string; readonly content: string }[];
+  /** Absolute folders of the engine's programs beyond the system's and Berth's; an isolated engine reads no others. */
+  readonly reads?: readonly string[];
+  /** Absolute folders it may write besides its own, which exist: caches that outlive the instance. */
+  readonly writes?: readonly string[];
+  /** True: it needs the machine's network; an isolated engine has none otherwise. */
+  readonly needsNetwork?: boolean;
 };
 
 /** How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. */
@@ -399,6 +406,8 @@ export type InstanceSpec = {
 /** Where instances run. Everything is idempotent; observations are level, hints are hints. */
 export interface Driver {
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Whether engines are kept away from Berth's state and from each other. */
+  isolation(): Promise<Isolation>;
   /** Everything that exists, started by this control or an earlier one. One broken instance never hides the others. */
   observe(): Promise<readonly ObservedInstance[]>;
   /** Returns when the instance is recorded and its process started; loading goes on. The same id twice starts one. */

@@ -209,6 +209,17 @@ export const settingsShape = {
   BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
     .default(1024)
     .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_ISOLATION: z
+    .enum(["auto", "off"], "auto or off")
+    .default("auto")
+    .describe(
+      "auto: engines see only the system's programs, their weights and their own folder, without network, as a user of their own where Berth is root, where this machine allows it (`berth doctor` says). off: they run as any program of Berth's user.",
+    ),
+  BERTH_SHARED_ENGINES: onOff
+    .default(false)
+    .describe(
+      "on: several accounts may deploy although engines cannot be isolated on this machine, so that one account's engine could read another's weights and secrets.",
+    ),
   BERTH_HUB_PRIVATE: onOff
     .default(false)
     .describe(

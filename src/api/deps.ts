@@ -2,6 +2,7 @@
 import type { EngineArgs } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
+import type { Isolation } from "../core/isolation.ts";
 import type { Catalogue } from "../core/known-models.ts";
 import type { Prices } from "../core/prices.ts";
 import type { DefaultRateLimits } from "../core/routes.ts";
@@ -83,6 +84,10 @@ export type ApiDeps = {
   /** A new API token's secret: long, random, printable, without spaces and slashes. */
   newSecret(): string;
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Whether engines are kept away from Berth's state and from each other. */
+  isolation(): Promise<Isolation>;
+  /** An administrator accepts that accounts share a machine without that. */
+  readonly acceptsSharedEngines: boolean;
   /** Shared by everything that makes a deployment run or grow. */
   readonly gpuQuotas: GpuQuotas;
   /** Wakes the reconciler for a deployment whose desired state was written. */

@@ -164,6 +164,8 @@ export async function runControl(): Promise<void> {
     hub: { ...hubRoom, tokenOf },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
+    isolation: () => driver.isolation(),
+    acceptsSharedEngines: settings.BERTH_SHARED_ENGINES,
     catalogue: openCatalogue(settings),
     containerImages: listed(settings.BERTH_CONTAINER_IMAGES),
     baseUrl: publicUrl(settings, settings.BERTH_PORT),

@@ -2,7 +2,7 @@
  * Engines and driver of this machine, as control and `berth down` both open them.
  */
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createLocalDriver } from "../drivers/local/driver.ts";
 import { createEmbeddedEngine } from "../engines/embedded.ts";
 import type { Engine } from "../ports.ts";
@@ -32,6 +32,8 @@ export function openDriver(settings: Settings, log: Log) {
     clock: systemClock,
     readyTimeoutMs: settings.BERTH_LOAD_S * 1000,
     environment: process.env,
+    isolates: settings.BERTH_ISOLATION === "auto",
+    programs: [root, dirname(process.execPath)],
     log,
   });
 }

@@ -178,7 +178,9 @@ function findPids(home: string, supervisor: number, role: string): number[] {
         const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
         if (stat[0] === "Z") return false;
         const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        if (role === "engine") return args.some((arg) => arg.startsWith(`${home}/instances/`));
+        // Without root, what shuts an engine in stays as its parent.
+        if (role === "engine")
+          return args[0] !== "unshare" && args.some((arg) => arg.startsWith(`${home}/instances/`));
         return Number(stat[1]) === supervisor && args.includes(role);
       } catch {
         return false; // ended while we looked

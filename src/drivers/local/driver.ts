@@ -3,7 +3,7 @@
  * and takes care that nothing happens twice to one instance. Engines outlive this process: a driver is as good as any
  * other on the same home, one at a time.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Driver, Engine } from "../../ports.ts";
 import { adoptInstances } from "./adopt.ts";
@@ -11,9 +11,11 @@ import { createCapacityReader } from "./capacity.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
+import { createIsolator } from "./isolation.ts";
 import { openLogShelf } from "./logs.ts";
 import { processTable } from "./process.ts";
 import { openInstanceFolders } from "./record.ts";
+import { removeSocket } from "./socket.ts";
 import { clearInstance, startInstance } from "./start.ts";
 import { watchInstance } from "./watch.ts";
 
@@ -41,6 +43,10 @@ export type LocalDriverOptions = {
   readonly readyTimeoutMs: number;
   /** Where engines inherit PATH, HOME, locale and the like from. */
   readonly environment: NodeJS.ProcessEnv;
+  /** Shut engines in where this machine allows it; false: run them as any program. */
+  readonly isolates: boolean;
+  /** Folders that every engine reads: Berth itself and its Node. */
+  readonly programs: readonly string[];
   readonly limits?: Partial<LocalLimits>;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
 };
@@ -58,6 +64,10 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   const shelf = openLogShelf(join(options.home, "logs"), limits);
   const processes = processTable(process.platform);
   const readCapacity = createCapacityReader({ engines, clock, log, environment: options.environment });
+  const isolator = createIsolator({
+    ...{ home: options.home, programs: options.programs, environment: options.environment },
+    isWanted: options.isolates,
+  });
   const instances = new Map<string, Instance>();
   const listeners = new Set<(deploymentId: string) => void>();
   const turns = new Map<string, Promise<void>>();
@@ -82,6 +92,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     log,
     changed,
     shelf,
+    isolator,
     engines,
     environment: options.environment,
     socketDirectory: options.socketDirectory,
@@ -123,7 +134,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     const { record, output } = instance;
     await release(instance);
     await endProcesses({ instanceId, leader: record.process, graceMs, processes, clock });
-    await rm(record.endpoint.path, { force: true });
+    await removeSocket(options.socketDirectory, instanceId, record.endpoint.path);
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
@@ -139,6 +150,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
 
   return {
     capacity: readCapacity,
+    isolation: isolator.state,
     async observe() {
       await adopted();
       return [...instances.values()].map(describeInstance);

@@ -38,6 +38,15 @@ export const standInEngine: Engine = {
   refuseArgs: () => null,
   launch(spec) {
     if (spec.endpoint.kind !== "unix") throw new Error("the stand-in listens on Unix sockets");
+    const [behaviour, attempts = ""] = spec.engineArgs.extraArgs;
+    if (behaviour === "hostile") {
+      return {
+        command: process.execPath,
+        args: [join(import.meta.dirname, "hostile-engine.ts"), "{dir}/attempts.json"],
+        env: {},
+        files: [{ name: "attempts.json", content: attempts }],
+      };
+    }
     const content = JSON.stringify({
       socketPath: spec.endpoint.path,
       secret: spec.secret,
