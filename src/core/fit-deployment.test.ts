@@ -226,6 +226,18 @@ describe("the plan", () => {
     expect(doing({ config: { ...deployment.config, numGpus: 4 } })).toEqual(["fetch"]);
     expect(doing({ weightsReadyAtMs: 1 })).toEqual(["start"]);
   });
+
+  it("takes arguments back that cannot fit, unless what serves should not fit either", () => {
+    const context = (maxContextSize: number) => ({ standardArgs: { maxContextSize }, extraArgs: [] });
+    const updating = {
+      ...firstRevisions(context(1_000_000)),
+      wanted: { id: 2, args: context(1_000_000) },
+      fallback: { id: 1, args: context(4096) },
+    };
+    const four = { ...deployment.config, numGpus: 4 };
+    expect(doing({ config: four, weightsReadyAtMs: 1, revisions: updating })).toEqual(["revert-update"]);
+    expect(doing({ weightsReadyAtMs: 1, revisions: updating })).not.toContain("revert-update");
+  });
 });
 
 describe("arguments", () => {

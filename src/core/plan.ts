@@ -245,6 +245,8 @@ function planUpdate(
   retryAtMs: number,
 ): Plan {
   const { deployment, now } = world;
+  const unfit = whyUpdateUnfit(world);
+  if (unfit !== null) return act({ do: "revert-update", failure: unfit, reason: unfit.message });
   const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
   const steps = planRollout({
     revisions: deployment.revisions,
@@ -261,6 +263,14 @@ function planUpdate(
     step.do === "start" ? planStarts(world, step.count, step.reason) : [step],
   );
   return { actions, againAtMs: tryAtMs > now ? tryAtMs : null };
+}
+
+/** Arguments that cannot fit are taken back before anything is started; unless what serves should not fit either. */
+function whyUpdateUnfit(world: World): Failure | null {
+  const { revisions } = world.deployment;
+  if (revisions.fallback === null) return null;
+  const before = { ...world.deployment, revisions: { ...revisions, wanted: revisions.fallback } };
+  return whyUnfit({ ...world, deployment: before }) === null ? whyUnfit(world) : null;
 }
 
 function planStarts(world: World, count: number, why: string): Action[] {

@@ -122,9 +122,11 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     if (key !== null) await store.putNote(key, JSON.stringify(measured));
   }
 
-  /** Asked for only while it can still matter: before the weights are fetched. */
+  /** Asked for only while it matters: before the weights are fetched, and during an update. */
   async function measuredFor(deployment: Deployment): Promise<MeasuredMemory | null> {
-    const key = deployment.weightsReadyAtMs === null ? measurementOf(deployment) : null;
+    const { weightsReadyAtMs, revisions } = deployment;
+    const isDecided = weightsReadyAtMs !== null && revisions.fallback === null;
+    const key = isDecided ? null : measurementOf(deployment);
     return key === null ? null : readMeasurement(await store.note(key));
   }
 
