@@ -4,11 +4,14 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { headerOf, type ModelShape, tensorsOf } from "../../tools/model-headers/tensors.ts";
+import { readCatalogue } from "../catalogue/read.ts";
 import { readModelConfig } from "../hub/inspect/model-config.ts";
 import { sumTensors } from "../hub/inspect/safetensors-header.ts";
 import { type FitArgs, fitModel } from "./fit.ts";
 import { cacheBytes, shapeOfCache } from "./fit-cache.ts";
+import { readFitArgs } from "./fit-deployment.ts";
 import { weightsOfOneGpu } from "./fit-weights.ts";
+import { listedMemoryBytes, usableGpuBytes } from "./gpu-memory.ts";
 import type { ModelFacts } from "./model-facts.ts";
 
 const count = z.int().min(1);
@@ -169,6 +172,28 @@ describe("the cache", () => {
   it.each(published.cache)("$model on $gpus: $tokens tokens, within 5 %", (one) => {
     const estimate = cacheOf(factsOf(one.model, one.packed), one.gpus, one.tokens);
     expect(Math.abs(estimate / one.gib - 1), `${estimate} GiB and ${one.gib}`).toBeLessThan(0.05);
+  });
+});
+
+describe("the catalogue", () => {
+  const presets = readCatalogue([new URL("../catalogue/models.yaml", import.meta.url).pathname]).flatMap(
+    (entry) =>
+      entry.presets.filter(({ engine }) => engine === "vllm").map((preset) => ({ name: entry.name, preset })),
+  );
+
+  // Some are close calls, which are left to the engine; none may be refused before its download.
+  it.each(presets.map(({ preset }) => [preset.id, preset] as const))("%s is not refused", (_id, preset) => {
+    const name = presets.find((one) => one.preset === preset)?.name ?? "";
+    const packed = /-FP8$/.test(name) ? "fp8" : "bf16";
+    const found = fitModel({
+      facts: factsOf(name, packed),
+      engine: { kind: "vllm", mostCacheBytes: null, leastContextTokens: null },
+      args: readFitArgs({ maxBatchSize: 96 }, preset.args),
+      gpus: preset.numGpus,
+      memoryBytes: usableGpuBytes(listedMemoryBytes(preset.gpu) ?? 0),
+      measured: null,
+    });
+    expect(found?.isCertain, JSON.stringify(found)).toBe(false);
   });
 });
 

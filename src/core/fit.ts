@@ -171,7 +171,7 @@ function usualPrefill({ engine, memoryBytes }: FitAsk): number {
 const samplerCopies = 8;
 
 /** The largest step: a long prompt through the widest layer, or the choice of a token for every request. */
-function activations({ facts, engine, args }: FitAsk, prefillTokens: number): number {
+function activations({ facts, engine, args, gpus }: FitAsk, prefillTokens: number): number {
   const hidden = facts.hiddenSize ?? 4096;
   const vocabulary = facts.vocabularySize ?? 128_000;
   if (engine.kind === "llamacpp") return llamacppStep * (vocabulary + 4 * hidden) * 4;
@@ -179,8 +179,9 @@ function activations({ facts, engine, args }: FitAsk, prefillTokens: number): nu
   const active = experts === null ? 0 : (experts.active ?? 1) + experts.shared;
   const dense = facts.intermediateSize ?? 4 * hidden;
   const width = experts === null ? dense : Math.max(dense, active * (experts.intermediateSize ?? hidden));
-  // Gate, up and their product, what each expert answers, and a few copies of what goes from layer to layer, in 16 bits.
-  const step = prefillTokens * (3 * width + (4 + active) * hidden) * 2;
+  // Gate, up and their product, of which a GPU has its part; what each expert answers, and a few copies of what goes from
+  // layer to layer, which it has whole; in 16 bits.
+  const step = prefillTokens * ((3 * width) / Math.max(1, gpus) + (4 + active) * hidden) * 2;
   return step + args.batch * vocabulary * 4 * samplerCopies;
 }
 
