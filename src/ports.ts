@@ -9,6 +9,8 @@ import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
 import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
+import type { EngineMemory } from "./core/fit.ts";
+import type { MeasuredMemory } from "./core/fit-measured.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
 import type { Isolation } from "./core/isolation.ts";
 import type { ModelFacts } from "./core/model-facts.ts";
@@ -335,6 +337,11 @@ export type LaunchSpec = {
   /** Every name the engine answers to in `model`. */
   readonly servedNames: readonly string[];
   readonly maxBatchSize: number;
+  /**
+   * Tokens that one request can have by the estimate, where none were asked for and the model's whole context does not fit:
+   * an engine that starts with the whole or not at all is started with these. Absent: the engine's own choice.
+   */
+  readonly fittingContextTokens?: number;
   readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;
@@ -362,6 +369,8 @@ export interface Engine {
   /** Hardware it can use here. */
   readonly runsOn: "cpu" | "gpu";
   readonly abilities: Abilities;
+  /** What it does with memory; absent: what is usual for the format of the weights. */
+  readonly memory?: EngineMemory;
   /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */
   chooseFiles(
     listing: RepoListing,
@@ -382,6 +391,8 @@ export interface Engine {
     target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
     timeoutMs: number,
   ): Promise<Failure | null>;
+  /** What it printed of the memory it took, from the output up to when it was ready; null where it says nothing. */
+  loadReport?(lines: readonly string[]): MeasuredMemory | null;
   /** Turns an exit and the last lines of output into a failure a person can act on. */
   explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
 }

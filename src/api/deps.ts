@@ -13,8 +13,19 @@ import type {
   ScopeQuestion,
   ScopeVerdict,
 } from "../core/routing.ts";
-import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
+import type {
+  Clock,
+  Hub,
+  HubCache,
+  HubJobs,
+  InstanceLog,
+  Mirror,
+  RepoListing,
+  Store,
+  Vault,
+} from "../ports.ts";
 import type { GpuQuotas } from "./gpu-quota.ts";
+import type { EngineChoice, ModelLook } from "./model-look.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -26,6 +37,8 @@ export type HubDeps = {
   readonly cache: HubCache;
   readonly jobs: HubJobs;
   readonly mirror: Mirror;
+  /** For looking at repositories before they are deployed. */
+  readonly hub: Pick<Hub, "list" | "inspect">;
   /** HF_TOKEN where this account may use it, else null. */
   tokenOf(account: string): string | null;
 };
@@ -62,6 +75,10 @@ export type ApiDeps = {
    * no installed engine takes is refused.
    */
   refuseArgs(engine: string | null, args: EngineArgs): string | null;
+  /** The engine that would load a repository; null: none that is installed. */
+  chooseEngine(listing: RepoListing, quantization: string | null): EngineChoice | null;
+  /** Looks at repositories; shared by all that ask what a model needs. */
+  readonly look: ModelLook;
   /** A new id of 16 letters and digits. */
   newId(): string;
   /** A new API token's secret: long, random, printable, without spaces and slashes. */

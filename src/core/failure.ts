@@ -37,6 +37,10 @@ export const failureCodes = {
     retryable: false,
     meaning: "This installation does not have the GPU that was asked for.",
   },
+  does_not_fit: {
+    retryable: false,
+    meaning: "The model needs more memory than the GPUs, or the machine, that were asked for have.",
+  },
   engine_crashed: { retryable: true, meaning: "The engine ended while loading or serving." },
   engine_timeout: { retryable: true, meaning: "The engine did not become ready within the limit." },
   engine_refused_model: { retryable: false, meaning: "The engine cannot load this model." },

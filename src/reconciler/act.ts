@@ -7,11 +7,13 @@ import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
+import { fittingContext } from "../core/fit-deployment.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
+import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
@@ -129,7 +131,9 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     if (signal.aborted) return;
     const chosen = listing.ok ? chooseEngine(options.engines, deployment, listing.value) : listing;
     if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
-    const resolved = chosen.value;
+    const read = await readFacts(options, deployment, chosen.value, token, signal);
+    if (signal.aborted) return;
+    const resolved = "facts" in read ? { ...chosen.value, facts: read.facts } : chosen.value;
     await record(deployment.id, () => ({ resolved, tries: noTries }));
     const bytes = resolved.files.reduce((sum, file) => sum + file.bytes, 0);
     const text = `${deployment.config.weights.repo} is at commit ${resolved.commit}; ${resolved.entryFile} is for the ${resolved.engine} engine.`;
@@ -138,6 +142,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       files: resolved.files.length,
       bytes,
     });
+    const found = await estimateFit(options, { ...deployment, resolved }, read);
+    if (found !== null) await tell(deployment.id, found.code, found.text, found.inputs);
   }
 
   async function fetchWeights(
@@ -187,6 +193,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
       node: placement.node,
       revision: wanted.id,
     });
+    const fitting = fittingContext(await fitInput(options, deployment));
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
       if (changed !== null) throw new FailureError(changed);
@@ -201,6 +208,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
           servedNames: servedNames(deployment),
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          ...(fitting === null ? {} : { fittingContextTokens: fitting }),
         },
       });
     } catch (error) {

@@ -12,6 +12,7 @@ import { refuseByEngines } from "../api/engine-refusal.ts";
 import { prepareInstallation } from "../api/first-start.ts";
 import { createLink } from "../api/link.ts";
 import { controlMetrics } from "../api/metrics.ts";
+import { chooseByEngines } from "../api/model-look.ts";
 import { createScopeJudge } from "../api/scopes.ts";
 import { readCatalogue } from "../catalogue/read.ts";
 import { addToRate, quiet, readRate } from "../core/live-rate.ts";
@@ -171,6 +172,7 @@ export async function runControl(): Promise<void> {
     baseUrl: publicUrl(settings, settings.BERTH_PORT),
     engineNames: [...engines.keys()],
     refuseArgs: (engine, args) => refuseByEngines(engines, engine, args),
+    chooseEngine: (listing, quantization) => chooseByEngines(engines, listing, quantization),
     poke: reconciler.poke,
     routesVersion: feed.settled,
     progressOf: reconciler.progressOf,

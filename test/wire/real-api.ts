@@ -113,6 +113,12 @@ export async function startRealApi(): Promise<RealApi> {
     engineNames: ["test"],
     refuseArgs: (_engine, { extraArgs }) =>
       extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
+    chooseEngine: ({ files }) => ({
+      engine: "test",
+      runsOn: "cpu",
+      memory: null,
+      files: files.filter(({ path }) => path.endsWith(".gguf")),
+    }),
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,

@@ -30,6 +30,7 @@ describe("an instance's life", () => {
       contextTokens: 2048,
       note: null,
       failure: null,
+      loadReport: { weightBytes: 1000, workBytes: 10, cacheBytes: null, cacheTokens: null },
     });
     expect(running.readyAtMs).toBeGreaterThanOrEqual(running.startedAtMs);
     expect(hints).toContain("dep");

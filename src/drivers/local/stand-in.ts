@@ -80,6 +80,10 @@ export const standInEngine: Engine = {
     });
   },
   warmUp: async () => null,
+  loadReport: (lines) =>
+    lines.includes("listening")
+      ? { weightBytes: 1000, workBytes: 10, cacheBytes: null, cacheTokens: null }
+      : null,
   explainExit(exit, lastLines) {
     return failure("engine_crashed", `exit ${exit.code} ${exit.signal}: ${lastLines.at(-1) ?? ""}`, "");
   },
