@@ -84,8 +84,8 @@ async function look(
     if (!listing.ok) return { outcome: "failed", failure: listing.failure };
     const { commit } = listing.value;
     const choice = chooseEngine(listing.value, parseRepo(weights.repo)?.quantization ?? null);
-    const pinned = { repo: weights.repo, revision: commit };
-    const facts = await hub.inspect(pinned, token, signal, choice?.files);
+    const listed = { listing: listing.value, ...(choice === null ? {} : { files: choice.files }) };
+    const facts = await hub.inspect(weights, token, signal, listed);
     if (!facts.ok) return { outcome: "failed", failure: facts.failure };
     const engine =
       choice === null ? null : { engine: choice.engine, runsOn: choice.runsOn, memory: choice.memory };
