@@ -223,6 +223,8 @@ export interface Hub {
     signal: AbortSignal,
     listed?: { readonly listing: RepoListing; readonly files?: readonly RepoFile[] },
   ): Promise<HubOutcome<ModelFacts>>;
+  /** Null while what was fetched is still what it was, else why no instance may start from it. */
+  changed(repo: string, weights: Pick<ResolvedWeights, "commit" | "files">): Promise<Failure | null>;
   /** Folder that holds the commit's files under their repository paths; exists after `fetch`. */
   snapshotPath(repo: string, commit: string): string;
 }

@@ -236,6 +236,15 @@ export const settingsShape = {
     .describe(
       "Where weights are kept. own: $BERTH_HOME/hub. hf: the cache of Python's Hugging Face tools of this user (HF_HUB_CACHE, HF_HOME), or a path to such a cache: both use what the other fetched, and Berth removes only what it wrote.",
     ),
+  BERTH_LOCAL_ROOTS: text
+    .refine(
+      (list) => listed(list).every((path) => /^\/./.test(path)),
+      "absolute folders, separated by commas",
+    )
+    .default("")
+    .describe(
+      "Comma-separated folders whose models every account may deploy where they are, as hf.repo file:///folder or file:///file.gguf; empty means none.",
+    ),
   BERTH_HUB_MAX_GB: wholeNumber(0, 10_000_000)
     .default(0)
     .describe(

@@ -78,3 +78,13 @@ export function failure(code: FailureCode, message: string, next: string): Failu
 export function failReason(cause: Failure | null): string {
   return cause === null ? "" : `${cause.message} ${cause.next}`;
 }
+
+/** Carries a failure to whoever records it, from where only throwing is possible. */
+export class FailureError extends Error {
+  readonly failure: Failure;
+
+  constructor(cause: Failure) {
+    super(cause.message);
+    this.failure = cause;
+  }
+}

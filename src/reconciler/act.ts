@@ -6,11 +6,11 @@
 import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
-import { type Failure, failure, failureCodes } from "../core/failure.ts";
+import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
-import { parseRepo } from "../core/repo.ts";
+import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
 import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
@@ -169,7 +169,10 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     await record(deployment.id, () => ({ weightsReadyAtMs: endedAtMs, tries: noTries }));
     const seconds = ((endedAtMs - startedAtMs) / 1000).toFixed(1);
     const files = resolved.files.length === 1 ? "The file is" : `All ${resolved.files.length} files are`;
-    await tell(deployment.id, "weights_ready", `${files} here and verified (${seconds} s).`, {});
+    const how = isLocal(deployment.config.weights.repo)
+      ? "there and used from where it is"
+      : `here and verified (${seconds} s)`;
+    await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
   }
 
   async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
@@ -194,6 +197,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     });
     const fitting = fittingContext(await fitInput(options, deployment));
     try {
+      const changed = await hub.changed(repoPath(deployment), resolved);
+      if (changed !== null) throw new FailureError(changed);
       await driver.start({
         id,
         deploymentId: deployment.id,
@@ -348,7 +353,7 @@ export function chooseEngine(
   listing: RepoListing,
 ): HubOutcome<ResolvedWeights> {
   const { weights, containerImage } = deployment.config;
-  const quantization = parseRepo(weights.repo)?.quantization ?? null;
+  const quantization = quantizationOf(weights.repo);
   let last = failure(
     "no_loadable_weights",
     "No engine is installed.",
@@ -380,12 +385,11 @@ export function servedNames({ id, name, account }: Deployment): readonly string[
   return [name, name.slice(account.length + 1), `deploy_id:${id}`];
 }
 
-/** `owner/name` without the quantization. */
-function repoPath(deployment: Deployment): string {
-  const parsed = parseRepo(deployment.config.weights.repo);
-  if (parsed === null)
-    throw new Error(`the stored repository name ${deployment.config.weights.repo} is malformed`);
-  return `${parsed.owner}/${parsed.name}`;
+/** The name that the hub knows it by, without the quantization. */
+function repoPath({ config }: Deployment): string {
+  const name = plainName(config.weights.repo);
+  if (name === null) throw new Error(`the stored repository name ${config.weights.repo} is malformed`);
+  return name;
 }
 
 function internalFailure(what: string): Failure {
@@ -393,6 +397,7 @@ function internalFailure(what: string): Failure {
 }
 
 function startFailure(error: unknown): Failure {
+  if (error instanceof FailureError) return error.failure;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOSPC") {
     return failure(

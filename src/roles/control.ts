@@ -92,6 +92,7 @@ export async function runControl(): Promise<void> {
   const hubRoom = openHubRoom({
     home,
     folder: cacheFolder(settings.BERTH_HUB_CACHE, home, process.env, homedir()),
+    localRoots: listed(settings.BERTH_LOCAL_ROOTS),
     maxBytes: settings.BERTH_HUB_MAX_GB === 0 ? null : settings.BERTH_HUB_MAX_GB * 1e9,
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,

@@ -19,6 +19,9 @@ export type Body = {
   readonly fail_reason: string;
   readonly version: string;
   readonly token: string;
+  /** Of a job of the hub. */
+  readonly id: string;
+  readonly state: string;
   readonly instances: { readonly running: number; readonly pending: number };
   readonly config: { readonly weights: unknown };
   readonly events: readonly { readonly code: string; readonly text: string; readonly next: string }[];

@@ -83,6 +83,7 @@ export async function startRealApi(): Promise<RealApi> {
   const hubRoom = openHubRoom({
     home,
     folder: { path: join(home, "hub"), isShared: false },
+    localRoots: [],
     maxBytes: null,
     endpoint: "http://127.0.0.1:9",
     allowPrivateRedirects: false,

@@ -6,6 +6,10 @@ const view: View = {
   root: "/b/instances/one/root",
   hidden: "/b",
   reads: ["/usr", "/usr/lib", "/opt/berth", "/b/hub/models--o--n/blobs", "/b/hub/models--o--n/snapshots/c"],
+  covers: [
+    { source: "/b/instances/one/stand/0", at: "/private" },
+    { source: "/private/w", at: "/private/w" },
+  ],
   writes: ["/b/instances/one/engine", "/run/berth/one"],
   temporary: "/b/instances/one/tmp",
   folder: "/b/instances/one/engine",
@@ -32,6 +36,8 @@ describe("the mounts of an engine", () => {
       "/opt/berth",
       "/b/hub/models--o--n/blobs",
       "/b/hub/models--o--n/snapshots/c",
+      "/b/instances/one/stand/0",
+      "/private/w",
     ]);
     const writable = list
       .filter(([, , options]) => /^bind,(?!ro)/.test(options))

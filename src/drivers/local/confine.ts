@@ -6,6 +6,9 @@
 import { createHash } from "node:crypto";
 import type { Launch } from "../../ports.ts";
 
+/** Shows `source` at `at`, where something is already that it can be put over. */
+export type Cover = { readonly source: string; readonly at: string };
+
 /** What an engine may see of the machine. All paths absolute; those that do not exist must be left out. */
 export type View = {
   /** Folder that becomes `/`: empty, and not within `folder`. */
@@ -14,6 +17,8 @@ export type View = {
   readonly hidden: string;
   /** Programs, libraries, weights: to read only. */
   readonly reads: readonly string[];
+  /** Single files that are shown in place of others, which are there, within `reads`. */
+  readonly covers: readonly Cover[];
   /** Its own, to write. */
   readonly writes: readonly string[];
   /** What it finds as `/tmp`. */
@@ -33,7 +38,8 @@ export const systemFolders = [
  * The mounts of a view, in fstab(5): a line each, made in this order, so that what lies within another comes after it. GPUs
  * are files in /dev and /sys; what else is there is guarded by owner and rights, which an engine has no power to pass.
  */
-export function mountTable({ root, hidden, reads, writes, temporary, hasOwnUser }: View): string {
+export function mountTable(view: View): string {
+  const { root, hidden, reads, covers, writes, temporary, hasOwnUser } = view;
   // A user of its own sees its own processes; without, it has process ids of its own and sees no others anyway.
   const processes = hasOwnUser ? ",hidepid=2" : "";
   const bind = (path: string, options: string, at = path) =>
@@ -47,6 +53,7 @@ export function mountTable({ root, hidden, reads, writes, temporary, hasOwnUser 
     ...outermost(reads.filter((path) => !isHidden(path))).map((path) => bind(path, "bind,ro")),
     fresh(hidden, "mode=755,size=16m"),
     ...outermost(reads.filter(isHidden)).map((path) => bind(path, "bind,ro")),
+    ...covers.map(({ source, at }) => bind(source, "bind,ro", at)),
     bind("/dev", "rbind"),
     fresh("/dev/shm", "mode=1777"),
     bind("/sys", "rbind"),

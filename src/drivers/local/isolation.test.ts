@@ -1,7 +1,17 @@
 import { once } from "node:events";
-import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createIsolator } from "./isolation.ts";
@@ -93,6 +103,32 @@ describe("an engine that is shut in", () => {
     // Without root it may write in the folders that hold its own, which are not the real ones.
     expect(readFileSync(join(own, "record.json"), "utf8")).toContain(`"id":"one"`);
     expect(statSync(join(own, "record.json")).uid).toBe(process.getuid?.());
+  });
+
+  it("reads weights in a folder that only Berth may enter, and says which file nobody lets it read", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "berth-weights-"));
+    try {
+      chmodSync(folder, 0o700);
+      mkdirSync(join(folder, "deep"));
+      writeFileSync(join(folder, "model"), "weights", { mode: 0o644 });
+      writeFileSync(join(folder, "deep", "part"), "more", { mode: 0o644 });
+      const driver = at.openDriver({}, { isolates: true });
+      const reads = [join(folder, "model"), join(folder, "deep", "part")];
+      await driver.start(specOf("one", folder, { reads, lists: [], writes: reads, ports: [] }));
+      const said = await until("all attempts", async () => {
+        const text = readFileSync(join(at.home, "logs", "dep", "one.log"), "utf8");
+        return text.includes("done\n") && text;
+      });
+      expect(said).toContain(`could read ${reads[0]}: "weights"`);
+      expect(said).toContain(`could read ${reads[1]}: "more"`);
+      expect(said).not.toMatch(/could write/);
+      chmodSync(join(folder, "model"), 0o600);
+      const second = driver.start(specOf("two", folder, { reads: [], lists: [], writes: [], ports: [] }));
+      if (process.getuid?.() === 0) await expect(second).rejects.toThrow(`${folder}/model cannot be read`);
+      else await second;
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("serves, is taken over, is ended politely, and leaves nothing", async () => {

@@ -4,17 +4,16 @@
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, opendir, readdir, realpath, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { chown, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Isolation } from "../../core/isolation.ts";
 import type { Launch } from "../../ports.ts";
 import { mountTable, shutIn, systemFolders, userOf, type View } from "./confine.ts";
+import { findWeights, letRead } from "./readable-weights.ts";
 
 const run = promisify(execFile);
 const checkTimeoutMs = 10_000;
-/** A snapshot has some hundred files at most; a local folder might have anything. */
-const maxWeightFiles = 20_000;
 /** chroot(8) is not on every user's PATH. */
 const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -105,11 +104,16 @@ export function createIsolator(options: IsolationOptions): Isolator {
     const [root, temporary, table] = [join(outer, "root"), join(outer, "tmp"), join(outer, "mounts")];
     for (const made of [root, temporary]) await mkdir(made, { recursive: true, mode: 0o700 });
     const reads = [...systemFolders, ...programs, ...(launch.reads ?? [])].filter((one) => existsSync(one));
-    const weights = await weightFolders(snapshotPath, user === null ? null : home);
+    const weights = await findWeights(snapshotPath);
+    const shown =
+      user === null
+        ? { reads: weights.folders, covers: [] }
+        : await letRead(weights, { home, stand: join(outer, "stand") });
     const writes = [folder, socketFolder, ...(launch.writes ?? [])];
     const view: View = {
       ...{ root, hidden: home, writes, temporary, folder },
-      reads: [...reads, ...weights],
+      reads: [...reads, ...shown.reads],
+      covers: shown.covers,
       hasOwnUser: user !== null,
     };
     await writeFile(table, mountTable(view), { mode: 0o600 });
@@ -157,39 +161,4 @@ async function give(folders: readonly string[], user: number): Promise<void> {
     await chown(folder, user, user);
     for (const name of await readdir(folder)) await chown(join(folder, name), user, user);
   }
-}
-
-/**
- * The snapshot and the folders that its links lead to.
- * @param home where files may be made readable for the engine's user: nobody else can enter it; null for its own user
- * @throws when a file elsewhere cannot be read by that user
- */
-async function weightFolders(snapshotPath: string, home: string | null): Promise<string[]> {
-  const folders = new Set<string>([snapshotPath]);
-  let files = 0;
-  for await (const entry of await opendir(snapshotPath, { recursive: true })) {
-    files += 1;
-    if (files > maxWeightFiles) throw new Error(`${snapshotPath} has more than ${maxWeightFiles} files.`);
-    const file = await realpath(join(entry.parentPath, entry.name));
-    const info = await stat(file);
-    folders.add(info.isDirectory() ? file : dirname(file));
-    if (home !== null) await letRead(file, info, home);
-  }
-  if (home !== null) for (const folder of folders) await letRead(folder, await stat(folder), home);
-  return [...folders];
-}
-
-async function letRead(
-  path: string,
-  info: { readonly mode: number; isDirectory(): boolean },
-  home: string,
-): Promise<void> {
-  const needed = info.isDirectory() ? 0o5 : 0o4;
-  if ((info.mode & needed) === needed) return;
-  if (!path.startsWith(`${home}/`)) {
-    throw new Error(
-      `${path} cannot be read by the user that the engine runs as. Allow others to read it (chmod o+rX), or set BERTH_ISOLATION=off.`,
-    );
-  }
-  await chmod(path, (info.mode & 0o7777) | needed);
 }
