@@ -176,6 +176,9 @@ describe("measured", () => {
       expect(readMeasurement(text)?.weightBytes ?? null).toBeNull();
     const key = { commit: "c", entryFile: "f", engine: "e", gpu: "L4-24GB", numGpus: 2 };
     expect(measurementKey(key)).toBe("memory e 2xL4-24GB c f");
+    expect(measurementKey({ ...key, entryFile: "a b\0\ud800/é.gguf" })).toBe(
+      "memory e 2xL4-24GB c a%20b%0%d800/%e9.gguf",
+    );
   });
 });
 
