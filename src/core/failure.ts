@@ -37,6 +37,7 @@ export const failureCodes = {
     retryable: false,
     meaning: "This installation does not have the GPU that was asked for.",
   },
+  gpu_lost: { retryable: true, meaning: "A GPU of a running instance cannot be reached any more." },
   engine_crashed: { retryable: true, meaning: "The engine ended while loading or serving." },
   engine_timeout: { retryable: true, meaning: "The engine did not become ready within the limit." },
   engine_refused_model: { retryable: false, meaning: "The engine cannot load this model." },
