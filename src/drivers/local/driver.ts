@@ -7,9 +7,11 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Driver, Engine } from "../../ports.ts";
 import { adoptInstances } from "./adopt.ts";
-import { createCapacityReader } from "./capacity.ts";
+import { readCapacity } from "./capacity.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
+import { openGpuInventory } from "./gpu-inventory.ts";
+import type { GpuOwners } from "./gpu-judge.ts";
 import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
 import { openLogShelf } from "./logs.ts";
 import { processTable } from "./process.ts";
@@ -41,6 +43,10 @@ export type LocalDriverOptions = {
   readonly readyTimeoutMs: number;
   /** Where engines inherit PATH, HOME, locale and the like from. */
   readonly environment: NodeJS.ProcessEnv;
+  /** NVIDIA's tool, by name or path; absent: `nvidia-smi`. */
+  readonly nvidiaSmi?: string;
+  /** How often GPUs are looked at; absent: every 30 s. */
+  readonly gpuPollMs?: number;
   readonly limits?: Partial<LocalLimits>;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
 };
@@ -57,7 +63,6 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   const folders = openInstanceFolders(instancesRoot);
   const shelf = openLogShelf(join(options.home, "logs"), limits);
   const processes = processTable(process.platform);
-  const readCapacity = createCapacityReader({ engines, clock, log, environment: options.environment });
   const instances = new Map<string, Instance>();
   const listeners = new Set<(deploymentId: string) => void>();
   const turns = new Map<string, Promise<void>>();
@@ -74,6 +79,24 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed(instance);
   }
 
+  const gpus = openGpuInventory({
+    ...{ clock, log, owners, environment: options.environment, platform: process.platform },
+    nvidiaSmi: options.nvidiaSmi ?? "nvidia-smi",
+    pollMs: options.gpuPollMs ?? 30_000,
+    isOfUse: [...engines.values()].some((engine) => engine.runsOn === "gpu"),
+  });
+
+  /** An engine that is just starting counts: its process may be listed before its record is. */
+  async function owners(): Promise<GpuOwners> {
+    const marked = await processes.findMarked();
+    const own = marked.filter(({ instanceId }) => context.isKept(instanceId));
+    const living = [...instances.values()].filter(({ ended }) => ended === null);
+    return {
+      pids: new Set(own.map(({ identity }) => identity.pid)),
+      held: new Set(living.flatMap(({ record }) => record.placement.gpus)),
+    };
+  }
+
   const context: LocalContext = {
     limits,
     clock,
@@ -87,6 +110,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     socketDirectory: options.socketDirectory,
     keep,
     isKept: (id) => instances.has(id) || turns.has(id),
+    lookAtGpus: gpus.refresh,
   };
 
   /** Everything waits for the first look at the disk; one that was not complete is repeated by the next caller. */
@@ -138,7 +162,12 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   }
 
   return {
-    capacity: readCapacity,
+    async capacity() {
+      // Engines of an earlier control are no strangers.
+      await adopted();
+      return await readCapacity(gpus);
+    },
+    watchCapacity: gpus.watch,
     async observe() {
       await adopted();
       return [...instances.values()].map(describeInstance);
@@ -170,6 +199,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
       isClosed = true;
       listeners.clear();
       await Promise.all([...instances.values()].map(release));
+      await gpus.close();
     },
   };
 }
