@@ -9,7 +9,10 @@ import type { AuditEntry, AuditQuery, StoredAuditEntry } from "./core/audit.ts";
 import type { Deployment, EngineArgs, RepoFile, ResolvedWeights, Weights } from "./core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "./core/event.ts";
 import type { Failure } from "./core/failure.ts";
+import type { EngineMemory } from "./core/fit.ts";
+import type { MeasuredMemory } from "./core/fit-measured.ts";
 import type { Endpoint, InstanceRecord, NodeCapacity, ObservedInstance, Placement } from "./core/instance.ts";
+import type { Isolation } from "./core/isolation.ts";
 import type { ModelFacts } from "./core/model-facts.ts";
 import type { InstanceRun } from "./core/rent.ts";
 import type { UsageKind, UsageRecord } from "./core/usage.ts";
@@ -219,6 +222,8 @@ export interface Hub {
     signal: AbortSignal,
     files?: readonly RepoFile[],
   ): Promise<HubOutcome<ModelFacts>>;
+  /** Null while what was fetched is still what it was, else why no instance may start from it. */
+  changed(repo: string, weights: Pick<ResolvedWeights, "commit" | "files">): Promise<Failure | null>;
   /** Folder that holds the commit's files under their repository paths; exists after `fetch`. */
   snapshotPath(repo: string, commit: string): string;
 }
@@ -332,6 +337,11 @@ export type LaunchSpec = {
   /** Every name the engine answers to in `model`. */
   readonly servedNames: readonly string[];
   readonly maxBatchSize: number;
+  /**
+   * Tokens that one request can have by the estimate, where none were asked for and the model's whole context does not fit:
+   * an engine that starts with the whole or not at all is started with these. Absent: the engine's own choice.
+   */
+  readonly fittingContextTokens?: number;
   readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;
@@ -345,6 +355,12 @@ export type Launch = {
   readonly env: Readonly<Record<string, string>>;
   /** Written into the instance's own folder before the start; `args` may name them as `{dir}/<name>`. */
   readonly files: readonly { readonly name: string; readonly content: string }[];
+  /** Absolute folders of the engine's programs beyond the system's and Berth's; an isolated engine reads no others. */
+  readonly reads?: readonly string[];
+  /** Absolute folders it may write besides its own, which exist: caches that outlive the instance. */
+  readonly writes?: readonly string[];
+  /** True: it needs the machine's network; an isolated engine has none otherwise. */
+  readonly needsNetwork?: boolean;
 };
 
 /** How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. */
@@ -353,6 +369,8 @@ export interface Engine {
   /** Hardware it can use here. */
   readonly runsOn: "cpu" | "gpu";
   readonly abilities: Abilities;
+  /** What it does with memory; absent: what is usual for the format of the weights. */
+  readonly memory?: EngineMemory;
   /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */
   chooseFiles(
     listing: RepoListing,
@@ -373,6 +391,8 @@ export interface Engine {
     target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
     timeoutMs: number,
   ): Promise<Failure | null>;
+  /** What it printed of the memory it took, from the output up to when it was ready; null where it says nothing. */
+  loadReport?(lines: readonly string[]): MeasuredMemory | null;
   /** Turns an exit and the last lines of output into a failure a person can act on. */
   explainExit(exit: { code: number | null; signal: string | null }, lastLines: readonly string[]): Failure;
 }
@@ -388,6 +408,8 @@ export type InstanceSpec = {
 /** Where instances run. Everything is idempotent; observations are level, hints are hints. */
 export interface Driver {
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Whether engines are kept away from Berth's state and from each other. */
+  isolation(): Promise<Isolation>;
   /** Everything that exists, started by this control or an earlier one. One broken instance never hides the others. */
   observe(): Promise<readonly ObservedInstance[]>;
   /** Returns when the instance is recorded and its process started; loading goes on. The same id twice starts one. */

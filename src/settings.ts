@@ -218,6 +218,17 @@ export const settingsShape = {
     .describe(
       "How often GPUs are looked at, so that one that is lost or used by others is not offered. Nothing runs where there are none.",
     ),
+  BERTH_ISOLATION: z
+    .enum(["auto", "off"], "auto or off")
+    .default("auto")
+    .describe(
+      "auto: engines see only the system's programs, their weights and their own folder, without network, as a user of their own where Berth is root, where this machine allows it (`berth doctor` says). off: they run as any program of Berth's user.",
+    ),
+  BERTH_SHARED_ENGINES: onOff
+    .default(false)
+    .describe(
+      "on: several accounts may deploy although engines cannot be isolated on this machine, so that one account's engine could read another's weights and secrets.",
+    ),
   BERTH_HUB_PRIVATE: onOff
     .default(false)
     .describe(
@@ -233,6 +244,15 @@ export const settingsShape = {
     .default("own")
     .describe(
       "Where weights are kept. own: $BERTH_HOME/hub. hf: the cache of Python's Hugging Face tools of this user (HF_HUB_CACHE, HF_HOME), or a path to such a cache: both use what the other fetched, and Berth removes only what it wrote.",
+    ),
+  BERTH_LOCAL_ROOTS: text
+    .refine(
+      (list) => listed(list).every((path) => /^\/./.test(path)),
+      "absolute folders, separated by commas",
+    )
+    .default("")
+    .describe(
+      "Comma-separated folders whose models every account may deploy where they are, as hf.repo file:///folder or file:///file.gguf; empty means none.",
     ),
   BERTH_HUB_MAX_GB: wholeNumber(0, 10_000_000)
     .default(0)

@@ -18,6 +18,7 @@ import { deploymentOperations } from "./deployments.ts";
 import type { ApiDeps } from "./deps.ts";
 import { serveDocument } from "./document.ts";
 import { eventOperations } from "./events.ts";
+import { fitOperations } from "./fit.ts";
 import { gpuOperations } from "./gpu-availability.ts";
 import { createGpuQuotas } from "./gpu-quota.ts";
 import { installationOperations } from "./installation.ts";
@@ -28,6 +29,7 @@ import { logOperations } from "./logs.ts";
 import { loraOperations } from "./lora.ts";
 import { meOperations } from "./me.ts";
 import { mountMirror } from "./mirror.ts";
+import { createModelLook } from "./model-look.ts";
 import { modelOperations } from "./models.ts";
 import type { Access, Operation } from "./operation.ts";
 import { paymentOperations } from "./payments.ts";
@@ -62,8 +64,9 @@ const requestTimeoutMs = 30_000;
 const maxHeaderBytes = 32_768;
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
-  const deps: ApiDeps = { ...given, gpuQuotas: createGpuQuotas(given) };
+export function createApi(given: Omit<ApiDeps, "gpuQuotas" | "look">): Api {
+  const look = createModelLook({ ...given.hub, clock: given.clock, chooseEngine: given.chooseEngine });
+  const deps: ApiDeps = { ...given, gpuQuotas: createGpuQuotas(given), look };
   const operations = [
     ...deploymentOperations(deps),
     ...historyOperations(deps),
@@ -72,6 +75,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas">): Api {
     ...modelOperations(deps),
     ...eventOperations(deps),
     ...gpuOperations(deps),
+    ...fitOperations(deps),
     ...hubOperations(deps),
     ...logOperations(deps),
     ...statsOperations(deps),

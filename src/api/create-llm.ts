@@ -7,7 +7,15 @@ import type { DeploymentConfig, EngineArgs, ScaleSettings, Weights } from "../co
 import { modelNamePattern } from "../core/deployment.ts";
 import { refuseUnsafeArgs } from "../core/engine-args.ts";
 import { type Catalogue, type CatalogueEntry, findEntry, findPreset, repoFor } from "../core/known-models.ts";
-import { isRevision, parseRepo, repoNameRule, revisionRule } from "../core/repo.ts";
+import {
+  isLocal,
+  isRevision,
+  localNameRule,
+  parseLocal,
+  parseRepo,
+  repoNameRule,
+  revisionRule,
+} from "../core/repo.ts";
 import type { DeployLlmIn } from "../schema/deploy.ts";
 import type { ValidationIssue } from "../schema/errors.ts";
 import { type Checked, valueError } from "../schema/validation.ts";
@@ -151,8 +159,14 @@ function readHf(hf: NonNullable<DeployLlmIn["hf"]>): Found<Source> {
   const issues: ValidationIssue[] = [];
   const revision = hf.revision === "" ? null : (hf.revision ?? null);
   const hfToken = hf.token === "" ? null : (hf.token ?? null);
-  if (parseRepo(hf.repo) === null) {
-    issues.push(valueError(["body", "hf", "repo"], `hf.repo must be ${repoNameRule}.`));
+  const named = isLocal(hf.repo) ? parseLocal(hf.repo) : parseRepo(hf.repo);
+  if (named === null) {
+    const rule = isLocal(hf.repo) ? localNameRule : repoNameRule;
+    issues.push(valueError(["body", "hf", "repo"], `hf.repo must be ${rule}.`));
+  }
+  if (isLocal(hf.repo) && (revision !== null || hfToken !== null)) {
+    const sentence = "A model on this machine's disk has no revision and needs no token: send hf.repo alone.";
+    issues.push(valueError(["body", "hf"], sentence));
   }
   if (revision !== null && !isRevision(revision)) {
     issues.push(valueError(["body", "hf", "revision"], `hf.revision must be ${revisionRule}.`));

@@ -3,6 +3,7 @@
  * event and wakes the reconciler; nothing here waits for a hub, a driver or an engine.
  */
 import { type Deployment, firstRevisions, nothingSeen } from "../core/deployment.ts";
+import { refuseNeighbour } from "../core/isolation.ts";
 import { type Status, statuses } from "../core/status.ts";
 import {
   type DeploymentOut,
@@ -150,6 +151,7 @@ export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Dra
   const added = await deps.gpuQuotas.within(caller.account, async (refuse) => {
     const refusal = refuse(deployment);
     if (refusal !== null) throw new InputError([valueError(["body", "settings", "max_instances"], refusal)]);
+    await checkNeighbours(deps, caller.account);
     return await store.addDeployment(deployment, sealed);
   });
   if (added === "name-taken") {
@@ -158,6 +160,15 @@ export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Dra
   }
   await tell(deps, deployment, "accepted", `${draft.name} was accepted: ${describe(deployment)}.`, caller);
   return toDeploymentOut(deployment, []);
+}
+
+/** Throws when the account's engines would run beside another's that could read what is theirs. */
+async function checkNeighbours(deps: ApiDeps, account: string): Promise<void> {
+  const isolation = await deps.isolation();
+  if (isolation.isIsolated) return;
+  const others = (await deps.store.deployments({ includeDeleted: false })).map((other) => other.account);
+  const refusal = refuseNeighbour(isolation, account, others, deps.acceptsSharedEngines);
+  if (refusal !== null) throw new HttpError("forbidden", refusal);
 }
 
 async function list(

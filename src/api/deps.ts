@@ -2,6 +2,7 @@
 import type { EngineArgs } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { NodeCapacity } from "../core/instance.ts";
+import type { Isolation } from "../core/isolation.ts";
 import type { Catalogue } from "../core/known-models.ts";
 import type { Prices } from "../core/prices.ts";
 import type { DefaultRateLimits } from "../core/routes.ts";
@@ -12,8 +13,19 @@ import type {
   ScopeQuestion,
   ScopeVerdict,
 } from "../core/routing.ts";
-import type { Clock, HubCache, HubJobs, InstanceLog, Mirror, Store, Vault } from "../ports.ts";
+import type {
+  Clock,
+  Hub,
+  HubCache,
+  HubJobs,
+  InstanceLog,
+  Mirror,
+  RepoListing,
+  Store,
+  Vault,
+} from "../ports.ts";
 import type { GpuQuotas } from "./gpu-quota.ts";
+import type { EngineChoice, ModelLook } from "./model-look.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -25,6 +37,8 @@ export type HubDeps = {
   readonly cache: HubCache;
   readonly jobs: HubJobs;
   readonly mirror: Mirror;
+  /** For looking at repositories before they are deployed. */
+  readonly hub: Pick<Hub, "list" | "inspect">;
   /** HF_TOKEN where this account may use it, else null. */
   tokenOf(account: string): string | null;
 };
@@ -61,11 +75,19 @@ export type ApiDeps = {
    * no installed engine takes is refused.
    */
   refuseArgs(engine: string | null, args: EngineArgs): string | null;
+  /** The engine that would load a repository; null: none that is installed. */
+  chooseEngine(listing: RepoListing, quantization: string | null): EngineChoice | null;
+  /** Looks at repositories; shared by all that ask what a model needs. */
+  readonly look: ModelLook;
   /** A new id of 16 letters and digits. */
   newId(): string;
   /** A new API token's secret: long, random, printable, without spaces and slashes. */
   newSecret(): string;
   capacity(): Promise<readonly NodeCapacity[]>;
+  /** Whether engines are kept away from Berth's state and from each other. */
+  isolation(): Promise<Isolation>;
+  /** An administrator accepts that accounts share a machine without that. */
+  readonly acceptsSharedEngines: boolean;
   /** Shared by everything that makes a deployment run or grow. */
   readonly gpuQuotas: GpuQuotas;
   /** Wakes the reconciler for a deployment whose desired state was written. */

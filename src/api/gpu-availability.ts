@@ -1,20 +1,26 @@
 /**
  * `GET /deploy/llm/gpu_availability`: every configuration that this installation could place, and which of them it could
  * place now. Follows the rule of placement: "other" is the GPUs of no listed type where there are some, else the CPU.
+ * `recommended` are the catalogue's for a model it knows; for another repository, the smallest that hold it.
  */
 
 import { type GpuType, gpuTypes } from "../core/deployment.ts";
+import type { FitArgs } from "../core/fit.ts";
+import type { Hardware } from "../core/fit-search.ts";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
 import { type CatalogueEntry, findByRepo, findEntry } from "../core/known-models.ts";
 import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
+import { parseRepo } from "../core/repo.ts";
 import { type GpuAvailabilityOut, gpuAvailabilityOut, gpuAvailabilityQuery } from "../schema/deploy.ts";
 import type { ApiDeps } from "./deps.ts";
+import { holdingConfigurations } from "./fit.ts";
+import type { ModelLook } from "./model-look.ts";
 import { type Operation, operation } from "./operation.ts";
 
 /** `num_gpus` goes up to 8. */
 const maxGpusPerInstance = 8;
 
-export function gpuOperations({ store, capacity, catalogue, prices }: ApiDeps): Operation[] {
+export function gpuOperations({ store, capacity, catalogue, prices, look }: ApiDeps): Operation[] {
   return [
     operation({
       method: "GET",
@@ -23,13 +29,42 @@ export function gpuOperations({ store, capacity, catalogue, prices }: ApiDeps): 
       summary: "Every configuration that this installation could place, and whether it could now",
       query: gpuAvailabilityQuery,
       answer: gpuAvailabilityOut,
-      handle: async ({ query }) => {
+      handle: async ({ query, caller }) => {
         const entry = findEntry(catalogue, query.base_model) ?? findByRepo(catalogue, query.source);
-        const configurations = listConfigurations(await capacity(), await store.instances());
-        return { gpus: configurations.map(toOut(recommend(configurations, entry), prices)) };
+        const nodes = await capacity();
+        const configurations = listConfigurations(nodes, await store.instances());
+        const holding = entry === null ? await findHolding(look, caller.account, query.source, nodes) : null;
+        const recommended =
+          holding === null ? recommend(configurations, entry) : recommendHolding(configurations, holding);
+        return { gpus: configurations.map(toOut(recommended, prices)) };
       },
     }),
   ];
+}
+
+/** Whoever waits for a list of GPUs waits no longer than this for what a repository says. */
+const lookPatienceMs = 5_000;
+/** What a small service needs: a few requests at once, each with some thousand tokens, one with all. */
+const usualArgs: FitArgs = {
+  batch: 8,
+  contextTokens: null,
+  gpuMemoryFraction: null,
+  prefillTokens: null,
+  kvCacheDtype: null,
+  quantization: null,
+};
+
+/** What holds the repository's model; null where it cannot be told, or nothing was asked. */
+async function findHolding(
+  look: ModelLook,
+  account: string,
+  source: string,
+  nodes: readonly NodeCapacity[],
+): Promise<readonly Hardware[] | null> {
+  if (parseRepo(source) === null) return null;
+  const found = await look(account, { repo: source, revision: null }, lookPatienceMs);
+  if (found.outcome !== "looked") return null;
+  return holdingConfigurations(found.looked, usualArgs, nodes).map(({ hardware }) => hardware);
 }
 
 export type Configuration = {
@@ -84,6 +119,16 @@ export function recommend(
   }
   const fits = ({ type, count }: Configuration) =>
     entry.presets.some((preset) => preset.gpu === type && preset.numGpus === count);
+  return new Set(configurations.filter(fits).map(({ name }) => name));
+}
+
+/** Those that hold the model; the CPU goes by one of the type `other`. Pure. */
+export function recommendHolding(
+  configurations: readonly Configuration[],
+  holding: readonly Pick<Hardware, "gpu" | "numGpus" | "isHere">[],
+): ReadonlySet<string> {
+  const fits = ({ type, count }: Configuration) =>
+    holding.some(({ gpu, numGpus, isHere }) => isHere && gpu === type && Math.max(1, numGpus) === count);
   return new Set(configurations.filter(fits).map(({ name }) => name));
 }
 

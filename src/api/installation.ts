@@ -1,4 +1,5 @@
 /** Berth's own operations about the installation as a whole, for administrators. */
+import type { Isolation } from "../core/isolation.ts";
 import { berthDownOut, berthInfoOut } from "../schema/account.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -9,10 +10,14 @@ export function installationOperations(deps: ApiDeps): Operation[] {
       method: "GET",
       path: "/v1/berth/info",
       id: "berth_info",
-      summary: "Version of this Berth",
+      summary: "Version of this Berth, and whether its engines are isolated",
       access: "administrator",
       answer: berthInfoOut,
-      handle: async ({ caller }) => ({ version: deps.version, account: caller.account }),
+      handle: async ({ caller }) => ({
+        version: deps.version,
+        account: caller.account,
+        isolation: describeIsolation(await deps.isolation()),
+      }),
     }),
     operation({
       method: "POST",
@@ -26,4 +31,10 @@ export function installationOperations(deps: ApiDeps): Operation[] {
       afterwards: deps.down,
     }),
   ];
+}
+
+function describeIsolation(isolation: Isolation) {
+  return isolation.isIsolated
+    ? { isolated: true, reason: null, next: null }
+    : { isolated: false, reason: isolation.reason, next: isolation.next };
 }

@@ -3,7 +3,7 @@
 import { builtinAccount, type Deployment } from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import { type CatalogueEntry, weightBytes } from "../core/known-models.ts";
-import { parseRepo } from "../core/repo.ts";
+import { quantizationOf } from "../core/repo.ts";
 import type { TokenPrices } from "../core/usage.ts";
 import type { ModelInfoOut, ModelMetaIn, ModelOut } from "../schema/models.ts";
 
@@ -27,7 +27,7 @@ export function toModelOut({ deployment, instances, meta, prices }: ModelPage): 
     pricing: toPricing(prices),
     max_tokens: contextOf(instances),
     ...{ replaced_by: null, deprecated: null, mmlu: null, expected: null, is_partner: false },
-    quantization: parseRepo(deployment.config.weights.repo)?.quantization ?? null,
+    quantization: quantizationOf(deployment.config.weights.repo),
     private: deployment.isPublic ? 0 : 1,
     create_ts: Math.floor(deployment.createdAtMs / 1000),
   };

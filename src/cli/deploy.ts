@@ -139,9 +139,9 @@ function buildSettings(
   };
 }
 
-/** "owner/Name-GGUF:Q4_K_M" -> "Name-GGUF". */
+/** "owner/Name-GGUF:Q4_K_M" -> "Name-GGUF", "file:///models/qwen/" -> "qwen". */
 function nameAfter(source: string): string {
-  return (source.split("/").at(-1) ?? "").replace(/:.*$/, "");
+  return (source.replace(/\/$/, "").split("/").at(-1) ?? "").replace(/:.*$/, "");
 }
 
 async function chooseHfToken(cli: Cli, options: DeployOptions): Promise<string | null> {

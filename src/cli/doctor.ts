@@ -7,7 +7,7 @@ import { access, stat, statfs } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
-import { meOut } from "../schema/account.ts";
+import { berthInfoOut, meOut } from "../schema/account.ts";
 import { deploymentListOut, gpuAvailabilityOut } from "../schema/deploy.ts";
 import { formatBytes } from "./amounts.ts";
 import { connectionCode } from "./client.ts";
@@ -187,14 +187,17 @@ async function* checkServer(cli: Cli): AsyncGenerator<Finding> {
     next: isReady ? "" : "It may be starting; if this stays, look at its log.",
   };
   const options = { signal: cli.signal };
+  let isAdmin = false;
   const token = await attempt("token", async () => {
     // No more than it needs, so that it can look at a Berth of another version.
     const named = meOut.pick({ display_name: true, is_admin: true });
     const me = await client.call("GET", "/v1/me", named, options);
+    isAdmin = me.is_admin;
     return `account ${me.display_name}${me.is_admin ? ", administrator" : ""}`;
   });
   yield token;
   if (token.state !== "ok") return;
+  if (isAdmin) yield await checkIsolation(cli);
   yield await attempt("hardware", async () => {
     const { gpus } = await client.call("GET", "/deploy/llm/gpu_availability", gpuAvailabilityOut, options);
     const free = gpus.filter((gpu) => gpu.available).map((gpu) => gpu.gpu_config);
@@ -220,4 +223,18 @@ async function attempt(check: string, ask: () => Promise<string>): Promise<Findi
     if (!(error instanceof CliError)) throw error;
     return { check, state: "fail", detail: error.message, next: "" };
   }
+}
+
+/** Whether engines are kept from Berth's state and from each other. */
+async function checkIsolation(cli: Cli): Promise<Finding> {
+  let missing: { reason: string; next: string } | null = null;
+  const finding = await attempt("isolation", async () => {
+    const { isolation } = await cli.client.call("GET", "/v1/berth/info", berthInfoOut, {
+      signal: cli.signal,
+    });
+    if (isolation.isolated) return "engines are shut in: they see their weights and their own folder only";
+    missing = { reason: isolation.reason ?? "", next: isolation.next ?? "" };
+    return `engines are not isolated: ${missing.reason}; only one account may deploy`;
+  });
+  return missing === null ? finding : { ...finding, state: "warn", next: (missing as { next: string }).next };
 }

@@ -239,6 +239,9 @@ test("doctor says of each thing how it is and what to do", async () => {
   berth.answer("GET /v1/me", () => ({ json: { ...me, display_name: "ann" } }));
   const gpu = { gpu_config: "1xother-16GB", usd_per_hour: 0, available: true, recommended: true };
   berth.answer("GET /deploy/llm/gpu_availability", () => ({ json: { gpus: [gpu] } }));
+  const missing = { isolated: false, reason: "no unshare", next: "Install util-linux." };
+  const info = { version: "1", account: "ann", isolation: missing };
+  berth.answer("GET /v1/berth/info", () => ({ json: info }));
   const hub = { HF_ENDPOINT: `${berth.url}/hub` };
   const well = await runCli(["doctor", "--json"], { env: { ...env(), ...hub } });
   const findings = JSON.parse(well.stdout) as { check: string; state: string; detail: string }[];
@@ -249,6 +252,7 @@ test("doctor says of each thing how it is and what to do", async () => {
     ["server", "ok", `${berth.url} answers`],
     ["ready", "ok", "serves requests"],
     ["token", "ok", "account ann, administrator"],
+    ["isolation", "warn", "engines are not isolated: no unshare; only one account may deploy"],
     ["hardware", "ok", "free: 1xother-16GB"],
     ["models", "ok", "2 deployments, 1 running, 0 failed"],
   ]);

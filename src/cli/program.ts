@@ -11,6 +11,7 @@ import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
+import { addFit } from "./fit.ts";
 import { addHistory } from "./history.ts";
 import { addLogs } from "./logs.ts";
 import { addLs } from "./ls.ts";
@@ -122,6 +123,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addUpdate(program, act);
   addHistory(program, act);
   addPresets(program, act);
+  addFit(program, act);
   addRm(program, act);
   addLogs(program, act);
   addChat(program, act);

@@ -3,6 +3,7 @@
  * not stored; `core/status` derives them. Owns the vocabulary (gpu types, settings, limits); must not do I/O.
  */
 import type { Failure } from "./failure.ts";
+import type { ModelFacts } from "./model-facts.ts";
 import type { StandardArgs } from "./standard-args.ts";
 
 /** The API's GPU types. `other`: a GPU of no listed type where an engine can use one, else the CPU. */
@@ -111,6 +112,8 @@ export type ResolvedWeights = {
   readonly entryFile: string;
   /** The API's `task`, for example "text-generation" or "embeddings". */
   readonly task: string;
+  /** What the files' headers say of the model; absent where they could not be read. */
+  readonly facts?: ModelFacts;
 };
 
 /** Tries that failed one after another since the deployment was last started or last ran. */

@@ -38,6 +38,10 @@ export const failureCodes = {
     meaning: "This installation does not have the GPU that was asked for.",
   },
   gpu_lost: { retryable: true, meaning: "A GPU of a running instance cannot be reached any more." },
+  does_not_fit: {
+    retryable: false,
+    meaning: "The model needs more memory than the GPUs, or the machine, that were asked for have.",
+  },
   engine_crashed: { retryable: true, meaning: "The engine ended while loading or serving." },
   engine_timeout: { retryable: true, meaning: "The engine did not become ready within the limit." },
   engine_refused_model: { retryable: false, meaning: "The engine cannot load this model." },
@@ -74,4 +78,14 @@ export function failure(code: FailureCode, message: string, next: string): Failu
 /** The text of `fail_reason`: both sentences, or "" where there is no failure. */
 export function failReason(cause: Failure | null): string {
   return cause === null ? "" : `${cause.message} ${cause.next}`;
+}
+
+/** Carries a failure to whoever records it, from where only throwing is possible. */
+export class FailureError extends Error {
+  readonly failure: Failure;
+
+  constructor(cause: Failure) {
+    super(cause.message);
+    this.failure = cause;
+  }
 }

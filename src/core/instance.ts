@@ -2,6 +2,7 @@
  * One running copy of a deployment, as a driver reports it and as the store remembers it. Plain values; no I/O.
  */
 import type { Failure } from "./failure.ts";
+import type { MeasuredMemory } from "./fit-measured.ts";
 
 /** Where an engine listens. Local engines use a Unix socket, others an address. */
 export type Endpoint =
@@ -35,14 +36,17 @@ export type ObservedInstance = {
   /** A remark of the engine for the user, for example that memory allows fewer slots than asked. */
   readonly note: string | null;
   readonly placement: Placement;
+  /** What the engine printed of its memory when it was ready; absent where it says nothing. */
+  readonly loadReport?: MeasuredMemory;
   readonly startedAtMs: number;
   readonly readyAtMs: number | null;
   /** Set when exited. */
   readonly failure: Failure | null;
 };
 
-/** What is remembered of an observation: all but the secret, which stays with the driver and in memory. */
-export type RecordedObservation = Omit<ObservedInstance, "secret">;
+/** What is remembered of an observation: all but the secret, which stays with the driver and in memory, and the report,
+ * which is remembered with the weights. */
+export type RecordedObservation = Omit<ObservedInstance, "secret" | "loadReport">;
 
 /** What the reconciler has decided about an instance; kept in the store together with the last observation. */
 export type InstanceRecord = {

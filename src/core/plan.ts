@@ -6,6 +6,9 @@
 import type { Deployment, Tries } from "./deployment.ts";
 import type { Failure } from "./failure.ts";
 import { failure, failureCodes } from "./failure.ts";
+import type { EngineMemory } from "./fit.ts";
+import { refuseUnfit } from "./fit-deployment.ts";
+import type { MeasuredMemory } from "./fit-measured.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
 import { isOnTrial } from "./revision.ts";
@@ -49,6 +52,10 @@ export type World = {
   readonly cpuUse?: PlaceInput["cpuUse"];
   readonly quota?: PlaceInput["quota"];
   readonly cachedOn?: PlaceInput["cachedOn"];
+  /** What the engine does with memory; absent: what is usual for the format of the weights. */
+  readonly engineMemory?: EngineMemory | null;
+  /** What an earlier load of these weights on such GPUs took. */
+  readonly measured?: MeasuredMemory | null;
   /** When this control began to watch; nothing is known to be idle for longer than that. */
   readonly watchingSinceMs: number;
   readonly limits: PlanLimits;
@@ -125,6 +132,9 @@ export function planDeployment(world: World): Plan {
   }
   if (deployment.weightsReadyAtMs === null) {
     if (world.underWay.fetch) return cleanUp;
+    // What cannot run is not worth a download.
+    const unfit = whyUnfit(world);
+    if (unfit !== null) return join(cleanUp, act({ do: "fail", failure: unfit, reason: unfit.message }));
     if (mustWait) return join(cleanUp, later);
     const commit = deployment.resolved.commit;
     return join(cleanUp, act({ do: "fetch", reason: `the files of commit ${commit} are not checked yet` }));
@@ -194,6 +204,14 @@ function planGivingUp(world: World): Plan | null {
   return act({ do: "fail", failure: tried, reason: `it failed ${count} times without ever running` });
 }
 
+function whyUnfit(world: World): Failure | null {
+  return refuseUnfit({
+    ...world,
+    engineMemory: world.engineMemory ?? null,
+    measured: world.measured ?? null,
+  });
+}
+
 function planInstances(world: World, retryAtMs: number): Plan {
   const { deployment, now } = world;
   const { revisions } = deployment;
@@ -247,6 +265,8 @@ function planUpdate(
   retryAtMs: number,
 ): Plan {
   const { deployment, now } = world;
+  const unfit = whyUpdateUnfit(world);
+  if (unfit !== null) return act({ do: "revert-update", failure: unfit, reason: unfit.message });
   const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
   const steps = planRollout({
     revisions: deployment.revisions,
@@ -263,6 +283,14 @@ function planUpdate(
     step.do === "start" ? planStarts(world, step.count, step.reason) : act(step),
   );
   return plans.reduce(join, { actions: [], againAtMs: tryAtMs > now ? tryAtMs : null });
+}
+
+/** Arguments that cannot fit are taken back before anything is started; unless what serves should not fit either. */
+function whyUpdateUnfit(world: World): Failure | null {
+  const { revisions } = world.deployment;
+  if (revisions.fallback === null) return null;
+  const before = { ...world.deployment, revisions: { ...revisions, wanted: revisions.fallback } };
+  return whyUnfit({ ...world, deployment: before }) === null ? whyUnfit(world) : null;
 }
 
 function planStarts(world: World, count: number, why: string): Plan {

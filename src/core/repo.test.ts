@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
-import { isCommit, isRevision, parseRepo } from "./repo.ts";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isCommit, isRevision, parseLocal, parseRepo, plainName, quantizationOf } from "./repo.ts";
 
 test("takes owner, name and quantization apart", () => {
   expect(parseRepo("Qwen/Qwen3-0.6B")).toEqual({ owner: "Qwen", name: "Qwen3-0.6B", quantization: null });
@@ -79,4 +80,36 @@ test("knows a full commit id", () => {
   expect(isCommit("a".repeat(64))).toBe(true);
   expect(isCommit("A".repeat(40))).toBe(false);
   expect(isCommit("a".repeat(39))).toBe(false);
+});
+
+describe("local names", () => {
+  test.each([
+    ["file:///models/qwen", "/models/qwen", null],
+    ["file:///models/qwen/", "/models/qwen", null],
+    ["file:///models/qwen:Q4_K_M", "/models/qwen", "Q4_K_M"],
+    ["file:///m/a%20b c.gguf", "/m/a%20b c.gguf", null],
+  ])("%s is a path and a quantization", (given, path, quantization) => {
+    expect(parseLocal(given)).toEqual({ path, quantization });
+    expect(quantizationOf(given)).toBe(quantization);
+    expect(plainName(given)).toBe(`file://${path}`);
+  });
+
+  test.each([
+    ...["file://", "file:///", "file://host/x", "file:models", "FILE:///x", "/models/x", "file:///a//b"],
+    ...["file:///a/../b", "file:///./a", "file:///a/..", "file:///a\\b", "file:///a\u0000b", "file:///a:b:c"],
+    `file:///${"x".repeat(1000)}`,
+  ])("%j is none", (given) => {
+    expect(parseLocal(given)).toBeNull();
+  });
+
+  test("whatever is accepted is absolute and has no way up", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        const path = parseLocal(`file:///${text}`)?.path ?? "/ok";
+        expect(path.startsWith("/")).toBe(true);
+        expect(path.split("/").slice(1)).not.toContain("..");
+        expect(path.split("/").slice(1)).not.toContain("");
+      }),
+    );
+  });
 });

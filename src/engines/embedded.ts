@@ -7,6 +7,7 @@ import { type Failure, type FailureCode, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth } from "../ports.ts";
 import { refuseEngineArgs, translateStandardArgs } from "./embedded/arguments.ts";
+import { contextStep } from "./embedded/capacity.ts";
 import { callEngine, warmUpEngine } from "./embedded/client.ts";
 import type { LaunchFile } from "./embedded/launch.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
@@ -54,6 +55,11 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
     name: "embedded",
     runsOn: "cpu",
     abilities,
+    memory: {
+      kind: "llamacpp",
+      mostCacheBytes: options.contextMemoryBytes,
+      leastContextTokens: contextStep,
+    },
     chooseFiles(listing, quantization) {
       const choice = chooseGgufFiles(listing, quantization);
       return choice.ok ? { ok: true, value: { ...choice.value, task: "text-generation" } } : choice;

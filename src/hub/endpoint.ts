@@ -252,14 +252,22 @@ export class Endpoint {
   /** Reads parts of files of one commit, without their hashes being looked at. Retries; throws HubError. */
   reader(repo: string, commit: string, token: string | null): ReadRange {
     const subject: Subject = { repo, revision: commit, token };
+    /** Where a part of a file came from, the next one comes from without the endpoint being asked again. */
+    const places = new Map<string, Place>();
     return (file, start, end, signal) =>
       retrying(this.#rule, this.host, signal, async () => {
-        const target = filePath(repo, commit, file.path);
         const headers = { range: `bytes=${start}-${end - 1}` };
-        const answer = await this.#client.ask(
-          { method: "GET", target, token, headers, leaveEndpoint: true },
-          signal,
-        );
+        const askAt = (target: string | Place) =>
+          this.#client.ask({ method: "GET", target, token, headers, leaveEndpoint: true }, signal);
+        const known = places.get(file.path);
+        places.delete(file.path);
+        let answer = await askAt(known ?? filePath(repo, commit, file.path));
+        if (known !== undefined && answer.status !== 206) {
+          // A signed address that has expired: the endpoint gives another.
+          await answer.discard();
+          answer = await askAt(filePath(repo, commit, file.path));
+        }
+        if (answer.status === 206) places.set(file.path, answer.place);
         const from = answer.header("content-range")?.startsWith(`bytes ${start}-`) === true ? start : 0;
         if (answer.status !== 206 && answer.status !== 200) {
           await answer.discard();

@@ -108,6 +108,27 @@ export function fileChanged(repo: string, path: string, host: string): HubError 
   );
 }
 
+/** Absent and not allowed look the same: what is on the disk elsewhere is nobody's business. */
+export function localNotFound(name: string): HubError {
+  return new HubError(
+    failure(
+      "repo_not_found",
+      `There is no model at ${name} that may be deployed.`,
+      "Check the path; an administrator allows folders with BERTH_LOCAL_ROOTS.",
+    ),
+  );
+}
+
+export function localChanged(name: string): HubError {
+  return new HubError(
+    failure(
+      "revision_not_found",
+      `The files at ${name} are not what they were when they were deployed.`,
+      "Deploy again to take them as they are now.",
+    ),
+  );
+}
+
 /** @param hiccup the last thing that happened, completing "<host> …" */
 export function unreachable(host: string, hiccup: string, attempts: number): HubError {
   return new HubError(

@@ -3,7 +3,7 @@
  * for a while after its end. Nothing here is on disk: after a restart one asks again, and goes on where it was.
  */
 import type { Weights } from "../core/deployment.ts";
-import { parseRepo } from "../core/repo.ts";
+import { quantizationOf } from "../core/repo.ts";
 import type { ChooseFiles, Damage, Hub, HubCache, HubJob, HubJobs } from "../ports.ts";
 import { formatBytes } from "./failures.ts";
 
@@ -82,7 +82,7 @@ export function createHubJobs(options: JobsOptions): HubJobs & { close(): Promis
     const { hub } = options;
     const listed = await hub.list(weights, token, signal);
     if (!listed.ok) return failed(listed.failure);
-    const chosen = options.chooseFiles(listed.value, parseRepo(weights.repo)?.quantization ?? null);
+    const chosen = options.chooseFiles(listed.value, quantizationOf(weights.repo));
     if (!chosen.ok) return failed(chosen.failure);
     const { repo, commit } = listed.value;
     const { files } = chosen.value;

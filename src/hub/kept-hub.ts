@@ -51,6 +51,7 @@ export function keepHub(hub: Hub, keeper: Keeper, clock: Clock, maxBytes: number
     fetch,
     list: (weights, token, signal) => hub.list(weights, token, signal),
     inspect: (weights, token, signal, files) => hub.inspect(weights, token, signal, files),
+    changed: (repo, weights) => hub.changed(repo, weights),
     snapshotPath: (repo, commit) => hub.snapshotPath(repo, commit),
   };
 }

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Deployment } from "../core/deployment.ts";
-import type { Hub, HubCache, HubJobs, Mirror } from "../ports.ts";
+import type { Hub, HubCache, HubJobs, Mirror, RepoListing } from "../ports.ts";
 import { Cache } from "./cache.ts";
 import type { CacheFolder } from "./cache-folder.ts";
 import { createHub, type HubOptions } from "./hub.ts";
@@ -12,11 +12,14 @@ import { createHubJobs } from "./jobs.ts";
 import { Keeper, type Need } from "./keeper.ts";
 import { keepHub } from "./kept-hub.ts";
 import { Ledger } from "./ledger.ts";
+import { createLocalHub, withLocal } from "./local-hub.ts";
 import { createMirror } from "./mirror/mirror.ts";
 import { plainRepo } from "./names.ts";
 
 export type HubRoomOptions = Omit<HubOptions, "cacheFolder"> & {
   readonly folder: CacheFolder;
+  /** Folders whose models may be deployed where they are, absolute. */
+  readonly localRoots: readonly string[];
   /** BERTH_HUB_MAX_GB in bytes, null for no limit. */
   readonly maxBytes: number | null;
   /** All that are not deleted. */
@@ -49,12 +52,19 @@ export function openHubRoom(options: HubRoomOptions): HubRoom {
     ledger: new Ledger(join(options.home, "hub-ledger")),
     needs: async () => (await options.deployments()).flatMap(needOf),
   });
-  const hub = keepHub(createHub({ ...options, cacheFolder: folder.path }), keeper, clock, options.maxBytes);
+  const cached = keepHub(
+    createHub({ ...options, cacheFolder: folder.path }),
+    keeper,
+    clock,
+    options.maxBytes,
+  );
+  const hub = withLocal(cached, createLocalHub({ roots: options.localRoots, chooseFiles }));
   const jobs = createHubJobs({ hub, cache: keeper, chooseFiles, newId: options.newId, log: options.log });
   const mirror = createMirror({
     ...{ hub, keeper, chooseFiles, clock },
     cache: new Cache(folder.path),
     tokensOf: (account, repo) => tokensFor(options, account, repo),
+    boundTo: async (account, repo) => boundTo(await options.deployments(), account, repo),
   });
   return { hub, cache: keeper, jobs, mirror, close: () => jobs.close() };
 }
@@ -62,6 +72,16 @@ export function openHubRoom(options: HubRoomOptions): HubRoom {
 function needOf({ config, resolved }: Deployment): Need[] {
   const repo = plainRepo(config.weights.repo);
   return resolved === null || repo === null ? [] : [{ repo, commit: resolved.commit, files: resolved.files }];
+}
+
+/** Newest first. */
+function boundTo(deployments: readonly Deployment[], account: string, repo: string): RepoListing[] {
+  return deployments
+    .filter((one) => one.account === account && plainRepo(one.config.weights.repo) === repo)
+    .toSorted((a, b) => b.createdAtMs - a.createdAtMs)
+    .flatMap(({ resolved }) =>
+      resolved === null ? [] : [{ repo, commit: resolved.commit, files: resolved.files }],
+    );
 }
 
 /** None first, as most repositories are public; then those given for this very repository. */

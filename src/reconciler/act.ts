@@ -6,12 +6,14 @@
 import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
-import { type Failure, failure, failureCodes } from "../core/failure.ts";
+import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
+import { fittingContext } from "../core/fit-deployment.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
-import { parseRepo } from "../core/repo.ts";
+import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
+import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import type { Room } from "./room.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
@@ -136,7 +138,9 @@ export function createActor(
     if (signal.aborted) return;
     const chosen = listing.ok ? chooseEngine(options.engines, deployment, listing.value) : listing;
     if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
-    const resolved = chosen.value;
+    const read = await readFacts(options, deployment, chosen.value, token, signal);
+    if (signal.aborted) return;
+    const resolved = "facts" in read ? { ...chosen.value, facts: read.facts } : chosen.value;
     await record(deployment.id, () => ({ resolved, tries: noTries }));
     const bytes = resolved.files.reduce((sum, file) => sum + file.bytes, 0);
     const text = `${deployment.config.weights.repo} is at commit ${resolved.commit}; ${resolved.entryFile} is for the ${resolved.engine} engine.`;
@@ -145,6 +149,8 @@ export function createActor(
       files: resolved.files.length,
       bytes,
     });
+    const found = await estimateFit(options, { ...deployment, resolved }, read);
+    if (found !== null) await tell(deployment.id, found.code, found.text, found.inputs);
   }
 
   async function fetchWeights(
@@ -168,7 +174,10 @@ export function createActor(
     await record(deployment.id, () => ({ weightsReadyAtMs: endedAtMs, tries: noTries }));
     const seconds = ((endedAtMs - startedAtMs) / 1000).toFixed(1);
     const files = resolved.files.length === 1 ? "The file is" : `All ${resolved.files.length} files are`;
-    await tell(deployment.id, "weights_ready", `${files} here and verified (${seconds} s).`, {});
+    const how = isLocal(deployment.config.weights.repo)
+      ? "there and used from where it is"
+      : `here and verified (${seconds} s)`;
+    await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
   }
 
   async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
@@ -193,7 +202,10 @@ export function createActor(
       node: placement.node,
       revision: wanted.id,
     });
+    const fitting = fittingContext(await fitInput(options, deployment));
     try {
+      const changed = await hub.changed(repoPath(deployment), resolved);
+      if (changed !== null) throw new FailureError(changed);
       await driver.start({
         id,
         deploymentId: deployment.id,
@@ -205,6 +217,7 @@ export function createActor(
           servedNames: servedNames(deployment),
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          ...(fitting === null ? {} : { fittingContextTokens: fitting }),
         },
       });
     } catch (error) {
@@ -350,7 +363,7 @@ export function chooseEngine(
   listing: RepoListing,
 ): HubOutcome<ResolvedWeights> {
   const { weights, containerImage } = deployment.config;
-  const quantization = parseRepo(weights.repo)?.quantization ?? null;
+  const quantization = quantizationOf(weights.repo);
   let last = failure(
     "no_loadable_weights",
     "No engine is installed.",
@@ -382,12 +395,11 @@ export function servedNames({ id, name, account }: Deployment): readonly string[
   return [name, name.slice(account.length + 1), `deploy_id:${id}`];
 }
 
-/** `owner/name` without the quantization. */
-function repoPath(deployment: Deployment): string {
-  const parsed = parseRepo(deployment.config.weights.repo);
-  if (parsed === null)
-    throw new Error(`the stored repository name ${deployment.config.weights.repo} is malformed`);
-  return `${parsed.owner}/${parsed.name}`;
+/** The name that the hub knows it by, without the quantization. */
+function repoPath({ config }: Deployment): string {
+  const name = plainName(config.weights.repo);
+  if (name === null) throw new Error(`the stored repository name ${config.weights.repo} is malformed`);
+  return name;
 }
 
 function internalFailure(what: string): Failure {
@@ -395,6 +407,7 @@ function internalFailure(what: string): Failure {
 }
 
 function startFailure(error: unknown): Failure {
+  if (error instanceof FailureError) return error.failure;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOSPC") {
     return failure(

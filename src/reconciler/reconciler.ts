@@ -6,6 +6,8 @@
  */
 import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
+import { measurementOf } from "../core/fit-deployment.ts";
+import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
 import { type Plan, planDeployment, type World } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
@@ -120,7 +122,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
-    const { secret, ...observed } = instance;
+    const { secret, loadReport, ...observed } = instance;
     secrets.set(record.id, secret);
     const warmedAtMs = record.warmedAtMs ?? actor.warmUps.answeredAtMs(record.id);
     const updated = { ...record, warmedAtMs, observed };
@@ -130,9 +132,26 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       const text = `Instance ${record.id} has answered its first request.`;
       await actor.tell(record.deploymentId, "instance_warm", text, { revision: record.revision });
     }
-    if (observed.state === "running" && record.observed?.state !== "running")
+    if (observed.state === "running" && record.observed?.state !== "running") {
+      if (loadReport !== undefined) await noteMemory(record.deploymentId, loadReport);
       await noteReady(record, observed);
+    }
     return updated;
+  }
+
+  /** What was measured corrects the next estimate for the same weights, engine and GPUs. */
+  async function noteMemory(deploymentId: string, measured: MeasuredMemory): Promise<void> {
+    const deployment = await store.deployment(deploymentId);
+    const key = deployment === null ? null : measurementOf(deployment);
+    if (key !== null) await store.putNote(key, JSON.stringify(measured));
+  }
+
+  /** Asked for only while it matters: before the weights are fetched, and during an update. */
+  async function measuredFor(deployment: Deployment): Promise<MeasuredMemory | null> {
+    const { weightsReadyAtMs, revisions } = deployment;
+    const isDecided = weightsReadyAtMs !== null && revisions.fallback === null;
+    const key = isDecided ? null : measurementOf(deployment);
+    return key === null ? null : readMeasurement(await store.note(key));
   }
 
   async function noteReady(record: InstanceRecord, observed: RecordedObservation): Promise<void> {
@@ -145,6 +164,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   async function describeWorld(deployment: Deployment, instances: InstanceRecord[]): Promise<World> {
+    const engine = options.engines.get(deployment.resolved?.engine ?? "");
     return {
       now: clock.now(),
       deployment,
@@ -155,7 +175,9 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       warmFailures: actor.warmUps.failures(),
       nodes: await driver.capacity(),
       ...(await room.bounds(deployment)),
-      engineRunsOn: options.engines.get(deployment.resolved?.engine ?? "")?.runsOn ?? null,
+      engineRunsOn: engine?.runsOn ?? null,
+      engineMemory: engine?.memory ?? null,
+      measured: await measuredFor(deployment),
       watchingSinceMs,
       limits: options.limits,
     };

@@ -12,6 +12,7 @@ import { refuseByEngines } from "../api/engine-refusal.ts";
 import { prepareInstallation } from "../api/first-start.ts";
 import { createLink } from "../api/link.ts";
 import { controlMetrics } from "../api/metrics.ts";
+import { chooseByEngines } from "../api/model-look.ts";
 import { createScopeJudge } from "../api/scopes.ts";
 import { readCatalogue } from "../catalogue/read.ts";
 import { gpuLimit } from "../core/gpu-quota.ts";
@@ -92,6 +93,7 @@ export async function runControl(): Promise<void> {
   const hubRoom = openHubRoom({
     home,
     folder: cacheFolder(settings.BERTH_HUB_CACHE, home, process.env, homedir()),
+    localRoots: listed(settings.BERTH_LOCAL_ROOTS),
     maxBytes: settings.BERTH_HUB_MAX_GB === 0 ? null : settings.BERTH_HUB_MAX_GB * 1e9,
     endpoint: settings.HF_ENDPOINT,
     allowPrivateRedirects: settings.BERTH_HUB_PRIVATE,
@@ -168,11 +170,14 @@ export async function runControl(): Promise<void> {
     hub: { ...hubRoom, tokenOf },
     newId: () => newId(16),
     capacity: () => driver.capacity(),
+    isolation: () => driver.isolation(),
+    acceptsSharedEngines: settings.BERTH_SHARED_ENGINES,
     catalogue: openCatalogue(settings),
     containerImages: listed(settings.BERTH_CONTAINER_IMAGES),
     baseUrl: publicUrl(settings, settings.BERTH_PORT),
     engineNames: [...engines.keys()],
     refuseArgs: (engine, args) => refuseByEngines(engines, engine, args),
+    chooseEngine: (listing, quantization) => chooseByEngines(engines, listing, quantization),
     poke: reconciler.poke,
     routesVersion: feed.settled,
     progressOf: reconciler.progressOf,

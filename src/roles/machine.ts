@@ -2,7 +2,7 @@
  * Engines and driver of this machine, as control and `berth down` both open them.
  */
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createLocalDriver } from "../drivers/local/driver.ts";
 import { createEmbeddedEngine } from "../engines/embedded.ts";
 import type { Engine } from "../ports.ts";
@@ -34,6 +34,8 @@ export function openDriver(settings: Settings, log: Log) {
     environment: process.env,
     nvidiaSmi: settings.BERTH_NVIDIA_SMI,
     gpuPollMs: settings.BERTH_GPU_POLL_S * 1000,
+    isolates: settings.BERTH_ISOLATION === "auto",
+    programs: [root, dirname(process.execPath)],
     log,
   });
 }

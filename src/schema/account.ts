@@ -177,7 +177,11 @@ export const newAccountOut = accountOut.extend({ token: z.string(), token_id: z.
 export type NewAccountOut = z.output<typeof newAccountOut>;
 
 /** `GET /v1/berth/info`. */
-export const berthInfoOut = z.object({ version: z.string(), account: z.string() });
+export const berthInfoOut = z.object({
+  version: z.string(),
+  account: z.string(),
+  isolation: z.object({ isolated: z.boolean(), reason: z.string().nullable(), next: z.string().nullable() }),
+});
 
 /** `POST /v1/berth/down`. */
 export const berthDownOut = z.object({ status: z.literal("stopping") });

@@ -20,6 +20,7 @@ import { type Failure, type FailureCode, failureCodes } from "../core/failure.ts
 import type { InstanceRecord, RecordedObservation } from "../core/instance.ts";
 import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 import { StoreError } from "./error.ts";
+import { modelFacts } from "./facts-rows.ts";
 import type { Tables } from "./tables.ts";
 
 const count = z.int().min(0);
@@ -75,6 +76,7 @@ const resolved: z.ZodType<ResolvedWeights> = z.strictObject({
   engine: z.string(),
   entryFile: z.string(),
   task: z.string(),
+  facts: modelFacts.exactOptional(),
 });
 
 const tries: z.ZodType<Tries> = z.strictObject({

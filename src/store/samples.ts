@@ -5,6 +5,7 @@ import { type Deployment, gpuTypes, nothingSeen } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import { type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord } from "../core/instance.ts";
+import type { ModelFacts } from "../core/model-facts.ts";
 import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
@@ -65,7 +66,66 @@ const anyFailure = fc.record({
   next: anyText,
 });
 
-const anyResolved = fc.record({
+const bytesBy = <Key extends string>(...keys: readonly Key[]) =>
+  fc.dictionary(fc.constantFrom(...keys), count, { noNullPrototype: true }) as fc.Arbitrary<
+    Partial<Record<Key, number>>
+  >;
+
+const anyFacts: fc.Arbitrary<ModelFacts> = fc.record({
+  format: fc.constantFrom("safetensors", "gguf", "pickle"),
+  architecture: orNull(anyText),
+  task: anyText,
+  parameters: orNull(count),
+  weightBytes: count,
+  bytesByDtype: bytesBy("BF16", "F8_E4M3", "Q4_K") as fc.Arbitrary<Record<string, number>>,
+  bytesByPart: bytesBy(
+    "embedding",
+    "output",
+    "attention",
+    "feedForward",
+    "routedExperts",
+    "encoder",
+    "other",
+  ),
+  isCounted: fc.boolean(),
+  quantization: orNull(fc.record({ method: anyText, bits: orNull(count) })),
+  layers: orNull(count),
+  layerKinds: orNull(
+    fc.record({
+      fullAttention: count,
+      slidingAttention: count,
+      recurrent: count,
+      stateless: count,
+      windowTokens: orNull(count),
+      recurrentStateSize: orNull(count),
+    }),
+  ),
+  hiddenSize: orNull(count),
+  intermediateSize: orNull(count),
+  vocabularySize: orNull(count),
+  contextTokens: orNull(count),
+  heads: orNull(count),
+  kvHeads: orNull(count),
+  headSize: orNull(count),
+  valueHeadSize: orNull(count),
+  latentAttention: orNull(
+    fc.record({
+      kvRank: count,
+      queryRank: orNull(count),
+      ropeHeadSize: count,
+      plainHeadSize: orNull(count),
+      valueHeadSize: orNull(count),
+    }),
+  ),
+  experts: orNull(
+    fc.record({ total: count, active: orNull(count), shared: count, intermediateSize: orNull(count) }),
+  ),
+  hasTiedEmbeddings: fc.boolean(),
+  hasChatTemplate: fc.boolean(),
+  adapter: orNull(fc.record({ base: orNull(anyText), rank: orNull(count) })),
+});
+
+const resolvedParts = {
   commit: fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 40, maxLength: 40 }),
   files: fc.array(
     fc.record({ path: anyText, bytes: count, sha256: orNull(anyText), gitOid: orNull(anyText) }),
@@ -74,7 +134,8 @@ const anyResolved = fc.record({
   engine: word,
   entryFile: anyText,
   task: anyText,
-});
+};
+const anyResolved = fc.oneof(fc.record(resolvedParts), fc.record({ ...resolvedParts, facts: anyFacts }));
 
 const anyTries = fc.record({ count, lastAtMs: orNull(timeMs), lastFailure: orNull(anyFailure) });
 

@@ -19,6 +19,9 @@ export type Body = {
   readonly fail_reason: string;
   readonly version: string;
   readonly token: string;
+  /** Of a job of the hub. */
+  readonly id: string;
+  readonly state: string;
   readonly instances: { readonly running: number; readonly pending: number };
   readonly config: { readonly weights: unknown };
   readonly events: readonly { readonly code: string; readonly text: string; readonly next: string }[];
@@ -178,7 +181,9 @@ function findPids(home: string, supervisor: number, role: string): number[] {
         const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
         if (stat[0] === "Z") return false;
         const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        if (role === "engine") return args.some((arg) => arg.startsWith(`${home}/instances/`));
+        // Without root, what shuts an engine in stays as its parent.
+        if (role === "engine")
+          return args[0] !== "unshare" && args.some((arg) => arg.startsWith(`${home}/instances/`));
         return Number(stat[1]) === supervisor && args.includes(role);
       } catch {
         return false; // ended while we looked

@@ -91,5 +91,26 @@ test("berth down answers first", async () => {
   expect((await api.call("GET", "/v1/berth/info", { token: api.tokens.root })).json).toEqual({
     version: "0.0.0-test",
     account: "root",
+    isolation: { isolated: true, reason: null, next: null },
   });
+});
+
+test("where engines are not isolated, the second account that deploys is refused, and told what is missing", async () => {
+  const deploy = (token: string, name: string) =>
+    api.call("POST", "/deploy/llm", {
+      token,
+      body: { model_name: name, gpu: "other", base_model: "berth/starter" },
+    });
+  api.isolation = { isIsolated: false, reason: "there are no namespaces", next: "Get some." };
+  expect(await deploy(api.tokens.root, "one")).toMatchObject({ status: 200 });
+  expect((await deploy(api.tokens.root, "two")).status).toBe(200);
+  const refused = await deploy(api.tokens.ann, "three");
+  expect(refused.status).toBe(403);
+  expect(refused.text).toContain("there are no namespaces. Get some.");
+  expect(await api.store.deployments({ account: "ann", includeDeleted: true })).toEqual([]);
+  expect((await api.call("GET", "/v1/berth/info", { token: api.tokens.root })).json).toMatchObject({
+    isolation: { isolated: false, reason: "there are no namespaces", next: "Get some." },
+  });
+  api.isolation = { isIsolated: true };
+  expect((await deploy(api.tokens.ann, "three")).status).toBe(200);
 });

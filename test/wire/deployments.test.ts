@@ -107,6 +107,8 @@ describe("POST /deploy/llm", () => {
     ["a long name", { model_name: "x".repeat(97) }, "body.model_name", /96/],
     ["a malformed repository", { hf: { repo: "nope" } }, "body.hf.repo", /owner\/name/],
     ["a repository that climbs", { hf: { repo: "../.." } }, "body.hf.repo", /owner\/name/],
+    ["a path that climbs", { hf: { repo: "file:///models/../etc" } }, "body.hf.repo", /absolute, without/],
+    ["a path with a token", { hf: { repo: "file:///m", token: "hf_x" } }, "body.hf", /needs no token/],
     ["a URL as repository", { hf: { repo: "http://x/y" } }, "body.hf.repo", /owner\/name/],
     ["a malformed revision", { hf: { repo: "a/b", revision: "../x" } }, "body.hf.revision", /branch/],
     ["a token with a line break", { hf: { repo: "a/b", token: "hf_x\r\nEvil: 1" } }, "body.hf.token", /512/],

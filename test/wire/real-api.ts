@@ -13,6 +13,7 @@ import type { Operation } from "../../src/api/operation.ts";
 import { readCatalogue } from "../../src/catalogue/read.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
+import type { Isolation } from "../../src/core/isolation.ts";
 import { weightFilesChooser } from "../../src/engines/weight-files.ts";
 import { openHubRoom } from "../../src/hub/room.ts";
 import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
@@ -44,6 +45,8 @@ export type RealApi = {
   /** Milliseconds; tests move it. */
   now: number;
   nodes: readonly NodeCapacity[];
+  /** May be changed at any time. */
+  isolation: Isolation;
   logs: readonly InstanceLog[];
   progress: DownloadProgress | null;
   /** A JSON body unless `body` is text or bytes; as `ann` unless said otherwise. */
@@ -80,6 +83,7 @@ export async function startRealApi(): Promise<RealApi> {
   const hubRoom = openHubRoom({
     home,
     folder: { path: join(home, "hub"), isShared: false },
+    localRoots: [],
     maxBytes: null,
     endpoint: "http://127.0.0.1:9",
     allowPrivateRedirects: false,
@@ -109,9 +113,17 @@ export async function startRealApi(): Promise<RealApi> {
     engineNames: ["test"],
     refuseArgs: (_engine, { extraArgs }) =>
       extraArgs.includes("--unknown") ? "The test engine has no --unknown." : null,
+    chooseEngine: ({ files }) => ({
+      engine: "test",
+      runsOn: "cpu",
+      memory: null,
+      files: files.filter(({ path }) => path.endsWith(".gguf")),
+    }),
     newId,
     newSecret: () => `berth_secret_${newId()}`,
     capacity: async () => api.nodes,
+    isolation: async () => api.isolation,
+    acceptsSharedEngines: false,
     poke: (id) => poked.push(id),
     routesVersion: async () => 1,
     progressOf: () => api.progress,
@@ -139,6 +151,7 @@ export async function startRealApi(): Promise<RealApi> {
     downs: () => downs,
     now: Date.UTC(2026, 10, 23, 12),
     nodes: [cpuNode],
+    isolation: { isIsolated: true },
     logs: [],
     progress: null,
     call: async (method, url, { body, token = tokens.ann, headers = {} } = {}) => {

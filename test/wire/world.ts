@@ -154,6 +154,7 @@ const queries: Readonly<Record<string, string>> = {
   login_id: "x",
   hf_repo_id: "org/model",
   "GET /cli/version?version": "0.6.0",
+  "GET /v1/berth/fit?source": "berth/starter",
 };
 
 export function keyOf(operation: { readonly method: string; readonly path: string }): string {

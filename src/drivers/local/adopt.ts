@@ -14,10 +14,12 @@ import { probe, settleExit } from "./watch.ts";
 export async function adoptInstances(context: LocalContext): Promise<boolean> {
   const marked = await context.processes.findMarked();
   const root = await realpath(context.folders.root);
-  const ids = (await context.folders.list()).filter((id) => !context.isKept(id));
+  const ids = await context.folders.list();
   const outcomes = await Promise.all([
-    ...ids.map((id) => attempt(context, id, () => adoptOne(context, id, marked))),
-    ...orphansOf(root, marked)
+    ...ids
+      .filter((id) => !context.isKept(id))
+      .map((id) => attempt(context, id, () => adoptOne(context, id, marked))),
+    ...orphansOf(root, ids, marked)
       .filter((id) => !context.isKept(id))
       .map((id) => attempt(context, id, () => endNobodys(context, id, "its folder is gone"))),
   ]);
@@ -72,10 +74,11 @@ function findEngine(id: string, marked: readonly MarkedProcess[]): ProcessIdenti
   return own.find((one) => one.isLeader && !pids.has(one.parent))?.identity ?? null;
 }
 
-/** Instances whose folder is gone, told from another Berth's by the directory that their engine still is in. */
-function orphansOf(root: string, marked: readonly MarkedProcess[]): string[] {
-  const lost = marked.filter(({ directory, instanceId }) => directory === `${root}/${instanceId} (deleted)`);
-  return [...new Set(lost.map((one) => one.instanceId))].filter((id) => idPattern.test(id));
+/** Instances of this Berth whose folder is gone. */
+function orphansOf(root: string, ids: readonly string[], marked: readonly MarkedProcess[]): string[] {
+  const own = marked.filter(({ folder, instanceId }) => folder === `${root}/${instanceId}`);
+  const lost = new Set(own.map((one) => one.instanceId).filter((id) => !ids.includes(id)));
+  return [...lost].filter((id) => idPattern.test(id));
 }
 
 async function endNobodys(context: LocalContext, id: string, why: string): Promise<void> {

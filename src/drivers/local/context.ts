@@ -2,6 +2,7 @@
 import type { Clock, Engine } from "../../ports.ts";
 import type { HealthLimits } from "./health.ts";
 import type { Instance } from "./instance.ts";
+import type { Isolator } from "./isolation.ts";
 import type { LogLimits, LogShelf } from "./logs.ts";
 import type { ProcessTable } from "./process.ts";
 import type { InstanceFolders } from "./record.ts";
@@ -25,6 +26,7 @@ export type LocalContext = {
   readonly processes: ProcessTable;
   readonly folders: InstanceFolders;
   readonly shelf: LogShelf;
+  readonly isolator: Isolator;
   readonly socketDirectory: string;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** Something an observer can see has changed. */

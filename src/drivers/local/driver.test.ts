@@ -30,6 +30,7 @@ describe("an instance's life", () => {
       contextTokens: 2048,
       note: null,
       failure: null,
+      loadReport: { weightBytes: 1000, workBytes: 10, cacheBytes: null, cacheTokens: null },
     });
     expect(running.readyAtMs).toBeGreaterThanOrEqual(running.startedAtMs);
     expect(hints).toContain("dep");
@@ -98,7 +99,7 @@ describe("what an engine inherits", () => {
       expect(visible).not.toContain(secret);
       expect(visible).not.toContain("hf_environmentSecret");
       expect(environment.split("\0")).toContain("BERTH_INSTANCE_ID=one");
-      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(join(home, "instances", "one"));
+      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(join(home, "instances", "one", "engine"));
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
       expect([Number(stat[2]), Number(stat[3])]).toEqual([pid, pid]);
       const log = join(home, "logs", "dep", "one.log");
@@ -109,7 +110,7 @@ describe("what an engine inherits", () => {
         .filter((link) => /^(socket|pipe):/.test(link) && ours.has(link));
       expect(shared).toEqual([]);
       expect(statSync(join(home, "instances", "one")).mode & 0o777).toBe(0o700);
-      for (const name of ["record.json", "launch.json"]) {
+      for (const name of ["record.json", "engine/launch.json"]) {
         expect(statSync(join(home, "instances", "one", name)).mode & 0o777).toBe(0o600);
       }
     },

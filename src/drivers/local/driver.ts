@@ -3,7 +3,7 @@
  * and takes care that nothing happens twice to one instance. Engines outlive this process: a driver is as good as any
  * other on the same home, one at a time.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Driver, Engine } from "../../ports.ts";
 import { adoptInstances } from "./adopt.ts";
@@ -13,9 +13,11 @@ import { endProcesses } from "./end.ts";
 import { openGpuInventory } from "./gpu-inventory.ts";
 import type { GpuOwners } from "./gpu-judge.ts";
 import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
+import { createIsolator } from "./isolation.ts";
 import { openLogShelf } from "./logs.ts";
 import { processTable } from "./process.ts";
 import { openInstanceFolders } from "./record.ts";
+import { removeSocket } from "./socket.ts";
 import { clearInstance, startInstance } from "./start.ts";
 import { watchInstance } from "./watch.ts";
 
@@ -47,6 +49,10 @@ export type LocalDriverOptions = {
   readonly nvidiaSmi?: string;
   /** How often GPUs are looked at; absent: every 30 s. */
   readonly gpuPollMs?: number;
+  /** Shut engines in where this machine allows it; false: run them as any program. */
+  readonly isolates: boolean;
+  /** Folders that every engine reads: Berth itself and its Node. */
+  readonly programs: readonly string[];
   readonly limits?: Partial<LocalLimits>;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
 };
@@ -63,6 +69,10 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   const folders = openInstanceFolders(instancesRoot);
   const shelf = openLogShelf(join(options.home, "logs"), limits);
   const processes = processTable(process.platform);
+  const isolator = createIsolator({
+    ...{ home: options.home, programs: options.programs, environment: options.environment },
+    isWanted: options.isolates,
+  });
   const instances = new Map<string, Instance>();
   const listeners = new Set<(deploymentId: string) => void>();
   const turns = new Map<string, Promise<void>>();
@@ -105,6 +115,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     log,
     changed,
     shelf,
+    isolator,
     engines,
     environment: options.environment,
     socketDirectory: options.socketDirectory,
@@ -147,7 +158,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     const { record, output } = instance;
     await release(instance);
     await endProcesses({ instanceId, leader: record.process, graceMs, processes, clock });
-    await rm(record.endpoint.path, { force: true });
+    await removeSocket(options.socketDirectory, instanceId, record.endpoint.path);
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
@@ -168,6 +179,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
       return await readCapacity(gpus);
     },
     watchCapacity: gpus.watch,
+    isolation: isolator.state,
     async observe() {
       await adopted();
       return [...instances.values()].map(describeInstance);

@@ -3,6 +3,7 @@
  * watch listens to. Owns the translation into the port's words.
  */
 import type { Failure } from "../../core/failure.ts";
+import type { MeasuredMemory } from "../../core/fit-measured.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
 import type { Engine } from "../../ports.ts";
 import type { InstanceOutput } from "./logs.ts";
@@ -16,6 +17,8 @@ export type Instance = {
   readonly output: InstanceOutput;
   loadProgress: number | null;
   silentProbes: number;
+  /** What the engine printed of its memory, once it is ready. */
+  loadReport: MeasuredMemory | null;
   /** Started by this control, which therefore is told its exit code. */
   isOwnChild: boolean;
   /** How the own child ended; stays null for an adopted process. */
@@ -46,6 +49,7 @@ export function makeInstance(
     output,
     loadProgress: null,
     silentProbes: 0,
+    loadReport: null,
     isOutputLost: false,
     isOwnChild: false,
     exit: null,
@@ -79,6 +83,7 @@ export function describeInstance(instance: Instance): ObservedInstance {
     loadProgress: ready === null && ended === null ? instance.loadProgress : null,
     note: ready?.note ?? null,
     placement: record.placement,
+    ...(instance.loadReport === null ? {} : { loadReport: instance.loadReport }),
     startedAtMs: record.startedAtMs,
     readyAtMs: ready?.atMs ?? null,
     failure: ended?.failure ?? null,

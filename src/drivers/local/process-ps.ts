@@ -73,7 +73,7 @@ export const psTable: ProcessTable = {
       if (line === null || line.isZombie || instanceId === undefined) return [];
       if (line.identity.pid === process.pid) return [];
       const { identity, parent, group } = line;
-      return [{ instanceId, identity, parent, isLeader: group === identity.pid, directory: null }];
+      return [{ instanceId, identity, parent, isLeader: group === identity.pid, folder: null }];
     });
   },
 };

@@ -5,11 +5,13 @@
  */
 
 import { readFileSync } from "node:fs";
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { psTable } from "./process-ps.ts";
 
 /** Set for every engine; its value is the instance's id. */
 export const instanceMark = "BERTH_INSTANCE_ID";
+/** Set beside it; the instance's folder, which tells one Berth's instances from another's. */
+export const folderMark = "BERTH_INSTANCE_FOLDER";
 
 export type ProcessIdentity = {
   readonly pid: number;
@@ -23,8 +25,8 @@ export type MarkedProcess = {
   readonly parent: number;
   /** Leads its own process group, as every engine does; children usually do not. */
   readonly isLeader: boolean;
-  /** Working directory, null where the system does not tell. */
-  readonly directory: string | null;
+  /** The instance's folder, null where the system does not tell. */
+  readonly folder: string | null;
 };
 
 export type ProcessTable = {
@@ -97,18 +99,18 @@ async function readMarked(pid: number): Promise<MarkedProcess | null> {
   try {
     const environment = await readFile(`/proc/${pid}/environ`);
     if (!environment.includes(instanceMark)) return null;
-    const entry = environment
-      .toString("latin1")
-      .split("\0")
-      .find((text) => text.startsWith(`${instanceMark}=`));
+    const entries = environment.toString("utf8").split("\0");
+    const variable = (name: string) =>
+      entries.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1) ?? null;
+    const instanceId = variable(instanceMark);
     const stat = readStat(pid);
-    if (entry === undefined || stat === null || isDead(stat)) return null;
+    if (instanceId === null || stat === null || isDead(stat)) return null;
     return {
-      instanceId: entry.slice(instanceMark.length + 1),
+      instanceId,
       identity: identityOf(pid, stat),
       parent: stat.parent,
       isLeader: stat.group === pid,
-      directory: await readlink(`/proc/${pid}/cwd`),
+      folder: variable(folderMark),
     };
   } catch (error) {
     if (isGone(error) || isForbidden(error)) return null;

@@ -38,7 +38,7 @@ it("gives back what was saved, readable by this user alone", async () => {
   };
   await folders.saveExit("one", exit);
   expect(await folders.read("one")).toEqual({ ok: true, record, exit });
-  expect(readdirSync(join(root, "one")).sort()).toEqual(["exit.json", "record.json"]);
+  expect(readdirSync(join(root, "one")).sort()).toEqual(["engine", "exit.json", "record.json"]);
   expect(statSync(join(root, "one", "record.json")).mode & 0o777).toBe(0o600);
 });
 

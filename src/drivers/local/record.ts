@@ -1,7 +1,7 @@
 /**
  * What is kept on disk of an instance, so that it outlives control: `record.json` (who it is, where it listens, its
  * secret, its process, when it became ready) and `exit.json` (how it ended and why). Each is replaced atomically and
- * durably. Owns the folder's layout and the check of names that become paths.
+ * durably. What the engine itself works in is a folder within, so that it cannot change what Berth keeps of it. Owns the layout and the check of names that become paths.
  */
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -58,6 +58,8 @@ export type InstanceFolders = {
   /** Folder that all of them are in. */
   readonly root: string;
   path(id: string): string;
+  /** Where the engine works: the one folder in `path(id)` that is its own. */
+  enginePath(id: string): string;
   /** Names of all folders that could be an instance's. */
   list(): Promise<string[]>;
   create(id: string): Promise<void>;
@@ -70,9 +72,11 @@ export type InstanceFolders = {
 /** The folders under `root` (`$BERTH_HOME/instances`), all private to the user. */
 export function openInstanceFolders(root: string): InstanceFolders {
   const path = (id: string) => join(root, checkId(id));
+  const enginePath = (id: string) => join(path(id), "engine");
   return {
     root,
     path,
+    enginePath,
     async list() {
       try {
         const entries = await readdir(root, { withFileTypes: true });
@@ -85,7 +89,7 @@ export function openInstanceFolders(root: string): InstanceFolders {
       }
     },
     async create(id) {
-      await mkdir(path(id), { recursive: true, mode: 0o700 });
+      await mkdir(enginePath(id), { recursive: true, mode: 0o700 });
     },
     async read(id) {
       const record = parse(recordSchema, await readText(join(path(id), "record.json")));

@@ -1,13 +1,16 @@
-/** Where a local engine listens: a Unix socket in a folder that nobody else can enter. Owns the paths and their limits. */
+/**
+ * Where a local engine listens: a Unix socket in a folder of its own, within one that nobody else can enter. Owns the paths and
+ * their limits.
+ */
 import { lstat, mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { checkId } from "./record.ts";
 
 /** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last of them zero. */
 const maxPathBytes = process.platform === "linux" ? 107 : 103;
 
 export function socketPath(directory: string, instanceId: string): string {
-  return join(directory, `${checkId(instanceId)}.sock`);
+  return join(directory, checkId(instanceId), "s");
 }
 
 /** Makes the place for a new socket. Throws, with what to do, when it would be too long or open to others. */
@@ -26,6 +29,13 @@ export async function prepareSocket(directory: string, instanceId: string): Prom
       `${directory} must be a folder that only this user can enter; remove it or correct its owner and mode (700).`,
     );
   }
-  await rm(path, { force: true });
+  await rm(dirname(path), { recursive: true, force: true });
+  await mkdir(dirname(path), { mode: 0o700 });
   return path;
+}
+
+/** Removes an instance's socket, also one of an older Berth, which had no folder. */
+export async function removeSocket(directory: string, instanceId: string, path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(dirname(socketPath(directory, instanceId)), { recursive: true, force: true });
 }

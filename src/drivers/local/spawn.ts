@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Launch } from "../../ports.ts";
-import { instanceMark, type ProcessIdentity, type ProcessTable } from "./process.ts";
+import { folderMark, instanceMark, type ProcessIdentity, type ProcessTable } from "./process.ts";
 
 /** All an engine inherits of control's environment: where programs, libraries, caches and temporary files are, and the locale. */
 const inherited = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"] as const;
@@ -19,7 +19,11 @@ const ownFiles = new Set(["record.json", "record.json.next", "exit.json", "exit.
 export type SpawnOptions = {
   readonly instanceId: string;
   readonly launch: Launch;
-  /** The instance's own folder, its working directory. */
+  /** Variables that replace inherited ones. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The instance's folder, real path. */
+  readonly outer: string;
+  /** The engine's own folder in it, its working directory. */
   readonly folder: string;
   readonly logPath: string;
   readonly processes: ProcessTable;
@@ -122,11 +126,17 @@ function isInheritable(fd: number): boolean {
   }
 }
 
-function engineEnvironment({ launch, environment, instanceId }: SpawnOptions): Record<string, string> {
+function engineEnvironment({
+  launch,
+  environment,
+  env: replaced,
+  outer,
+  instanceId,
+}: SpawnOptions): Record<string, string> {
   const env: Record<string, string> = {};
   for (const name of inherited) {
     const value = environment[name];
     if (value !== undefined) env[name] = value;
   }
-  return { ...env, ...launch.env, [instanceMark]: instanceId };
+  return { ...env, ...replaced, ...launch.env, [instanceMark]: instanceId, [folderMark]: outer };
 }

@@ -37,6 +37,8 @@ const driver = createLocalDriver({
   clock: systemClock,
   readyTimeoutMs: 20_000,
   environment,
+  isolates: false,
+  programs: [],
   log: () => undefined,
 });
 await driver.start(standInSpec(id));

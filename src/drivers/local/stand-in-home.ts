@@ -3,19 +3,21 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { ObservedInstance } from "../../core/instance.ts";
 import type { LocalLimits } from "./context.ts";
 import { createLocalDriver, type LocalDriver } from "./driver.ts";
 import { processTable } from "./process.ts";
 import { standInEngine, systemClock } from "./stand-in.ts";
 
+const berthFolder = join(import.meta.dirname, "../../..");
+
 export type StandInHome = {
   readonly home: string;
   /** Another control's driver on this home; close the one before. */
   openDriver(
     limits?: Partial<LocalLimits>,
-    more?: { readyTimeoutMs?: number; socketDirectory?: string },
+    more?: { readyTimeoutMs?: number; socketDirectory?: string; isolates?: boolean },
   ): LocalDriver;
   /** A process that has nothing to do with the driver. */
   startOther(program: readonly string[]): ChildProcess;
@@ -35,6 +37,8 @@ export async function openStandInHome(): Promise<StandInHome> {
       engines: new Map([["stand-in", standInEngine]]),
       clock: systemClock,
       readyTimeoutMs: 20_000,
+      isolates: false,
+      programs: [berthFolder, dirname(process.execPath)],
       environment: { ...process.env, HF_TOKEN: "hf_environmentSecret" },
       limits: { lookIntervalMs: 50, probeIntervalMs: 100, endGraceMs: 200, ...limits },
       log: () => undefined,

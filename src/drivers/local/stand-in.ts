@@ -38,6 +38,15 @@ export const standInEngine: Engine = {
   refuseArgs: () => null,
   launch(spec) {
     if (spec.endpoint.kind !== "unix") throw new Error("the stand-in listens on Unix sockets");
+    const [behaviour, attempts = ""] = spec.engineArgs.extraArgs;
+    if (behaviour === "hostile") {
+      return {
+        command: process.execPath,
+        args: [join(import.meta.dirname, "hostile-engine.ts"), "{dir}/attempts.json"],
+        env: {},
+        files: [{ name: "attempts.json", content: attempts }],
+      };
+    }
     const content = JSON.stringify({
       socketPath: spec.endpoint.path,
       secret: spec.secret,
@@ -71,6 +80,10 @@ export const standInEngine: Engine = {
     });
   },
   warmUp: async () => null,
+  loadReport: (lines) =>
+    lines.includes("listening")
+      ? { weightBytes: 1000, workBytes: 10, cacheBytes: null, cacheTokens: null }
+      : null,
   explainExit(exit, lastLines) {
     return failure("engine_crashed", `exit ${exit.code} ${exit.signal}: ${lastLines.at(-1) ?? ""}`, "");
   },

@@ -3,14 +3,15 @@
  * Either the instance is in the driver's care afterwards, or nothing of it is left.
  */
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Engine, InstanceSpec } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { deviceEnvironment } from "./gpu-devices.ts";
 import { makeInstance, wakeWatch } from "./instance.ts";
 import { checkId, type SavedRecord } from "./record.ts";
-import { prepareSocket, socketPath } from "./socket.ts";
+import { prepareSocket, removeSocket, socketPath } from "./socket.ts";
 import { checkLaunch, spawnEngine, writeLaunchFiles } from "./spawn.ts";
 
 /** Throws when it cannot be started; the system's code (ENOSPC, ENOENT …) is kept on the error. */
@@ -44,7 +45,7 @@ async function launchInstance(
   record: SavedRecord,
   context: LocalContext,
 ): Promise<void> {
-  const { folders, processes, environment } = context;
+  const { folders, processes, environment, isolator } = context;
   const { id, deploymentId, secret, endpoint, placement } = record;
   const asked = engine.launch({ ...spec.launch, instanceId: id, endpoint, secret, placement });
   // Last, so that no engine can take what was not given to it.
@@ -52,11 +53,20 @@ async function launchInstance(
   checkLaunch(launch, secret);
   const output = await context.shelf.open({ deploymentId, instanceId: id }, secret);
   await folders.create(id);
-  const folder = folders.path(id);
+  const folder = folders.enginePath(id);
   await writeLaunchFiles(launch, folder);
+  const walled = await isolator.wall({
+    ...{ instanceId: id, launch, folder, outer: folders.path(id) },
+    socketFolder: dirname(endpoint.path),
+    snapshotPath: spec.launch.snapshotPath,
+  });
   await folders.saveRecord(record);
-  const logPath = output.path;
-  const spawned = await spawnEngine({ instanceId: id, launch, folder, logPath, processes, environment });
+  const spawned = await spawnEngine({
+    ...{ instanceId: id, folder, processes, environment },
+    outer: await realpath(folders.path(id)),
+    ...walled,
+    logPath: output.path,
+  });
   const started = { ...record, process: spawned.identity };
   await folders.saveRecord(started);
   const instance = makeInstance(started, engine, output, null);
@@ -72,6 +82,7 @@ async function launchInstance(
 export async function clearInstance(id: string, graceMs: number, context: LocalContext): Promise<void> {
   const { processes, clock, folders } = context;
   await endProcesses({ instanceId: id, leader: null, graceMs, processes, clock });
-  await rm(socketPath(context.socketDirectory, id), { force: true });
+  const { socketDirectory } = context;
+  await removeSocket(socketDirectory, id, socketPath(socketDirectory, id));
   await folders.remove(id);
 }

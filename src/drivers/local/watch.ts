@@ -13,6 +13,8 @@ import type { SavedExit } from "./record.ts";
 
 /** Lines of output that an engine's last words are looked for in. */
 const lastWordsLines = 100;
+/** Lines of output that what an engine took of memory is looked for in. */
+const loadReportLines = 2000;
 
 /** Runs until the instance has ended or was released. Never rejects: a look that fails is logged and repeated. */
 export async function watchInstance(instance: Instance, context: LocalContext): Promise<void> {
@@ -110,11 +112,29 @@ async function noteReady(
   const before = instance.record.ready;
   const isSame = before?.slots === slots && before.contextTokens === contextTokens && before.note === note;
   if (isSame) return;
+  if (before === null) instance.loadReport = await readLoadReport(instance, context);
   const ready = { atMs: before?.atMs ?? context.clock.now(), slots, contextTokens, note };
   instance.record = { ...instance.record, ready };
   context.changed(instance);
   // Only spares the next control a probe; so it comes after the hint, and a full disk does not undo it.
   await context.folders.saveRecord(instance.record);
+}
+
+/** An engine is ready once it has printed it; a log that cannot be read costs an estimate, nothing else. */
+async function readLoadReport(
+  { engine, output, record }: Instance,
+  { log }: LocalContext,
+): Promise<Instance["loadReport"]> {
+  if (engine?.loadReport === undefined) return null;
+  try {
+    return engine.loadReport(await output.lastLines(loadReportLines));
+  } catch (error) {
+    log("warn", "what an engine took of memory could not be read", {
+      instanceId: record.id,
+      error: String(error),
+    });
+    return null;
+  }
 }
 
 /** A full disk must keep neither a probe nor the end of an engine from being seen; it is said once. */

@@ -28,7 +28,7 @@ const ggufBudgetBytes = 16_000_000;
 const ggufReads = { first: 65_536, most: 2_000_000, count: 48 };
 const maxConfigBytes = 2_000_000;
 const maxFiles = 2000;
-const parallelReads = 32;
+const parallelReads = 48;
 
 type Inspection = {
   readonly listing: RepoListing;

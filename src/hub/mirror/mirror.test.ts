@@ -7,7 +7,7 @@ import { downloadFile, fileDownloadInfo, listFiles, modelInfo } from "@huggingfa
 import { describe, expect, test } from "vitest";
 import { type Files, type Fixture, randomContent, startFixture } from "../../../tools/fake-hub/fixture.ts";
 import { weightFilesChooser } from "../../engines/weight-files.ts";
-import type { Mirror, MirrorAnswer, MirrorQuestion } from "../../ports.ts";
+import type { Mirror, MirrorAnswer, MirrorQuestion, RepoListing } from "../../ports.ts";
 import { Cache } from "../cache.ts";
 import { Keeper } from "../keeper.ts";
 import { keepHub } from "../kept-hub.ts";
@@ -24,7 +24,11 @@ const files: Files = {
   "sub/dir/notes ü.txt": "notes",
 };
 
-function open(fixture: Fixture, tokens: Readonly<Record<string, readonly string[]>> = {}): Mirror {
+function open(
+  fixture: Fixture,
+  tokens: Readonly<Record<string, readonly string[]>> = {},
+  bound: Readonly<Record<string, readonly RepoListing[]>> = {},
+): Mirror {
   const root = join(fixture.home, "hub");
   const keeper = new Keeper({
     root,
@@ -39,6 +43,7 @@ function open(fixture: Fixture, tokens: Readonly<Record<string, readonly string[
     chooseFiles: weightFilesChooser({ allowPickle: false }),
     clock: hastyClock,
     tokensOf: async (account) => [null, ...(tokens[account] ?? [])],
+    boundTo: async (account, repo) => (bound[account] ?? []).filter((listing) => listing.repo === repo),
   });
 }
 
@@ -255,6 +260,29 @@ describe("questions", () => {
       const answer = await ask(mirror, `/v2/acme/tiny/manifests/${tag}`);
       expect(jsonOf(answer)).toMatchObject({ ggufFile: { rfilename: "tiny-Q4_K_M.gguf", size: 1_000_000 } });
     }
+  });
+
+  test("while the endpoint is away, an account has what its own deployments are bound to, and no other", async () => {
+    await using fixture = await startFixture({ "acme/tiny": files });
+    const bound: Record<string, RepoListing[]> = {};
+    const first = open(fixture);
+    const name = "tiny-Q4_K_M.gguf";
+    const info = jsonOf(await ask(first, "/api/models/acme/tiny")) as { sha: string };
+    expect(await bytesOf(await ask(first, `/acme/tiny/resolve/main/${name}`))).toEqual(weights);
+    const file = { path: name, bytes: weights.length, sha256: sha256Of(weights), gitOid: null };
+    bound.ann = [{ repo: "acme/tiny", commit: info.sha, files: [file] }];
+    await fixture.hub.close();
+
+    const mirror = open(fixture, {}, bound);
+    for (const revision of ["main", info.sha]) {
+      const answer = await ask(mirror, `/acme/tiny/resolve/${revision}/${name}`);
+      expect(answer).toMatchObject({ status: 200, headers: { "x-repo-commit": info.sha } });
+      expect(await bytesOf(answer)).toEqual(weights);
+    }
+    const others = { account: "bob" };
+    expect(await ask(mirror, `/acme/tiny/resolve/main/${name}`, others)).toMatchObject({ status: 503 });
+    const elsewhere = `/acme/tiny/resolve/${"0".repeat(40)}/${name}`;
+    expect(await ask(mirror, elsewhere)).toMatchObject({ status: 503 });
   });
 
   test("an endpoint that is away is no absent repository", async () => {

@@ -31,6 +31,8 @@ export type MirrorOptions = {
   readonly clock: Clock;
   /** Hugging Face tokens with which this account may read the repository, likeliest first; null asks without one. */
   tokensOf(account: string, repo: string): Promise<readonly (string | null)[]>;
+  /** What a deployment of this account is bound to of the repository: it has shown that it may read that. */
+  boundTo(account: string, repo: string): Promise<readonly RepoListing[]>;
 };
 
 /** Longest time the endpoint may take to answer who may read what, milliseconds. */
@@ -39,7 +41,12 @@ const askForMs = 60_000;
 const rightsLastMs = 60_000;
 const maxRemembered = 1000;
 
-type Found = { readonly listing: RepoListing; readonly token: string | null };
+type Found = {
+  readonly listing: RepoListing;
+  readonly token: string | null;
+  /** The endpoint is away: this is what it said when a deployment was bound. */
+  readonly isOfLastTime: boolean;
+};
 type Look = Found | Failure;
 
 export function createMirror(options: MirrorOptions): Mirror {
@@ -62,7 +69,7 @@ export function createMirror(options: MirrorOptions): Mirror {
       if (looks.get(key)?.look === look) looks.delete(key);
     };
     // A refusal is not remembered: the token that was missing may come any moment.
-    look.then((found) => "listing" in found || forget(), forget);
+    look.then((found) => ("listing" in found && !found.isOfLastTime) || forget(), forget);
     return await look;
   }
 
@@ -75,12 +82,17 @@ export function createMirror(options: MirrorOptions): Mirror {
     let refusal: Failure | null = null;
     for (const token of await options.tokensOf(account, repo)) {
       const listed = await options.hub.list({ repo, revision }, token, signal);
-      if (listed.ok) return { listing: listed.value, token };
+      if (listed.ok) return { listing: listed.value, token, isOfLastTime: false };
       // "Gated" says more than "not found", and is what the endpoint tells everybody.
       if (refusal === null || listed.failure.code === "repo_gated") refusal = listed.failure;
     }
     if (refusal === null) throw new Error("no way to ask for a repository was named");
-    return refusal;
+    if (refusal.code !== "hub_unreachable") return refusal;
+    // Nodes of a cluster must come up also when the internet is away: with what their account's deployments have here.
+    const bound = await options.boundTo(account, repo);
+    const listing =
+      bound.find(({ commit }) => commit === revision) ?? (isCommit(revision ?? "") ? null : bound[0]);
+    return listing === undefined || listing === null ? refusal : { listing, token: null, isOfLastTime: true };
   }
 
   async function answer(asked: MirrorQuestion, signal: AbortSignal): Promise<MirrorAnswer> {
