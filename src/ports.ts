@@ -422,6 +422,8 @@ export interface Driver {
   remove(instanceId: string, graceMs: number): Promise<void>;
   /** Calls back with a deployment id when something of it may have changed. Returns the function that ends it. */
   watch(onChange: (deploymentId: string) => void): () => void;
+  /** Calls back when what `capacity` offers has changed, for example a GPU was lost. Returns the function that ends it. */
+  watchCapacity(onChange: () => void): () => void;
   /** Engine output of a deployment's instances, also of past ones, bounded; oldest line first. */
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
 }

@@ -209,6 +209,15 @@ export const settingsShape = {
   BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
     .default(1024)
     .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_NVIDIA_SMI: text
+    .min(1)
+    .default("nvidia-smi")
+    .describe("Program that lists NVIDIA's GPUs: a name in PATH, or a path."),
+  BERTH_GPU_POLL_S: seconds(1, 3600)
+    .default(30)
+    .describe(
+      "How often GPUs are looked at, so that one that is lost or used by others is not offered. Nothing runs where there are none.",
+    ),
   BERTH_ISOLATION: z
     .enum(["auto", "off"], "auto or off")
     .default("auto")

@@ -15,6 +15,7 @@ import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
 import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
+import type { Room } from "./room.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
 export type Actor = {
@@ -41,7 +42,13 @@ export type Actor = {
 
 type Job = { readonly kind: "resolve" | "fetch"; readonly abort: AbortController };
 
-export function createActor(options: ReconcilerOptions, poke: (deploymentId: string) => void): Actor {
+/** @param onFreed something of the machines was freed */
+export function createActor(
+  options: ReconcilerOptions,
+  room: Room,
+  poke: (deploymentId: string) => void,
+  onFreed: () => void,
+): Actor {
   const { store, hub, driver, clock, log } = options;
   const jobs = new Map<string, Job>();
   const progress = new Map<string, DownloadProgress>();
@@ -180,6 +187,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     const { wanted, fallback } = deployment.revisions;
     if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
     const id = options.newInstanceId();
+    // Another deployment may have been given it since the decision: the next look finds another place.
+    if (!room.take(id, deployment.id, placement)) return poke(deployment.id);
     // The record comes first: whatever exists at the driver without one is an orphan.
     await store.putInstance({
       id,
@@ -216,6 +225,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     } catch (error) {
       log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
       await store.removeInstance(id);
+      room.release(id);
       await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
@@ -229,6 +239,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
         await driver.remove(instanceId, options.limits.stopGraceMs);
         await store.removeInstance(instanceId);
         warmUps.forget(instanceId);
+        room.release(instanceId);
+        onFreed();
       } finally {
         removing.delete(instanceId);
       }
