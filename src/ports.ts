@@ -214,13 +214,14 @@ export interface Hub {
   ): Promise<HubOutcome<null>>;
   /**
    * What the model is, from its configuration and the headers of its weight files: a few megabytes are read, nothing is
-   * stored. Looks at `files`, as an engine chose them of a listing; without, at what would be chosen of the repository.
+   * stored. Looks at the files that an engine chose (`files`) of a listing that was just got with this token; without
+   * `files`, at what would be chosen, and without `listed`, the repository is listed first.
    */
   inspect(
     weights: Weights,
     token: string | null,
     signal: AbortSignal,
-    files?: readonly RepoFile[],
+    listed?: { readonly listing: RepoListing; readonly files?: readonly RepoFile[] },
   ): Promise<HubOutcome<ModelFacts>>;
   /** Null while what was fetched is still what it was, else why no instance may start from it. */
   changed(repo: string, weights: Pick<ResolvedWeights, "commit" | "files">): Promise<Failure | null>;

@@ -134,7 +134,7 @@ export function createApi(given: Omit<ApiDeps, "gpuQuotas" | "look">): Api {
   for (const each of operations) mount(app, each, deps);
   serveDocument(app, operations, deps.version);
   refuseOtherMethods(app, operations);
-  mountMirror(app, deps.hub.mirror, (request) => authenticate(deps.store, request.headers));
+  mountMirror(app, deps.hub.mirror, (headers) => authenticate(deps.store, headers));
   return { app, operations };
 }
 

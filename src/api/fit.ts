@@ -20,7 +20,7 @@ import {
 import { listedMemoryBytes, memoryOfGpus, usableGpuBytes } from "../core/gpu-memory.ts";
 import type { NodeCapacity } from "../core/instance.ts";
 import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
-import { isRevision, parseRepo, repoNameRule, revisionRule } from "../core/repo.ts";
+import { isLocal, isRevision, localNameRule, plainName, repoNameRule, revisionRule } from "../core/repo.ts";
 import { HttpError } from "../schema/errors.ts";
 import { type ConfigurationOut, fitOut, fitQuery } from "../schema/fit.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -39,7 +39,10 @@ export function fitOperations({ capacity, prices, look }: ApiDeps): Operation[] 
       answer: fitOut,
       handle: async ({ query, caller }) => {
         const { source, revision = null } = query;
-        if (parseRepo(source) === null) refuse("source", `A repository is named ${repoNameRule}.`);
+        if (plainName(source) === null) {
+          const rule = isLocal(source) ? localNameRule : repoNameRule;
+          refuse("source", `A source is named ${rule}.`);
+        }
         if (revision !== null && !isRevision(revision)) refuse("revision", `A revision is ${revisionRule}.`);
         const looked = accept(await look(caller.account, { repo: source, revision }));
         const nodes = await capacity();

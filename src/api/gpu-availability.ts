@@ -10,7 +10,7 @@ import type { Hardware } from "../core/fit-search.ts";
 import type { InstanceRecord, NodeCapacity } from "../core/instance.ts";
 import { type CatalogueEntry, findByRepo, findEntry } from "../core/known-models.ts";
 import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
-import { parseRepo } from "../core/repo.ts";
+import { plainName } from "../core/repo.ts";
 import { type GpuAvailabilityOut, gpuAvailabilityOut, gpuAvailabilityQuery } from "../schema/deploy.ts";
 import type { ApiDeps } from "./deps.ts";
 import { holdingConfigurations } from "./fit.ts";
@@ -61,7 +61,7 @@ async function findHolding(
   source: string,
   nodes: readonly NodeCapacity[],
 ): Promise<readonly Hardware[] | null> {
-  if (parseRepo(source) === null) return null;
+  if (plainName(source) === null) return null;
   const found = await look(account, { repo: source, revision: null }, lookPatienceMs);
   if (found.outcome !== "looked") return null;
   return holdingConfigurations(found.looked, usualArgs, nodes).map(({ hardware }) => hardware);

@@ -3,6 +3,7 @@
  * to HEAD without a body, bodies streamed with backpressure, and the end of the work when the asker leaves. Must not
  * know the protocol of what is served.
  */
+import type { IncomingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Mirror } from "../ports.ts";
@@ -15,7 +16,7 @@ export const mirrorPath = "/hub";
 export function mountMirror(
   app: FastifyInstance,
   mirror: Mirror,
-  authenticate: (request: FastifyRequest) => Promise<Caller>,
+  authenticate: (headers: IncomingHttpHeaders) => Promise<Caller>,
 ): void {
   app.route({
     method: ["GET", "HEAD"],
@@ -47,12 +48,12 @@ export function mountMirror(
 
 /** Null when the refusal was sent, with the headers by which these clients tell their own failures apart. */
 async function identify(
-  authenticate: (request: FastifyRequest) => Promise<Caller>,
+  authenticate: (headers: IncomingHttpHeaders) => Promise<Caller>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Caller | null> {
   try {
-    return await authenticate(request);
+    return await authenticate(withPlainToken(request.headers));
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     const text = `${error.message} The token of this Berth is expected, as HF_TOKEN for instance.`;
@@ -62,6 +63,17 @@ async function identify(
       .send({ error: text });
     return null;
   }
+}
+
+/**
+ * llama.cpp sends only what looks like Hugging Face's own tokens: `hf_` and at least 34 letters and digits. So a token of
+ * Berth may also come as `hf_` and the hexadecimal digits of its bytes, which is what `berth hub env` prints.
+ */
+function withPlainToken(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const digits = /^bearer +hf_((?:[0-9a-f]{2}){8,256}) *$/i.exec(headers.authorization ?? "")?.[1];
+  if (digits === undefined) return headers;
+  const token = Buffer.from(digits, "hex").toString("latin1");
+  return { ...headers, authorization: `Bearer ${token}` };
 }
 
 /** As the asker knows it: the gateway says what it was asked by. */

@@ -6,7 +6,7 @@ import type { Weights } from "../core/deployment.ts";
 import { type Failure, failure } from "../core/failure.ts";
 import type { EngineMemory } from "../core/fit.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import { parseRepo } from "../core/repo.ts";
+import { quantizationOf } from "../core/repo.ts";
 import type { Clock, Engine, Hub, RepoListing } from "../ports.ts";
 
 /** The engine that would load a repository's files, as far as it matters for memory. */
@@ -83,9 +83,9 @@ async function look(
     const listing = await hub.list(weights, token, signal);
     if (!listing.ok) return { outcome: "failed", failure: listing.failure };
     const { commit } = listing.value;
-    const choice = chooseEngine(listing.value, parseRepo(weights.repo)?.quantization ?? null);
-    const pinned = { repo: weights.repo, revision: commit };
-    const facts = await hub.inspect(pinned, token, signal, choice?.files);
+    const choice = chooseEngine(listing.value, quantizationOf(weights.repo));
+    const listed = { listing: listing.value, ...(choice === null ? {} : { files: choice.files }) };
+    const facts = await hub.inspect(weights, token, signal, listed);
     if (!facts.ok) return { outcome: "failed", failure: facts.failure };
     const engine =
       choice === null ? null : { engine: choice.engine, runsOn: choice.runsOn, memory: choice.memory };

@@ -26,7 +26,7 @@ export function addFit(program: Command, act: Act): void {
     .description(
       "Says from a repository's headers what memory a model needs, and the smallest GPUs that hold it.",
     )
-    .argument("<repo>", "owner/name, or owner/name:QUANTIZATION")
+    .argument("<repo>", "owner/name, owner/name:QUANTIZATION, or file:///path on Berth's machine")
     .option("--revision <revision>", "branch, tag or commit")
     .option("--gpu <type>", "GPU type; other is the CPU where no other GPU is")
     .option("--num-gpus <number>", "GPUs an instance takes")

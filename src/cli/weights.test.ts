@@ -91,3 +91,9 @@ describe("berth hub rm and gc", () => {
     expect(berth.received).toEqual([]);
   });
 });
+
+test("berth hub env prints what other programs need, the token in a form that they all send", async () => {
+  const { stdout, code } = await run("env");
+  const token = `hf_${Buffer.from("berth_token").toString("hex")}`;
+  expect([code, stdout]).toEqual([0, `export HF_ENDPOINT=${berth.url}/hub\nexport HF_TOKEN=${token}\n`]);
+});

@@ -20,7 +20,8 @@ Examples:
   berth hub verify                              read every file and compare it with its hash
   berth hub verify Qwen/Qwen3-0.6B-GGUF --repair
   berth hub rm Qwen/Qwen3-0.6B-GGUF
-  berth hub gc                                  remove what no deployment needs`;
+  berth hub gc                                  remove what no deployment needs
+  eval "$(berth hub env)"                       huggingface_hub, vLLM and llama.cpp fetch through Berth`;
 
 /** Between two questions how far a job is, milliseconds. */
 const askEveryMs = 500;
@@ -53,10 +54,28 @@ export function addHub(program: Command, act: Act): void {
     .argument("<repo>", "owner/name")
     .action(act(runRm));
   hub
+    .command("env")
+    .description(
+      "Prints what other programs need in their environment to fetch through Berth. Shows the token.",
+    )
+    .action(act(runEnv));
+  hub
     .command("gc")
     .description("Removes what no deployment needs, least recently used first.")
     .option("--keep <GB>", "stop when at most so many GB are left", "0")
     .action(act(runGc));
+}
+
+/** What other programs need in their environment to fetch through Berth. */
+async function runEnv(cli: Cli): Promise<void> {
+  const token = await cli.client.token();
+  if (token === null)
+    throw new CliError(exitCodes.failed, "There is no token to print. Set BERTH_API_TOKEN.");
+  // In hexadecimal digits, as llama.cpp sends no token that does not look like one of Hugging Face's.
+  const HF_TOKEN = `hf_${Buffer.from(token.secret).toString("hex")}`;
+  const variables = { HF_ENDPOINT: `${cli.client.url}/hub`, HF_TOKEN };
+  if (cli.json) return cli.printJson(variables);
+  for (const [name, value] of Object.entries(variables)) cli.print(`export ${name}=${value}\n`);
 }
 
 async function runLs(cli: Cli): Promise<void> {

@@ -42,7 +42,13 @@ export function measurementKey(of: {
   readonly gpu: string;
   readonly numGpus: number;
 }): string {
-  return ["memory", of.engine, `${of.numGpus}x${of.gpu}`, of.commit, of.entryFile].join(" ");
+  return ["memory", of.engine, `${of.numGpus}x${of.gpu}`, of.commit, printable(of.entryFile)].join(" ");
+}
+
+/** A path of a repository may hold what a database does not take in a key. */
+function printable(path: string): string {
+  const spell = (character: string) => `%${character.codePointAt(0)?.toString(16) ?? ""}`;
+  return [...path].map((one) => (/^[\w./-]$/.test(one) ? one : spell(one))).join("");
 }
 
 const fields = ["weightBytes", "workBytes", "cacheBytes", "cacheTokens"] as const;

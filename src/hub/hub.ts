@@ -158,15 +158,15 @@ class CachingHub implements Hub {
     weights: Weights,
     token: string | null,
     signal: AbortSignal,
-    files?: readonly RepoFile[],
+    listed?: { readonly listing: RepoListing; readonly files?: readonly RepoFile[] },
   ): Promise<HubOutcome<ModelFacts>> {
     return asOutcome(signal, async () => {
-      const listing = await this.#resolve(weights, token, signal);
+      const listing = listed?.listing ?? (await this.#resolve(weights, token, signal));
       const { repo, commit } = listing;
       const folder = this.#builtin.get(repo);
       const source =
         folder === undefined ? this.#endpoint.reader(repo, commit, token) : readBuiltin(repo, folder);
-      const chosen = files ?? this.#choose(listing, parseRepo(weights.repo)?.quantization ?? null);
+      const chosen = listed?.files ?? this.#choose(listing, parseRepo(weights.repo)?.quantization ?? null);
       return await inspectFiles(
         { listing, files: chosen, read: this.#readCachedFirst(repo, source), host: this.#endpoint.host },
         signal,

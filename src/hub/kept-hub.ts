@@ -50,7 +50,7 @@ export function keepHub(hub: Hub, keeper: Keeper, clock: Clock, maxBytes: number
   return {
     fetch,
     list: (weights, token, signal) => hub.list(weights, token, signal),
-    inspect: (weights, token, signal, files) => hub.inspect(weights, token, signal, files),
+    inspect: (weights, token, signal, listed) => hub.inspect(weights, token, signal, listed),
     changed: (repo, weights) => hub.changed(repo, weights),
     snapshotPath: (repo, commit) => hub.snapshotPath(repo, commit),
   };

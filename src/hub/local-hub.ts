@@ -92,10 +92,10 @@ export function createLocalHub({ roots, chooseFiles }: LocalOptions): Hub {
         onProgress({ bytesDone: bytes, bytesTotal: bytes, bytesPerS: 0, currentFiles: [] });
         return null;
       }),
-    inspect: (weights, _token, signal, files) =>
+    inspect: (weights, _token, signal, listed) =>
       asOutcome(async () => {
         const { listing, found } = await look(weights.repo);
-        const chosen = files ?? choose(chooseFiles, listing, quantizationOf(weights.repo));
+        const chosen = listed?.files ?? choose(chooseFiles, listing, quantizationOf(weights.repo));
         const read = await readerOf(found, listing.repo);
         return await inspectFiles({ listing, files: chosen, read, host: "The disk" }, signal);
       }),

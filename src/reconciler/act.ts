@@ -136,9 +136,11 @@ export function createActor(
     const token = await options.hfToken(deployment);
     const listing = await hub.list(deployment.config.weights, token, signal);
     if (signal.aborted) return;
-    const chosen = listing.ok ? chooseEngine(options.engines, deployment, listing.value) : listing;
+    if (!listing.ok) return await countTry(deployment.id, listing.failure);
+    const chosen = chooseEngine(options.engines, deployment, listing.value);
     if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
-    const read = await readFacts(options, deployment, chosen.value, token, signal);
+    const { files } = chosen.value;
+    const read = await readFacts(options, deployment, { listing: listing.value, files }, token, signal);
     if (signal.aborted) return;
     const resolved = "facts" in read ? { ...chosen.value, facts: read.facts } : chosen.value;
     await record(deployment.id, () => ({ resolved, tries: noTries }));

@@ -32,18 +32,20 @@ const deployment: Deployment = {
   resolved,
 };
 
+const listed = { listing: { repo: "o/n", commit: resolved.commit, files: [] }, files: [] };
+
 const hubThat = (inspect: Hub["inspect"]) => ({ hub: { inspect } as unknown as Hub, log: () => undefined });
 const read = (inspect: Hub["inspect"], signal = new AbortController().signal) =>
-  readFacts(hubThat(inspect), deployment, resolved, "token", signal);
+  readFacts(hubThat(inspect), deployment, listed, "token", signal);
 
-test("the very commit that was resolved is looked at", async () => {
+test("the very files that were chosen are looked at", async () => {
   const asked: unknown[] = [];
-  const found = await read(async (weights, token) => {
-    asked.push(weights, token);
+  const found = await read(async (weights, token, _signal, given) => {
+    asked.push(weights, token, given);
     return { ok: true, value: facts };
   });
   expect(found).toEqual({ facts });
-  expect(asked).toEqual([{ repo: "o/n", revision: resolved.commit }, "token"]);
+  expect(asked).toEqual([{ repo: "o/n", revision: null }, "token", listed]);
 });
 
 test("headers that cannot be read are told, and so is a defect; being cancelled is neither", async () => {

@@ -8,7 +8,7 @@ import { describeFit, type FitInput, fitDeployment, measurementOf } from "../cor
 import { readMeasurement } from "../core/fit-measured.ts";
 import { nameHardware } from "../core/fit-search.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { HubOutcome } from "../ports.ts";
+import type { HubOutcome, RepoListing } from "../ports.ts";
 import type { ReconcilerOptions } from "./options.ts";
 
 /** Whatever an endpoint does, a deployment waits no longer for facts alone. */
@@ -19,15 +19,14 @@ export type ReadFacts = { readonly facts: ModelFacts } | { readonly why: string 
 export async function readFacts(
   { hub, log }: Pick<ReconcilerOptions, "hub" | "log">,
   { id, config }: Deployment,
-  found: { readonly commit: string; readonly files: readonly RepoFile[] },
+  listed: { readonly listing: RepoListing; readonly files: readonly RepoFile[] },
   token: string | null,
   signal: AbortSignal,
 ): Promise<ReadFacts> {
   const impatience = AbortSignal.timeout(patienceMs);
-  const weights = { repo: config.weights.repo, revision: found.commit };
   let outcome: HubOutcome<ModelFacts>;
   try {
-    outcome = await hub.inspect(weights, token, AbortSignal.any([signal, impatience]), found.files);
+    outcome = await hub.inspect(config.weights, token, AbortSignal.any([signal, impatience]), listed);
   } catch (error) {
     signal.throwIfAborted();
     if (!impatience.aborted) {

@@ -7,8 +7,8 @@ const bytes = z.number().int().min(0);
 const tokens = z.int().min(0);
 
 export const fitQuery = z.object({
-  /** `owner/name`, optionally followed by `:QUANTIZATION`. */
-  source: z.string().min(1).max(300),
+  /** `owner/name` or `file:///path`, optionally followed by `:QUANTIZATION`. */
+  source: z.string().min(1).max(1100),
   revision: z.string().max(200).optional(),
   /** What an instance is to have; without it, what would do is listed alone. */
   gpu: z.enum(gpuNames).optional(),

@@ -91,14 +91,28 @@ const anyFacts: fc.Arbitrary<ModelFacts> = fc.record({
   quantization: orNull(fc.record({ method: anyText, bits: orNull(count) })),
   layers: orNull(count),
   layerKinds: orNull(
-    fc.record({
-      fullAttention: count,
-      slidingAttention: count,
-      recurrent: count,
-      stateless: count,
-      windowTokens: orNull(count),
-      recurrentStateSize: orNull(count),
-    }),
+    fc.record(
+      {
+        fullAttention: count,
+        slidingAttention: count,
+        recurrent: count,
+        stateless: count,
+        windowTokens: orNull(count),
+        recurrentStateSize: orNull(count),
+        fullHeads: fc.record({ kvHeads: count, headSize: count }),
+        compressedTokens: count,
+      },
+      {
+        requiredKeys: [
+          "fullAttention",
+          "slidingAttention",
+          "recurrent",
+          "stateless",
+          "windowTokens",
+          "recurrentStateSize",
+        ],
+      },
+    ),
   ),
   hiddenSize: orNull(count),
   intermediateSize: orNull(count),

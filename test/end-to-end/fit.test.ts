@@ -27,7 +27,17 @@ let berth: Berth;
 beforeAll(async () => {
   // 430 GB in 8 bits: no machine that runs tests has so much memory.
   expect(totalmem()).toBeLessThan(400e9);
-  hub = await startHeaderHub([{ name: "acme/huge-GGUF", config, shards: "gguf" }]);
+  const small = {
+    ...config,
+    num_hidden_layers: 4,
+    hidden_size: 1024,
+    intermediate_size: 2048,
+    num_attention_heads: 16,
+  };
+  hub = await startHeaderHub([
+    { name: "acme/huge-GGUF", config, shards: "gguf" },
+    { name: "acme/small-GGUF", config: small, shards: "gguf" },
+  ]);
   berth = await startBerth({
     env: { HF_ENDPOINT: hub.url, BERTH_HUB_PRIVATE: "true", BERTH_STARTER: "false" },
   });
@@ -78,6 +88,15 @@ test("the API says it before, and what would hold it", async () => {
   expect(missing.status).toBe(404);
   expect((await berth.call("GET", "/v1/berth/fit?source=nothing")).status).toBe(400);
   expect((await berth.call("GET", "/v1/berth/fit?source=acme/huge-GGUF", undefined, null)).status).toBe(401);
+});
+
+test("what is here is recommended for what it holds, and for nothing else", async () => {
+  const recommended = async (source: string) => {
+    const { raw } = await berth.call("GET", `/deploy/llm/gpu_availability?source=${source}`);
+    return (raw as { gpus: { recommended: boolean }[] }).gpus.map((one) => one.recommended);
+  };
+  expect(await recommended("acme/small-GGUF")).toEqual([true]);
+  expect(await recommended("acme/huge-GGUF")).toEqual([false]);
 });
 
 test("and so does the command line", async () => {

@@ -209,6 +209,20 @@ test("what could be placed: prices by GPU, recommended by the catalogue", async 
   });
 });
 
+test("whether a repository fits, with prices, and what is here first", async () => {
+  api.nodes = [{ node: "a", cpuCores: 8, memoryBytes: 64 * 2 ** 30, gpus: [] }];
+  const fit = await api.call(
+    "GET",
+    "/v1/berth/fit?source=berth/starter&gpu=H100-80GB&num_gpus=2&context=512",
+  );
+  expect(fit.json).toMatchObject({
+    engine: "test",
+    model: { architecture: "llama", context: 1024 },
+    asked: { gpu: "H100-80GB", num_gpus: 2, here: false, verdict: "fits", context: 512, usd_per_hour: 4 },
+    configurations: [{ gpu: "other", num_gpus: 0, here: true }, { here: false }, {}, {}, {}, {}, {}, {}, {}],
+  });
+});
+
 test("the answers have the published shapes", async () => {
   const published = JSON.parse(readFileSync(new URL("published-shapes.json", import.meta.url), "utf8"));
   for (const [path, name] of [

@@ -253,6 +253,15 @@ describe("questions", () => {
     expect(paths.sort()).toEqual([...Object.keys(files), "sub", "sub/dir"].sort());
   });
 
+  test("the default branch is at the commit that everything else is of", async () => {
+    await using fixture = await startFixture({ "acme/tiny": files });
+    const mirror = open(fixture);
+    const { sha } = jsonOf(await ask(mirror, "/api/models/acme/tiny")) as { sha: string };
+    const main = { name: "main", ref: "refs/heads/main", targetCommit: sha };
+    const refs = jsonOf(await ask(mirror, "/api/models/acme/tiny/refs"));
+    expect(refs).toEqual({ branches: [main], converts: [], tags: [] });
+  });
+
   test("llama.cpp learns which file a tag stands for", async () => {
     await using fixture = await startFixture({ "acme/tiny": files });
     const mirror = open(fixture);

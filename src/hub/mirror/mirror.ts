@@ -21,7 +21,7 @@ import type { Keeper } from "../keeper.ts";
 import { blobName } from "../names.ts";
 import { readArriving, readBlob, watchFetch } from "./arriving.ts";
 import { type Question, readQuestion, readRange } from "./questions.ts";
-import { infoOf, manifestOf, treeOf } from "./shapes.ts";
+import { infoOf, manifestOf, refsOf, treeOf } from "./shapes.ts";
 
 export type MirrorOptions = {
   readonly hub: Hub;
@@ -116,6 +116,8 @@ export function createMirror(options: MirrorOptions): Mirror {
     switch (question.kind) {
       case "info":
         return sendJson(infoOf(listing, question.withBlobs));
+      case "refs":
+        return sendJson(refsOf(listing));
       case "tree":
         return answerTree(listing, question, asked.baseUrl);
       case "manifest":

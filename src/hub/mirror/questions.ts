@@ -23,7 +23,9 @@ export type Question =
       readonly limit: number;
     }
   | { readonly kind: "file"; readonly repo: string; readonly revision: string; readonly path: string }
-  /** llama.cpp asks which GGUF file a tag stands for. */
+  /** Which commit the default branch is at; llama.cpp begins with it. */
+  | { readonly kind: "refs"; readonly repo: string }
+  /** Older versions of llama.cpp ask which GGUF file a tag stands for. */
   | { readonly kind: "manifest"; readonly repo: string; readonly tag: string };
 
 const maxPageSize = 1000;
@@ -40,6 +42,7 @@ export function readQuestion(target: string): Question | null {
     if (repo === null) return null;
     if (verb === "" && parts.length === 4)
       return { kind: "info", repo, revision: null, withBlobs: isTrue(query, "blobs") };
+    if (verb === "refs" && parts.length === 5) return { kind: "refs", repo };
     if (!isRevision(revision)) return null;
     if (verb === "revision" && rest.length === 0)
       return { kind: "info", repo, revision, withBlobs: isTrue(query, "blobs") };

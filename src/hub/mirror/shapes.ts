@@ -64,3 +64,9 @@ function largeFile({ sha256, bytes }: RepoFile, hashName: "oid" | "sha256"): obj
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes}\n`;
   return { lfs: { [hashName]: sha256, size: bytes, pointerSize: pointer.length } };
 }
+
+/** The default branch alone: others are known by name only when somebody asks for them. */
+export function refsOf({ commit }: RepoListing): object {
+  const main = { name: "main", ref: "refs/heads/main", targetCommit: commit };
+  return { branches: [main], converts: [], tags: [] };
+}
