@@ -65,7 +65,7 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
     const driver = createLocalDriver({
       ...{ home, socketDirectory: join(home, "s"), engines, clock: systemClock, log },
       ...{ readyTimeoutMs: 20_000, environment: process.env, isolates: false, programs: [] },
-      ...{ nvidiaSmi: tool.program, gpuPollMs: 500 },
+      ...{ nvidiaSmi: tool.program, gpuPollMs: 1000 },
       limits: { lookIntervalMs: 50, probeIntervalMs: 60, endGraceMs: 200 },
     });
     const reconciler = createReconciler({
