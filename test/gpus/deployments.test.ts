@@ -72,6 +72,9 @@ it("fails at once what the machine has no more, and waits for what a stranger us
   rig.tool.change(free, {
     processes: [{ pid: 1, type: "C", name: "/usr/bin/python3 secret.py", usedMib: 9000 }],
   });
+  expect((await rig.api.call("GET", "/v1/berth/info", { token: rig.api.tokens.root })).json).toMatchObject({
+    gpus: expect.arrayContaining([expect.objectContaining({ outage: "lost", usable: false })]),
+  });
   await until("the stranger to be seen", async () => !(await rig.isOffered("2xH100-80GB")));
   const two = await rig.deploy("two-more", 2);
   await until("it to wait", async () => (await codes(two)).includes("waiting_for_room"));
