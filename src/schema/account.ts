@@ -195,7 +195,18 @@ export const berthInfoOut = z.object({
   version: z.string(),
   account: z.string(),
   isolation: z.object({ isolated: z.boolean(), reason: z.string().nullable(), next: z.string().nullable() }),
+  /** Every GPU that was found, also those that are not offered, with the reason; `outage`: `lost`, `sick` or `busy`. */
+  gpus: z
+    .array(
+      z.object({
+        ...{ id: z.string(), name: z.string(), type: z.string(), memory_gb: z.number() },
+        ...{ usable: z.boolean(), outage: z.string().nullable(), reason: z.string().nullable() },
+      }),
+    )
+    .default([]),
 });
+
+export type BerthInfoOut = z.output<typeof berthInfoOut>;
 
 /** `POST /v1/berth/down`. */
 export const berthDownOut = z.object({ status: z.literal("stopping") });

@@ -109,6 +109,7 @@ test("berth down answers first", async () => {
     version: "0.0.0-test",
     account: "root",
     isolation: { isolated: true, reason: null, next: null },
+    gpus: [],
   });
 });
 
