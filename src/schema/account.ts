@@ -117,6 +117,20 @@ export const apiTokenOut = z.object({
 });
 export type ApiTokenOut = z.output<typeof apiTokenOut>;
 
+const tokenRate = z.int().min(0).max(1_000_000_000).nullable();
+
+/** Body of `PUT /v1/berth/tokens/{token_id}/limits`, with the names of an account's limits. */
+export const tokenLimitsIn = z.object({
+  rate_limit: tokenRate.optional(),
+  requests_per_minute: tokenRate.optional(),
+  tpm_rate_limit: tokenRate.optional(),
+});
+export const tokenLimitsOut = z.object({
+  rate_limit: tokenRate,
+  requests_per_minute: tokenRate,
+  tpm_rate_limit: tokenRate,
+});
+
 export const apiTokenListOut = z.array(apiTokenOut);
 
 export const apiTokenPath = z.object({ api_token: z.string() });

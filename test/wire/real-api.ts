@@ -12,6 +12,7 @@ import type { ApiDeps } from "../../src/api/deps.ts";
 import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
 import { readCatalogue } from "../../src/catalogue/read.ts";
+import { noRates } from "../../src/core/account.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
 import type { Isolation } from "../../src/core/isolation.ts";
@@ -196,7 +197,10 @@ export async function startRealApi(more: Partial<ApiDeps> = {}): Promise<RealApi
     const id = newId();
     const hash = hashToken(tokens[name]);
     const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
-    await store.addToken({ ...token, allowedIps: null }, vault.seal(tokens[name], `api-token:${id}`));
+    await store.addToken(
+      { ...token, allowedIps: null, rates: noRates },
+      vault.seal(tokens[name], `api-token:${id}`),
+    );
   }
   return api;
 }
