@@ -36,6 +36,7 @@ export function openNvidiaTool(options: NvidiaToolOptions): NvidiaTool {
   let known: readonly NvidiaGpu[] = [];
   let neighbours: readonly NvidiaNeighbours[] = [];
   let drawnFor = "";
+  let lostBefore: ReadonlyMap<string, string> = new Map();
   let versions: NvidiaTool["versions"] = null;
 
   async function ask(...args: string[]): Promise<Answer | null> {
@@ -56,11 +57,16 @@ export function openNvidiaTool(options: NvidiaToolOptions): NvidiaTool {
     return found;
   }
 
-  /** A second look at each that is missing: one hiccup must not end an engine. */
+  /** A second look at each that is newly missing: one hiccup must not end an engine. */
   async function findLost(seen: readonly NvidiaGpu[], said: string): Promise<Map<string, string>> {
     const missing = known.filter(({ uuid }) => !seen.some((gpu) => gpu.uuid === uuid));
     const lost = new Map<string, string>();
     for (const gpu of missing) {
+      const before = lostBefore.get(gpu.uuid);
+      if (before !== undefined) {
+        lost.set(gpu.uuid, before);
+        continue;
+      }
       const answer = await ask("-q", "-x", "-i", gpu.uuid);
       const isThere =
         answer !== null && readReport(answer.output)?.gpus.some(({ uuid }) => uuid === gpu.uuid);
@@ -90,6 +96,7 @@ export function openNvidiaTool(options: NvidiaToolOptions): NvidiaTool {
       // With a card missing the driver counts the others anew: the picture that was drawn with all of them stays.
       if (lost.size === 0) await drawTopology(seen);
       known = mergeCards(known, seen);
+      lostBefore = lost;
       const sliced = seen.some(({ isSliced }) => isSliced) ? await ask("-L") : null;
       return { gpus: known, lost, sliceIds: readSliceIds(sliced?.output ?? ""), neighbours };
     },
