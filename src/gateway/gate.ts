@@ -8,6 +8,7 @@ import type { ModelLoad, RouteAccount, RouteInstance, RouteModel } from "../core
 import { ServiceRate } from "../core/service-rate.ts";
 import type { HttpError } from "../schema/errors.ts";
 import type { AdmissionOptions, Lease } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import * as refusals from "./refusals.ts";
 
 /** A request at the door. */
@@ -47,7 +48,7 @@ export class Gate {
     return this.#queue.waiting === 0 && this.#queue.running === 0;
   }
 
-  acquire(bid: Bid, signal: AbortSignal): Promise<Lease> | Lease {
+  acquire(bid: Bid, signal: CancelSignal): Promise<Lease> | Lease {
     const nowMs = this.#options.now();
     const off = this.#off();
     if (off !== null) throw off;
@@ -106,7 +107,7 @@ export class Gate {
     }
   }
 
-  #wait(bid: Bid, claim: Claim, signal: AbortSignal, sinceMs: number): Promise<Lease> {
+  #wait(bid: Bid, claim: Claim, signal: CancelSignal, sinceMs: number): Promise<Lease> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
       const settle = () => {

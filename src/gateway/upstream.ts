@@ -210,7 +210,7 @@ export class EngineCall {
     this.#connection = connection;
     socket.setTimeout(connection.isConnected ? this.#firstByteMs() : this.#limits.connectMs);
     const { head, body } = this.#request;
-    if (body.length <= maxJoinedBytes) socket.write(head + body.latin1Slice(), "latin1");
+    if (body.length <= maxJoinedBytes) socket.write(head + body.toString("latin1"), "latin1");
     else {
       socket.cork();
       socket.write(head, "latin1");
