@@ -48,7 +48,11 @@ export interface Store {
   /** The sealed secret, null when there is no such token. */
   sealedToken(tokenId: string): Promise<string | null>;
   /** Addresses and CIDR ranges the token may be used from, null for all. False when the account has no such token. */
-  limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean>;
+  limitToken(
+    account: string,
+    tokenId: string,
+    limits: Partial<Pick<ApiToken, "allowedIps" | "rates">>,
+  ): Promise<boolean>;
   /** True when a token of this account was removed. */
   removeToken(account: string, tokenId: string): Promise<boolean>;
 
@@ -431,6 +435,8 @@ export interface Driver {
   remove(instanceId: string, graceMs: number): Promise<void>;
   /** Calls back with a deployment id when something of it may have changed. Returns the function that ends it. */
   watch(onChange: (deploymentId: string) => void): () => void;
+  /** Calls back when what `capacity` offers has changed, for example a GPU was lost. Returns the function that ends it. */
+  watchCapacity(onChange: () => void): () => void;
   /** Engine output of a deployment's instances, also of past ones, bounded; oldest line first. */
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
 }

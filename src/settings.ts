@@ -224,6 +224,15 @@ export const settingsShape = {
     .describe(
       "Repositories whose own Python code vLLM may run, each at one commit: owner/name@commit, separated by commas. That code can do whatever the engine's process can.",
     ),
+  BERTH_NVIDIA_SMI: text
+    .min(1)
+    .default("nvidia-smi")
+    .describe("Program that lists NVIDIA's GPUs: a name in PATH, or a path."),
+  BERTH_GPU_POLL_S: seconds(1, 3600)
+    .default(30)
+    .describe(
+      "How often GPUs are looked at, so that one that is lost or used by others is not offered. Nothing runs where there are none.",
+    ),
   BERTH_ISOLATION: z
     .enum(["auto", "off"], "auto or off")
     .default("auto")

@@ -90,9 +90,11 @@ export function listConfigurations(
     );
     for (const [gpu, gpus] of usable) {
       const free = gpus.filter(({ id }) => !occupied.has(id)).length;
-      for (let count = 1; count <= Math.min(gpus.length, maxGpusPerInstance); count += 1) {
+      const whole = gpus.filter(({ isSlice }) => isSlice !== true);
+      const freeWhole = whole.filter(({ id }) => !occupied.has(id)).length;
+      for (let count = 1; count <= Math.max(1, Math.min(whole.length, maxGpusPerInstance)); count += 1) {
         const name = `${count}x${gpu}`;
-        const available = (found.get(name)?.available ?? false) || free >= count;
+        const available = (found.get(name)?.available ?? false) || (count === 1 ? free : freeWhole) >= count;
         found.set(name, { type: typeOf(gpu), count, name, available });
       }
     }

@@ -37,6 +37,7 @@ export const failureCodes = {
     retryable: false,
     meaning: "This installation does not have the GPU that was asked for.",
   },
+  gpu_lost: { retryable: true, meaning: "A GPU of a running instance cannot be reached any more." },
   does_not_fit: {
     retryable: false,
     meaning: "The model needs more memory than the GPUs, or the machine, that were asked for have.",

@@ -64,18 +64,38 @@ export type InstanceRecord = {
   readonly observed: RecordedObservation | null;
 };
 
-/** What one node offers. Bytes of memory; `usable` false with a reason for a GPU that must not be offered. */
+/**
+ * Why a GPU that is otherwise fine cannot be used at present. lost: the driver does not reach it any more; sick: it answers,
+ * and has to be reset or replaced; busy: somebody else uses it.
+ */
+export type GpuOutage = "lost" | "sick" | "busy";
+
+export type NodeGpu = {
+  /** What the driver's tools call it: for NVIDIA the UUID. */
+  readonly id: string;
+  /** The API's type: a listed name or "other". */
+  readonly type: string;
+  readonly name: string;
+  readonly memoryBytes: number;
+  /** False with a reason for a GPU that must not be offered. */
+  readonly usable: boolean;
+  readonly reason: string | null;
+  /** Absent where the GPU is usable, or never will be. */
+  readonly outage?: GpuOutage;
+  /** True for a part of a card (MIG), of which an engine can take only one. */
+  readonly isSlice?: boolean;
+  /** Memory that others than Berth hold of a usable GPU. */
+  readonly foreignBytes?: number;
+  /** Ids of the node's GPUs it has NVLink to; absent where nobody knows. */
+  readonly nvlinks?: readonly string[];
+  /** The memory of the machine it is next to; absent where nobody knows. */
+  readonly numaNode?: number;
+};
+
+/** What one node offers. */
 export type NodeCapacity = {
   readonly node: string;
   readonly cpuCores: number;
   readonly memoryBytes: number;
-  readonly gpus: readonly {
-    readonly id: string;
-    /** The API's type: a listed name or "other". */
-    readonly type: string;
-    readonly name: string;
-    readonly memoryBytes: number;
-    readonly usable: boolean;
-    readonly reason: string | null;
-  }[];
+  readonly gpus: readonly NodeGpu[];
 };

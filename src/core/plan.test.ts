@@ -120,6 +120,72 @@ describe("the way to running", () => {
   });
 });
 
+describe("GPUs", () => {
+  const gpu = (id: string) => ({
+    ...{ id, type: "H100-80GB", name: "NVIDIA H100", memoryBytes: 2 ** 36, usable: true, reason: null },
+  });
+  const onGpus = (ids: readonly string[], lost: readonly string[] = []): Partial<World> => ({
+    nodes: [
+      {
+        ...{ node: "n", cpuCores: 2, memoryBytes: 2 ** 34 },
+        gpus: ids.map((id) =>
+          lost.includes(id)
+            ? { ...gpu(id), usable: false, reason: "it has fallen off the bus", outage: "lost" as const }
+            : gpu(id),
+        ),
+      },
+    ],
+    engineRunsOn: "gpu",
+  });
+  const h100 = (numGpus: number, change: Partial<Deployment> = {}) =>
+    deployment({ config: { ...deployment().config, gpu: "H100-80GB", numGpus }, ...change });
+  const holding = (...gpus: string[]): InstanceRecord => {
+    const record = instance("i", "running");
+    return {
+      ...record,
+      observed: record.observed && { ...record.observed, placement: { node: "n", gpus } },
+    };
+  };
+
+  it("an instance whose GPU is lost is replaced, and says why", () => {
+    const { actions } = planDeployment(
+      world({ ...onGpus(["a", "b"], ["a"]), deployment: h100(1), instances: [holding("a")] }),
+    );
+    expect(actions).toMatchObject([
+      {
+        ...{ do: "record-exit", instanceId: "i", of: "deployment" },
+        failure: { code: "gpu_lost", message: expect.stringContaining("GPU a (NVIDIA H100)") },
+      },
+    ]);
+    expect(doing({ ...onGpus(["a", "b"], ["a"]), deployment: h100(1) })).toEqual(["start"]);
+  });
+
+  it("one that has run waits for its GPUs, one that never did fails", () => {
+    const lost = onGpus(["a", "b"], ["a"]);
+    expect(doing({ ...lost, deployment: h100(2) })).toEqual(["fail"]);
+    const plan = planDeployment(world({ ...lost, deployment: h100(2, { hasRun: true }) }));
+    expect(plan).toEqual({
+      ...{ actions: [], againAtMs: null },
+      waitsFor: expect.stringMatching(/No machine here has 2 x H100-80GB; there is 1 x .*fallen off the bus/),
+    });
+  });
+
+  it("says what it waits for, and starts what there is room for", () => {
+    const settings = { minInstances: 3, maxInstances: 3, inactiveShutdownS: null };
+    const plan = planDeployment(
+      world({ ...onGpus(["a", "b"]), deployment: h100(1, { settings }), occupiedGpus: new Set(["a"]) }),
+    );
+    expect(plan.actions).toMatchObject([{ do: "start", placement: { node: "n", gpus: ["b"] } }]);
+    expect(plan.waitsFor).toBe("every H100-80GB is taken");
+    const quota = { account: "ann", held: 1, limit: 2 };
+    const bounded = planDeployment(
+      world({ ...onGpus(["a", "b"]), deployment: h100(1, { settings }), quota }),
+    );
+    expect(bounded.actions.map((action) => action.do)).toEqual(["start"]);
+    expect(bounded.waitsFor).toBe("the account ann has 2 of the 2 H100-80GB it may have");
+  });
+});
+
 describe("failing", () => {
   it("counts an exit before it decides anything else", () => {
     expect(doing({ instances: [instance("i", "exited")] })).toEqual(["record-exit"]);

@@ -10,7 +10,7 @@ import type { EngineMemory } from "./fit.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
 import type { MeasuredMemory } from "./fit-measured.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
-import { placeInstance } from "./place.ts";
+import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
 import { isOnTrial } from "./revision.ts";
 import { countForScale, isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import type { ModelLoad } from "./routing.ts";
@@ -48,6 +48,10 @@ export type World = {
   readonly nodes: readonly NodeCapacity[];
   readonly occupiedGpus: ReadonlySet<string>;
   readonly engineRunsOn: "cpu" | "gpu" | null;
+  /** What else bounds where instances go; see `core/place`. */
+  readonly cpuUse?: PlaceInput["cpuUse"];
+  readonly quota?: PlaceInput["quota"];
+  readonly cachedOn?: PlaceInput["cachedOn"];
   /** What the engine does with memory; absent: what is usual for the format of the weights. */
   readonly engineMemory?: EngineMemory | null;
   /** What an earlier load of these weights on such GPUs took. */
@@ -86,6 +90,8 @@ export type Plan = {
   readonly actions: readonly Action[];
   /** When to look again though nothing has changed, milliseconds since the epoch; null: only on a change. */
   readonly againAtMs: number | null;
+  /** Why an instance that is wanted is not started now: there is no room. Absent when nothing waits for room. */
+  readonly waitsFor?: string;
 };
 
 /** An instance that ran this long has recovered: its earlier tries are forgotten. */
@@ -116,7 +122,7 @@ export function planDeployment(world: World): Plan {
   // Exits are recorded first: the next look decides with the tries they count.
   if (exits.actions.some((action) => action.do === "record-exit")) return cleanUp;
 
-  const retryAtMs = retryTime(deployment.tries);
+  const retryAtMs = retryTime(deployment.tries, world.now);
   const later: Plan = { actions: [], againAtMs: retryAtMs };
   const mustWait = retryAtMs > world.now;
   if (deployment.resolved === null) {
@@ -142,10 +148,12 @@ function planExits(world: World): Plan {
   const actions: Action[] = [];
   for (const { id, intent, observed, revision } of world.instances) {
     const isMute = intent === "run" && world.warmFailures.has(id);
-    if ((observed?.state !== "exited" && !isMute) || world.underWay.removing.has(id)) continue;
+    const lost = observed === null ? null : lostGpu(world.nodes, observed);
+    const isOver = observed?.state === "exited" || isMute || lost !== null;
+    if (!isOver || world.underWay.removing.has(id)) continue;
     if (intent === "drain") actions.push({ do: "remove", instanceId: id, reason: "it has ended" });
     else {
-      const cause = observed?.failure ?? world.warmFailures.get(id) ?? unexplainedExit;
+      const cause = lost ?? observed?.failure ?? world.warmFailures.get(id) ?? unexplainedExit;
       const of = fallback !== null && revision === wanted.id ? "update" : "deployment";
       actions.push({ do: "record-exit", instanceId: id, of, failure: cause, reason: cause.message });
     }
@@ -159,6 +167,18 @@ const unexplainedExit = failure(
   "See the deployment's logs.",
 );
 
+/** An engine whose GPU has gone cannot serve, though its process may hang on for long. */
+function lostGpu(nodes: readonly NodeCapacity[], { placement }: { placement: Placement }): Failure | null {
+  const node = nodes.find((each) => each.node === placement.node);
+  const gpu = node?.gpus.find((each) => each.outage === "lost" && placement.gpus.includes(each.id));
+  if (gpu === undefined) return null;
+  return failure(
+    "gpu_lost",
+    `The GPU ${gpu.id} (${gpu.name}) of an instance cannot be reached any more: ${gpu.reason}.`,
+    "Look at the machine's kernel log; a reset of the GPU or a reboot of the machine usually brings it back.",
+  );
+}
+
 function planNothingRuns(world: World, why: string): Plan {
   const { resolve, fetch } = world.underWay;
   const cancel: Plan = resolve || fetch ? act({ do: "cancel", reason: why }) : nothing;
@@ -169,8 +189,9 @@ function planNothingRuns(world: World, why: string): Plan {
 /** Failures that no further try can mend. */
 function planGivingUp(world: World): Plan | null {
   const { deployment, limits } = world;
-  const place = placeInstance({ ...world, config: deployment.config });
-  if (place.kind === "never") {
+  const place = findPlace(world, world.occupiedGpus);
+  // One that has run waits instead: GPUs that were lost may come back.
+  if (place.kind === "never" && !deployment.hasRun) {
     return act({ do: "fail", failure: place.failure, reason: place.failure.message });
   }
   const { count, lastFailure } = deployment.tries;
@@ -216,8 +237,7 @@ function planInstances(world: World, retryAtMs: number): Plan {
   }
   if (live.length === scale.wanted) return base;
   if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
-  const actions = planStarts(world, scale.wanted - live.length, scale.reason);
-  return join(base, { actions, againAtMs: null });
+  return join(base, planStarts(world, scale.wanted - live.length, scale.reason));
 }
 
 /** What instances that serve say of the deployment: it runs; it has recovered. */
@@ -247,22 +267,22 @@ function planUpdate(
   const { deployment, now } = world;
   const unfit = whyUpdateUnfit(world);
   if (unfit !== null) return act({ do: "revert-update", failure: unfit, reason: unfit.message });
-  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
+  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries, now));
   const steps = planRollout({
     revisions: deployment.revisions,
     live,
     leaving: world.instances.length - live.length,
     wanted: scale.wanted,
     reason: scale.reason,
-    hasRoom: placeInstance({ ...world, config: deployment.config }).kind === "placed",
+    hasRoom: findPlace(world, world.occupiedGpus).kind === "placed",
     mayTry: tryAtMs <= now,
     warming: world.underWay.warming,
     loadTries: world.limits.loadTries,
   });
-  const actions = steps.flatMap((step: RolloutStep): Action[] =>
-    step.do === "start" ? planStarts(world, step.count, step.reason) : [step],
+  const plans = steps.map((step: RolloutStep) =>
+    step.do === "start" ? planStarts(world, step.count, step.reason) : act(step),
   );
-  return { actions, againAtMs: tryAtMs > now ? tryAtMs : null };
+  return plans.reduce(join, { actions: [], againAtMs: tryAtMs > now ? tryAtMs : null });
 }
 
 /** Arguments that cannot fit are taken back before anything is started; unless what serves should not fit either. */
@@ -273,17 +293,33 @@ function whyUpdateUnfit(world: World): Failure | null {
   return whyUnfit({ ...world, deployment: before }) === null ? whyUnfit(world) : null;
 }
 
-function planStarts(world: World, count: number, why: string): Action[] {
+function planStarts(world: World, count: number, why: string): Plan {
   const occupied = new Set(world.occupiedGpus);
   const actions: Action[] = [];
   for (let index = 0; index < count; index += 1) {
-    const place = placeInstance({ ...world, config: world.deployment.config, occupiedGpus: occupied });
-    // "Not now" needs no timer: the instance that frees its GPUs causes the next look.
-    if (place.kind !== "placed") break;
+    const place = findPlace(world, occupied, index);
+    if (place.kind !== "placed") {
+      // No timer: whoever frees room, or a GPU that comes back, causes the next look.
+      const waitsFor = place.kind === "never" ? place.failure.message : place.reason;
+      return { actions, againAtMs: null, waitsFor };
+    }
     for (const gpu of place.placement.gpus) occupied.add(gpu);
     actions.push({ do: "start", placement: place.placement, reason: `${why}; placed on ${place.reason}` });
   }
-  return actions;
+  return { actions, againAtMs: null };
+}
+
+/** @param started further instances of this deployment that this plan starts already */
+function findPlace(world: World, occupiedGpus: ReadonlySet<string>, started = 0): PlaceOutcome {
+  const { config, resolved } = world.deployment;
+  const { quota } = world;
+  return placeInstance({
+    ...world,
+    config,
+    occupiedGpus,
+    weightsBytes: resolved?.files.reduce((sum, file) => sum + file.bytes, 0),
+    quota: quota && { ...quota, held: quota.held + started * config.numGpus },
+  });
 }
 
 /** Removes draining instances that are idle or out of time. */
@@ -331,8 +367,10 @@ function leastUseful(live: readonly InstanceRecord[]): InstanceRecord[] {
   return [...live].sort((a, b) => isReady(a) - isReady(b) || b.createdAtMs - a.createdAtMs);
 }
 
-function retryTime(tries: Tries): number {
-  return tries.lastAtMs === null ? 0 : tries.lastAtMs + backoffMs(tries.count);
+/** A try that lies in the future was made before the clock was put back: waiting for that time could take for ever. */
+function retryTime(tries: Tries, now: number): number {
+  if (tries.lastAtMs === null || tries.lastAtMs > now) return 0;
+  return tries.lastAtMs + backoffMs(tries.count);
 }
 
 const nothing: Plan = { actions: [], againAtMs: null };
@@ -342,9 +380,11 @@ function act(action: Action): Plan {
 }
 
 function join(first: Plan, second: Plan): Plan {
+  const waitsFor = first.waitsFor ?? second.waitsFor;
   return {
     actions: [...first.actions, ...second.actions],
     againAtMs: earlier(first.againAtMs, second.againAtMs),
+    ...(waitsFor === undefined ? {} : { waitsFor }),
   };
 }
 

@@ -91,7 +91,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models, snapshot.accounts);
+      admission.setModels(snapshot.models, snapshot);
       faults.setModels(snapshot.models);
       metrics.setModels(snapshot.models);
       gate.reach(snapshot.version);

@@ -15,6 +15,7 @@ import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
 import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
+import type { Room } from "./room.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
 
 export type Actor = {
@@ -41,13 +42,23 @@ export type Actor = {
 
 type Job = { readonly kind: "resolve" | "fetch"; readonly abort: AbortController };
 
-export function createActor(options: ReconcilerOptions, poke: (deploymentId: string) => void): Actor {
+/** An instance that cannot be ended is tried after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryRemoveMs = 60_000;
+
+/** @param onFreed something of the machines was freed */
+export function createActor(
+  options: ReconcilerOptions,
+  room: Room,
+  poke: (deploymentId: string) => void,
+  onFreed: () => void,
+): Actor {
   const { store, hub, driver, clock, log } = options;
   const jobs = new Map<string, Job>();
   const progress = new Map<string, DownloadProgress>();
   /** Instances being removed, with their deployments. */
   const removing = new Map<string, string>();
   const background = new Set<Promise<void>>();
+  const stopping = new AbortController();
   const warmUps = createWarmUps(options, run);
 
   function run(deploymentId: string, what: string, work: () => Promise<void>): void {
@@ -180,6 +191,8 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     const { wanted, fallback } = deployment.revisions;
     if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
     const id = options.newInstanceId();
+    // Another deployment may have been given it since the decision: the next look finds another place.
+    if (!room.take(id, deployment.id, placement)) return poke(deployment.id);
     // The record comes first: whatever exists at the driver without one is an orphan.
     await store.putInstance({
       id,
@@ -219,23 +232,43 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     } catch (error) {
       log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
       await store.removeInstance(id);
+      room.release(id);
       await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
   }
 
+  /** Goes on until it is gone: what may still run keeps its GPUs, and its record. */
   function remove(instanceId: string, deploymentId: string): void {
     if (removing.has(instanceId)) return;
     removing.set(instanceId, deploymentId);
     run(deploymentId, "Ending an instance", async () => {
       try {
-        await driver.remove(instanceId, options.limits.stopGraceMs);
-        await store.removeInstance(instanceId);
-        warmUps.forget(instanceId);
+        for (let failed = 0; !(await tryRemove(instanceId, deploymentId)); failed += 1) {
+          await clock.sleep(Math.min(maxRetryRemoveMs, 1_000 * 2 ** failed), stopping.signal);
+        }
+      } catch (error) {
+        if (!stopping.signal.aborted) throw error; // the next control goes on
       } finally {
         removing.delete(instanceId);
       }
     });
+  }
+
+  async function tryRemove(instanceId: string, deploymentId: string): Promise<boolean> {
+    try {
+      await driver.remove(instanceId, options.limits.stopGraceMs);
+      await store.removeInstance(instanceId);
+    } catch (error) {
+      log("error", "an instance could not be ended; it is tried again", {
+        ...{ deploymentId, instanceId, error: String(error) },
+      });
+      return false;
+    }
+    warmUps.forget(instanceId);
+    room.release(instanceId);
+    onFreed();
+    return true;
   }
 
   async function drain(deploymentId: string, instanceId: string, reason: string): Promise<void> {
@@ -341,6 +374,7 @@ export function createActor(options: ReconcilerOptions, poke: (deploymentId: str
     warmUps,
     progressOf: (deploymentId) => progress.get(deploymentId) ?? null,
     cancelAll() {
+      stopping.abort();
       for (const job of jobs.values()) job.abort.abort(new Error("control is stopping"));
     },
     async settled() {

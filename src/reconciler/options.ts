@@ -16,6 +16,8 @@ export type ReconcilerOptions = {
     /** How often everything is looked at though nothing asked for it. */
     readonly sweepMs: number;
   };
+  /** GPUs of a type that an account may hold; absent: any number. */
+  gpuLimit?(account: string, gpu: Deployment["config"]["gpu"]): Promise<number>;
   newInstanceId(): string;
   /** The Hugging Face token for this deployment, null for none. */
   hfToken(deployment: Deployment): Promise<string | null>;

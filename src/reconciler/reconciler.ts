@@ -8,18 +8,15 @@ import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { measurementOf } from "../core/fit-deployment.ts";
 import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
-import type {
-  InstanceRecord,
-  NodeCapacity,
-  ObservedInstance,
-  RecordedObservation,
-} from "../core/instance.ts";
-import { planDeployment, type World } from "../core/plan.ts";
+import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
+import { type Plan, planDeployment, type World } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { type Actor, createActor } from "./act.ts";
+import { withDeadlines } from "./deadlines.ts";
 import { LoadBoard } from "./loads.ts";
 import { createMailboxes } from "./mailbox.ts";
 import type { ReconcilerOptions } from "./options.ts";
+import { createRoom } from "./room.ts";
 
 export type Reconciler = {
   /** Takes over what is running, ends what nobody wants; afterwards statuses are true. Then goes on by itself. */
@@ -42,42 +39,75 @@ export type Reconciler = {
   stop(): Promise<void>;
 };
 
-/** A look that fails (the store or the driver refuses) is repeated after this time. */
-const retryLookMs = 1_000;
+/** A look that fails (the store or the driver refuses) is repeated after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryLookMs = 30_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { store, driver, clock, log } = options;
+  const { store, clock, log } = options;
+  const driver = withDeadlines(options.driver, clock);
+  /** Looks that failed in a row, by deployment. */
+  const failedLooks = new Map<string, number>();
   const loads = new LoadBoard();
   const loadTimesMs = new Map<string, number>();
   const secrets = new Map<string, string>();
   const stopping = new AbortController();
   let watchingSinceMs = 0;
-  let nodes: readonly NodeCapacity[] = [];
   let unwatch: () => void = () => undefined;
+  /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
+  const waiting = new Map<string, string>();
+  /** Counts what was freed: room that came during a look must not be missed. */
+  let freed = 0;
   let sweeping: Promise<void> = Promise.resolve();
+  let extraSweep: Promise<void> = Promise.resolve();
 
   const mailboxes = createMailboxes(clock, look);
-  const actor: Actor = createActor(options, mailboxes.poke);
+  const room = createRoom(store, options.gpuLimit ?? (async () => Number.POSITIVE_INFINITY));
+  const actor: Actor = createActor({ ...options, driver }, room, mailboxes.poke, pokeWaiting);
 
   async function look(deploymentId: string): Promise<number | null> {
     try {
       const deployment = await store.deployment(deploymentId);
       if (deployment === null) return null;
+      const freedBefore = freed;
       const instances = await observe(deploymentId);
       const world = await describeWorld(deployment, instances);
       const plan = planDeployment(world);
       for (const action of plan.actions) await actor.act(deployment, action);
+      await noteWaiting(deployment, plan);
+      if (plan.waitsFor !== undefined && freed !== freedBefore) mailboxes.poke(deploymentId);
+      failedLooks.delete(deploymentId);
       return plan.againAtMs;
     } catch (error) {
+      const failed = failedLooks.get(deploymentId) ?? 0;
+      failedLooks.set(deploymentId, failed + 1);
       log("error", "a look at a deployment failed", { deploymentId, error: String(error) });
-      return clock.now() + retryLookMs;
+      return clock.now() + Math.min(maxRetryLookMs, 1_000 * 2 ** failed);
     }
+  }
+
+  /** Said once for each reason; what frees room looks at those that wait. */
+  async function noteWaiting(deployment: Deployment, { waitsFor }: Plan): Promise<void> {
+    const before = waiting.get(deployment.id);
+    if (waitsFor === undefined) waiting.delete(deployment.id);
+    else waiting.set(deployment.id, waitsFor);
+    if (waitsFor === undefined || waitsFor === before) return;
+    const text = `${deployment.name} waits for room: ${waitsFor.replace(/\.$/, "")}.`;
+    const next = "It starts by itself when there is room; stop another deployment to make some.";
+    const { gpu, numGpus } = deployment.config;
+    await actor.tell(deployment.id, "waiting_for_room", text, { gpu, num_gpus: numGpus }, next);
+  }
+
+  function pokeWaiting(): void {
+    freed += 1;
+    for (const id of waiting.keys()) mailboxes.poke(id);
   }
 
   /** Brings the store's instance records up to date with what the driver sees. */
   async function observe(deploymentId: string): Promise<InstanceRecord[]> {
     const seen = new Map<string, ObservedInstance>();
-    for (const instance of await driver.observe()) {
+    const everything = await driver.observe();
+    room.sync(everything);
+    for (const instance of everything) {
       if (instance.deploymentId === deploymentId) seen.set(instance.id, instance);
     }
     const records: InstanceRecord[] = [];
@@ -88,6 +118,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
         // Decided, but never started, or ended behind our back: the plan starts another one if it is still wanted.
         secrets.delete(record.id);
         await store.removeInstance(record.id);
+        room.release(record.id);
         await actor.tell(deploymentId, "instance_vanished", `Instance ${record.id} is gone.`, {});
         continue;
       }
@@ -140,7 +171,6 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   async function describeWorld(deployment: Deployment, instances: InstanceRecord[]): Promise<World> {
-    const everywhere = await store.instances();
     const engine = options.engines.get(deployment.resolved?.engine ?? "");
     return {
       now: clock.now(),
@@ -150,8 +180,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),
-      nodes,
-      occupiedGpus: new Set(everywhere.flatMap((record) => record.observed?.placement.gpus ?? [])),
+      nodes: await driver.capacity(),
+      ...(await room.bounds(deployment)),
       engineRunsOn: engine?.runsOn ?? null,
       engineMemory: engine?.memory ?? null,
       measured: await measuredFor(deployment),
@@ -162,12 +192,12 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   /** Looks at everything that may need it: what should run, and whatever has instances. */
   async function sweep(): Promise<void> {
-    nodes = await driver.capacity();
     const ids = new Set((await store.instances()).map((record) => record.deploymentId));
     for (const deployment of await store.deployments({ includeDeleted: false })) {
       if (deployment.desired === "run" && deployment.failure === null) ids.add(deployment.id);
     }
     const seen = await driver.observe();
+    room.sync(seen);
     const existing = new Set(seen.map((instance) => instance.id));
     for (const id of secrets.keys()) if (!existing.has(id)) secrets.delete(id);
     for (const instance of seen) {
@@ -175,7 +205,15 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       if (isKnown) ids.add(instance.deploymentId);
       else actor.removeOrphan(instance);
     }
-    for (const id of ids) mailboxes.poke(id);
+    for (const id of ids) mailboxes.pokeLater(id);
+  }
+
+  /** Not waited for: the hint is repeated by the next sweep. */
+  function sweepSoon(): void {
+    extraSweep = extraSweep.then(async () => {
+      if (stopping.signal.aborted) return;
+      await sweep().catch((error: unknown) => log("error", "a sweep failed", { error: String(error) }));
+    });
   }
 
   async function sweepForEver(): Promise<void> {
@@ -194,7 +232,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     secrets,
     async start() {
       watchingSinceMs = clock.now();
-      unwatch = driver.watch(mailboxes.poke);
+      const ends = [driver.watch(mailboxes.poke), driver.watchCapacity(sweepSoon)];
+      unwatch = () => {
+        for (const end of ends) end();
+      };
       // Records first, so that no status read after this is older than this start.
       for (const id of new Set((await store.instances()).map((record) => record.deploymentId)))
         await observe(id);
@@ -222,6 +263,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       await mailboxes.stop();
       await actor.settled();
       await sweeping;
+      await extraSweep;
     },
   };
 }

@@ -15,6 +15,7 @@ import { controlMetrics } from "../api/metrics.ts";
 import { chooseByEngines } from "../api/model-look.ts";
 import { createScopeJudge } from "../api/scopes.ts";
 import { readCatalogue } from "../catalogue/read.ts";
+import { gpuLimit } from "../core/gpu-quota.ts";
 import { addToRate, quiet, readRate } from "../core/live-rate.ts";
 import { weightFilesChooser } from "../engines/weight-files.ts";
 import { cacheFolder } from "../hub/cache-folder.ts";
@@ -123,6 +124,10 @@ export async function runControl(): Promise<void> {
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
       stopGraceMs: engineGraceMs,
       sweepMs: 60_000,
+    },
+    gpuLimit: async (name, gpu) => {
+      const { limits } = await store.access.terms(name);
+      return gpuLimit({ limits, defaultGpus: settings.BERTH_ACCOUNT_GPUS }, gpu);
     },
     newInstanceId: () => newId(12),
     hfToken: async (deployment) => {

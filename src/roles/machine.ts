@@ -57,6 +57,8 @@ export function openDriver(settings: Settings, engines: ReadonlyMap<string, Engi
     clock: systemClock,
     readyTimeoutMs: settings.BERTH_LOAD_S * 1000,
     environment: process.env,
+    nvidiaSmi: settings.BERTH_NVIDIA_SMI,
+    gpuPollMs: settings.BERTH_GPU_POLL_S * 1000,
     isolates: settings.BERTH_ISOLATION === "auto",
     programs: [root, dirname(process.execPath)],
     log,

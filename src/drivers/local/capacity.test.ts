@@ -1,111 +1,128 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+/** This machine's GPUs over time, asked of a real program that plays nvidia-smi: lost, busy, broken, back. */
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Engine } from "../../ports.ts";
-import { createCapacityReader, parseGpus } from "./capacity.ts";
-import { gpuTypeOf } from "./gpu-types.ts";
-import { standInEngine, systemClock } from "./stand-in.ts";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { type InstalledTool, installFakeTool } from "../../../tools/fake-nvidia-smi/installed.ts";
+import { fakeMachine } from "../../../tools/fake-nvidia-smi/machine.ts";
+import { readCapacity } from "./capacity.ts";
+import { type GpuInventory, type GpuInventoryOptions, openGpuInventory } from "./gpu-inventory.ts";
+import { systemClock } from "./stand-in.ts";
+import { until } from "./stand-in-home.ts";
 
-/** Names and MiB as cards report them. */
-it.each([
-  ["NVIDIA L4", 23_034, "L4-24GB"],
-  ["NVIDIA L40S", 46_068, "L40S-48GB"],
-  ["NVIDIA A100-SXM4-80GB", 81_920, "A100-80GB"],
-  ["NVIDIA A100 80GB PCIe", 81_920, "A100-80GB"],
-  ["NVIDIA A100-SXM4-40GB", 40_960, "other"],
-  ["NVIDIA H100 80GB HBM3", 81_559, "H100-80GB"],
-  ["NVIDIA H100 NVL", 95_830, "H100-80GB"],
-  ["NVIDIA H200", 143_771, "H200-141GB"],
-  ["NVIDIA B200", 183_359, "B200-180GB"],
-  ["NVIDIA B300 SXM6 AC", 275_040, "B300-270GB"],
-  ["NVIDIA RTX PRO 6000 Blackwell Server Edition", 97_887, "RTXPRO6000-96GB"],
-  ["NVIDIA GeForce RTX 4090", 24_564, "other"],
-  ["NVIDIA L40", 46_068, "other"],
-])("%s with %i MiB is %s", (name, mebibytes, type) => {
-  expect(gpuTypeOf(name, mebibytes * 2 ** 20)).toBe(type);
+let folder: string;
+let tool: InstalledTool;
+let now: number;
+let logged: string[];
+const open: GpuInventory[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "berth-gpus-"));
+  tool = installFakeTool(folder, fakeMachine("inv", 3, { nvlinks: [0, 1, 2] }));
+  now = 0;
+  logged = [];
+});
+afterEach(async () => {
+  for (const inventory of open.splice(0)) await inventory.close();
+  rmSync(folder, { recursive: true, force: true });
 });
 
-it("reads the listing of nvidia-smi and skips lines that are none", () => {
-  const listing =
-    "GPU-1a, NVIDIA L4, 23034\nGPU-2b, Odd, Name, 100\nNo devices were found\n\nGPU-3, X, [N/A]\n";
-  expect(parseGpus(listing, true)).toEqual([
-    {
-      id: "GPU-1a",
-      type: "L4-24GB",
-      name: "NVIDIA L4",
-      memoryBytes: 23_034 * 2 ** 20,
-      usable: true,
-      reason: null,
-    },
-    {
-      id: "GPU-2b",
-      type: "other",
-      name: "Odd, Name",
-      memoryBytes: 100 * 2 ** 20,
-      usable: true,
-      reason: null,
-    },
+function inventory(change: Partial<GpuInventoryOptions> = {}): GpuInventory {
+  const opened = openGpuInventory({
+    ...{ clock: { ...systemClock, now: () => now }, environment: { PATH: "/usr/bin:/bin" } },
+    ...{ nvidiaSmi: tool.program, pollMs: 60_000, isOfUse: true, platform: "linux" },
+    owners: async () => ({ pids: new Set(), held: new Set() }),
+    log: (level, message, fields) => logged.push(`${level}: ${message} ${JSON.stringify(fields)}`),
+    ...change,
+  });
+  open.push(opened);
+  return opened;
+}
+const outages = async (from: GpuInventory) => (await from.read()).map(({ outage = null }) => outage);
+
+it("has cores, memory and no GPU where there is no tool, and says nothing of it", async () => {
+  const [node] = await readCapacity(inventory({ nvidiaSmi: join(folder, "none") }));
+  expect(node?.cpuCores).toBeGreaterThan(0);
+  expect(node?.memoryBytes).toBeGreaterThan(2 ** 20);
+  expect(node?.gpus).toEqual([]);
+  expect(logged).toEqual([]);
+});
+
+it("lists GPUs with their neighbours, and offers none where no engine could use them", async () => {
+  const ids = tool.machine.gpus.map(({ uuid }) => uuid);
+  const gpus = await inventory().read();
+  expect(gpus.map(({ id }) => id)).toEqual(ids);
+  expect(gpus[2]).toMatchObject({ type: "H100-80GB", usable: true, nvlinks: ids.slice(0, 2), numaNode: 1 });
+  expect(logged).toEqual([
+    expect.stringMatching(/^info: GPUs were found .*"driver":"570\.86\.15","cuda":"12\.8"/),
   ]);
+  expect((await inventory({ isOfUse: false }).read())[0]).toMatchObject({
+    usable: false,
+    reason: "no engine installed here can use a GPU",
+  });
 });
 
-describe("this machine", () => {
-  let folder: string;
-  let now: number;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "berth-capacity-"));
-    now = 0;
-  });
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
-
-  function reader(engines: Engine[], warnings: string[] = []) {
-    return createCapacityReader({
-      engines: new Map(engines.map((engine) => [engine.name, engine])),
-      clock: { ...systemClock, now: () => now },
-      environment: { PATH: `${folder}:/usr/bin:/bin` },
-      log: (_level, message) => warnings.push(message),
+it.each([false, true])(
+  "a lost GPU keeps its place and the others stay; the whole question fails: %s",
+  async (failsWhole) => {
+    const gpus = inventory();
+    expect(await outages(gpus)).toEqual([null, null, null]);
+    tool.become({ ...tool.machine, failsWhole });
+    tool.change(1, { lost: "GPU is lost. Reboot the system to recover this GPU" });
+    await gpus.refresh();
+    expect(await outages(gpus)).toEqual([null, "lost", null]);
+    const [, lost, last] = await gpus.read();
+    expect(lost?.reason).toMatch(/^the driver lost it/);
+    expect(last).toMatchObject({ numaNode: 1 });
+    expect(logged.at(-1)).toMatch(/^warn: the GPUs have changed .*GPU-inv-1: the driver lost it/);
+    const [, back] = fakeMachine("inv", 3, { nvlinks: [0, 1, 2] }).gpus;
+    tool.become({
+      ...tool.machine,
+      gpus: tool.machine.gpus.map((gpu, at) => (at === 1 ? (back ?? gpu) : gpu)),
     });
-  }
+    await gpus.refresh();
+    expect(await outages(gpus)).toEqual([null, null, null]);
+  },
+);
 
-  function install(script: string): void {
-    writeFileSync(join(folder, "nvidia-smi"), `#!/bin/sh\n${script}\n`);
-    chmodSync(join(folder, "nvidia-smi"), 0o755);
-  }
-
-  it("has cores, memory and no GPU where no driver is", async () => {
-    const warnings: string[] = [];
-    const [node] = await createCapacityReader({
-      engines: new Map(),
-      clock: systemClock,
-      environment: { PATH: folder },
-      log: (_level, message) => warnings.push(message),
-    })();
-    expect(node?.cpuCores).toBeGreaterThan(0);
-    expect(node?.memoryBytes).toBeGreaterThan(2 ** 20);
-    expect(node?.gpus).toEqual([]);
-    expect(warnings).toEqual([]);
+it("names a part of a card by its id", async () => {
+  tool.change(0, { parts: [{ uuid: "MIG-inv", profile: "1g.10gb", memoryMib: 9856 }] });
+  expect((await inventory().read())[0]).toMatchObject({
+    id: "MIG-inv",
+    type: "other",
+    isSlice: true,
+    usable: true,
   });
+});
 
-  it("says why a GPU is not offered", async () => {
-    install("echo 'GPU-1, NVIDIA L4, 23034'");
-    expect((await reader([standInEngine])())[0]?.gpus[0]).toMatchObject({
-      usable: false,
-      reason: "no engine installed here can use a GPU",
-    });
-    const onGpu: Engine = { ...standInEngine, runsOn: "gpu" };
-    expect((await reader([onGpu])())[0]?.gpus[0]).toMatchObject({ usable: true, reason: null });
-  });
+it("keeps the last picture while the driver does not answer, and looks again after a while", async () => {
+  const gpus = inventory();
+  expect(await outages(gpus)).toHaveLength(3);
+  tool.become({ ...tool.machine, broken: "Failed to initialize NVML: Driver/library version mismatch" });
+  expect(await outages(gpus)).toHaveLength(3);
+  expect(logged).toHaveLength(1);
+  now = 120_000;
+  expect(await outages(gpus)).toEqual([null, null, null]);
+  expect(logged.at(-1)).toMatch(/^warn: the GPUs could not be listed.*version mismatch/);
+});
 
-  it("keeps the last list when the driver fails, and reads it again after a while", async () => {
-    const warnings: string[] = [];
-    const read = reader([standInEngine], warnings);
-    install("echo 'GPU-1, NVIDIA L4, 23034'");
-    expect((await read())[0]?.gpus).toHaveLength(1);
-    install("echo 'driver/library version mismatch' >&2; exit 18");
-    expect((await read())[0]?.gpus).toHaveLength(1);
-    expect(warnings).toEqual([]);
-    now = 120_000;
-    expect((await read())[0]?.gpus).toHaveLength(1);
-    expect(warnings).toHaveLength(1);
+it("tells a stranger's process from its own, and a watch hears of both", async () => {
+  const pids = new Set([4242]);
+  let changes = 0;
+  const gpus = inventory({
+    ...{ pollMs: 20, clock: systemClock },
+    owners: async () => ({ pids, held: new Set() }),
   });
+  await gpus.read();
+  gpus.watch(() => {
+    changes += 1;
+  });
+  const engine = { pid: 4242, type: "C", name: "vllm", usedMib: 60_000 };
+  tool.change(0, { processes: [engine] });
+  tool.change(1, { processes: [{ ...engine, pid: 99, name: "python" }] });
+  await until("the watch to see it", async () => changes === 1);
+  expect(await outages(gpus)).toEqual([null, "busy", null]);
+  tool.change(1, { processes: [] });
+  await until("the watch to see it go", async () => changes === 2);
+  expect(await outages(gpus)).toEqual([null, null, null]);
 });

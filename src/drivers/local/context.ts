@@ -35,4 +35,6 @@ export type LocalContext = {
   keep(instance: Instance): void;
   /** In the driver's care, or just being started or removed. */
   isKept(instanceId: string): boolean;
+  /** Takes stock of the GPUs anew; never rejects. */
+  lookAtGpus(): Promise<void>;
 };

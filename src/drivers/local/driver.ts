@@ -7,9 +7,11 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Driver, Engine } from "../../ports.ts";
 import { adoptInstances } from "./adopt.ts";
-import { createCapacityReader } from "./capacity.ts";
+import { readCapacity } from "./capacity.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
+import { openGpuInventory } from "./gpu-inventory.ts";
+import type { GpuOwners } from "./gpu-judge.ts";
 import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
 import { createIsolator } from "./isolation.ts";
 import { openLogShelf } from "./logs.ts";
@@ -43,6 +45,10 @@ export type LocalDriverOptions = {
   readonly readyTimeoutMs: number;
   /** Where engines inherit PATH, HOME, locale and the like from. */
   readonly environment: NodeJS.ProcessEnv;
+  /** NVIDIA's tool, by name or path; absent: `nvidia-smi`. */
+  readonly nvidiaSmi?: string;
+  /** How often GPUs are looked at; absent: every 30 s. */
+  readonly gpuPollMs?: number;
   /** Shut engines in where this machine allows it; false: run them as any program. */
   readonly isolates: boolean;
   /** Folders that every engine reads: Berth itself and its Node. */
@@ -63,7 +69,6 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   const folders = openInstanceFolders(instancesRoot);
   const shelf = openLogShelf(join(options.home, "logs"), limits);
   const processes = processTable(process.platform);
-  const readCapacity = createCapacityReader({ engines, clock, log, environment: options.environment });
   const isolator = createIsolator({
     ...{ home: options.home, programs: options.programs, environment: options.environment },
     isWanted: options.isolates,
@@ -84,6 +89,24 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed(instance);
   }
 
+  const gpus = openGpuInventory({
+    ...{ clock, log, owners, environment: options.environment, platform: process.platform },
+    nvidiaSmi: options.nvidiaSmi ?? "nvidia-smi",
+    pollMs: options.gpuPollMs ?? 30_000,
+    isOfUse: [...engines.values()].some((engine) => engine.runsOn === "gpu"),
+  });
+
+  /** An engine that is just starting counts: its process may be listed before its record is. */
+  async function owners(): Promise<GpuOwners> {
+    const marked = await processes.findMarked();
+    const own = marked.filter(({ instanceId }) => context.isKept(instanceId));
+    const living = [...instances.values()].filter(({ ended }) => ended === null);
+    return {
+      pids: new Set(own.map(({ identity }) => identity.pid)),
+      held: new Set(living.flatMap(({ record }) => record.placement.gpus)),
+    };
+  }
+
   const context: LocalContext = {
     limits,
     clock,
@@ -98,6 +121,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     socketDirectory: options.socketDirectory,
     keep,
     isKept: (id) => instances.has(id) || turns.has(id),
+    lookAtGpus: gpus.refresh,
   };
 
   /** Everything waits for the first look at the disk; one that was not complete is repeated by the next caller. */
@@ -149,7 +173,12 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
   }
 
   return {
-    capacity: readCapacity,
+    async capacity() {
+      // Engines of an earlier control are no strangers.
+      await adopted();
+      return await readCapacity(gpus);
+    },
+    watchCapacity: gpus.watch,
     isolation: isolator.state,
     async observe() {
       await adopted();
@@ -182,6 +211,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
       isClosed = true;
       listeners.clear();
       await Promise.all([...instances.values()].map(release));
+      await gpus.close();
     },
   };
 }

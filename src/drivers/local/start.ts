@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import type { Engine, InstanceSpec } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
+import { deviceEnvironment } from "./gpu-devices.ts";
 import { makeInstance, wakeWatch } from "./instance.ts";
 import { checkId, type SavedRecord } from "./record.ts";
 import { prepareSocket, removeSocket, socketPath } from "./socket.ts";
@@ -46,7 +47,9 @@ async function launchInstance(
 ): Promise<void> {
   const { folders, processes, environment, isolator } = context;
   const { id, deploymentId, secret, endpoint, placement } = record;
-  const launch = engine.launch({ ...spec.launch, instanceId: id, endpoint, secret, placement });
+  const asked = engine.launch({ ...spec.launch, instanceId: id, endpoint, secret, placement });
+  // Last, so that no engine can take what was not given to it.
+  const launch = { ...asked, env: { ...asked.env, ...deviceEnvironment(placement) } };
   checkLaunch(launch, secret);
   const output = await context.shelf.open({ deploymentId, instanceId: id }, secret);
   await folders.create(id);

@@ -184,6 +184,8 @@ export async function settleExit(instance: Instance, context: LocalContext): Pro
   await folders.saveExit(record.id, ended).catch((error: unknown) => {
     log("warn", "the exit of an instance could not be kept", { instanceId: record.id, error: String(error) });
   });
+  // An engine that ends with its GPU must not be started on it again.
+  if (record.placement.gpus.length > 0) await context.lookAtGpus();
   instance.ended = ended;
   context.changed(instance);
 }

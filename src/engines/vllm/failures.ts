@@ -166,7 +166,8 @@ const patterns: readonly Pattern[] = [
     ),
   },
   {
-    pattern: /SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeaderDeserialization/,
+    pattern:
+      /SafetensorError|(?:Expecting|Unterminated string|Invalid control character)[^\n]{0,60}: line \d+ column \d+ \(char \d+\)|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeaderDeserialization/,
     failure: say(
       "engine_refused_model",
       () => "vLLM cannot read the model's safetensors: a file is cut off or damaged.",

@@ -174,6 +174,12 @@ const ends: readonly (readonly [source: string, line: string, code: string, mess
     "engine_refused_model",
     /no chat template/,
   ],
+  [
+    "vllm 0.32.0 on a file of 4000 bytes",
+    "  Value error, Expecting ',' delimiter: line 1 column 3993 (char 3992) [type=value_error, input_value=ArgsKwargs((), {'model_co... 'shutdown_timeout': 0}), input_type=ArgsKwargs]",
+    "engine_refused_model",
+    /cut off or damaged/,
+  ],
   ["uvicorn", "OSError: [Errno 98] Address already in use", "engine_crashed", /could not listen/],
   [
     "vllm",

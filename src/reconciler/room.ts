@@ -1,0 +1,104 @@
+/**
+ * Who holds what of the machines, so that nothing is given twice: GPUs from the moment a start is decided until the driver has
+ * ended the instance, whatever the records say in between. Also what bounds a placement besides: an account's quota and
+ * the memory that instances on the CPU take. Kept in memory alone; built anew from what the driver sees.
+ */
+import type { Deployment } from "../core/deployment.ts";
+import type { ObservedInstance, Placement } from "../core/instance.ts";
+import type { CpuUse, PlaceInput } from "../core/place.ts";
+import type { Store } from "../ports.ts";
+
+export type Room = {
+  /** Brings the ledger up to date with everything the driver sees; what was seen before and is gone is let go. */
+  sync(seen: readonly ObservedInstance[]): void;
+  /** Takes a placement for an instance that is about to be started. False when a GPU of it was given away meanwhile. */
+  take(instanceId: string, deploymentId: string, placement: Placement): boolean;
+  /** The instance was never started, or has ended. */
+  release(instanceId: string): void;
+  /** What bounds the next placement of a deployment. */
+  bounds(deployment: Deployment): Promise<Bounds>;
+};
+
+export type Bounds = {
+  readonly occupiedGpus: ReadonlySet<string>;
+  readonly cpuUse: ReadonlyMap<string, CpuUse>;
+  readonly quota: NonNullable<PlaceInput["quota"]>;
+};
+
+type Holding = {
+  readonly deploymentId: string;
+  readonly placement: Placement;
+  /** The driver has shown it: not to be shown any more means to be gone. Before, it means that it is being started. */
+  readonly isSeen: boolean;
+};
+
+/** What never changes about a deployment, and its size once that is known. */
+type Facts = Pick<Deployment, "account" | "config"> & { readonly weightsBytes: number };
+
+export function createRoom(
+  store: Pick<Store, "deployment">,
+  gpuLimit: (account: string, gpu: Deployment["config"]["gpu"]) => Promise<number>,
+): Room {
+  const held = new Map<string, Holding>();
+  const facts = new Map<string, Facts>();
+
+  async function factsOf(deploymentId: string): Promise<Facts | null> {
+    const known = facts.get(deploymentId);
+    if (known !== undefined && known.weightsBytes > 0) return known;
+    const deployment = await store.deployment(deploymentId);
+    return deployment === null ? null : learn(deployment);
+  }
+
+  function learn({ id, account, config, resolved }: Deployment): Facts {
+    const weightsBytes = resolved?.files.reduce((sum, file) => sum + file.bytes, 0) ?? 0;
+    const now = { account, config, weightsBytes };
+    facts.set(id, now);
+    return now;
+  }
+
+  return {
+    sync(seen) {
+      const ids = new Set(seen.map(({ id }) => id));
+      for (const [id, { isSeen }] of held) if (isSeen && !ids.has(id)) held.delete(id);
+      for (const { id, deploymentId, placement } of seen)
+        held.set(id, { deploymentId, placement, isSeen: true });
+      const living = new Set([...held.values()].map(({ deploymentId }) => deploymentId));
+      for (const id of facts.keys()) if (!living.has(id)) facts.delete(id);
+    },
+    take(instanceId, deploymentId, placement) {
+      const isFree = placement.gpus.every((gpu) =>
+        [...held.values()].every((holding) => !holding.placement.gpus.includes(gpu)),
+      );
+      if (!isFree) return false;
+      held.set(instanceId, { deploymentId, placement, isSeen: false });
+      return true;
+    },
+    release(instanceId) {
+      held.delete(instanceId);
+    },
+    async bounds(deployment) {
+      const { account, config } = learn(deployment);
+      const limit = await gpuLimit(account, config.gpu);
+      const cpuUse = new Map<string, { instances: number; weightsBytes: number; counted: Set<string> }>();
+      let heldByAccount = 0;
+      for (const { deploymentId, placement } of held.values()) {
+        const owner = await factsOf(deploymentId);
+        if (owner === null) continue;
+        if (owner.account === account && owner.config.gpu === config.gpu)
+          heldByAccount += owner.config.numGpus;
+        if (placement.gpus.length > 0 || deploymentId === deployment.id) continue;
+        const use = cpuUse.get(placement.node) ?? { instances: 0, weightsBytes: 0, counted: new Set() };
+        use.instances += 1;
+        // Instances of one deployment map the same file.
+        if (!use.counted.has(deploymentId)) use.weightsBytes += owner.weightsBytes;
+        use.counted.add(deploymentId);
+        cpuUse.set(placement.node, use);
+      }
+      return {
+        occupiedGpus: new Set([...held.values()].flatMap(({ placement }) => placement.gpus)),
+        cpuUse,
+        quota: { account, held: heldByAccount, limit },
+      };
+    },
+  };
+}
