@@ -3,6 +3,7 @@
  * takes, that its command line gives nothing away, that it becomes ready, answers, streams and counts, keeps what it
  * declares, refuses strangers, and leaves a sentence when it fails. Only tests import it.
  */
+import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -25,6 +26,9 @@ export type ContractOptions = {
 };
 
 const noArgs: EngineArgs = { standardArgs: {}, extraArgs: [] };
+/** An instance's id is known to the whole machine: other drivers' tests must not take these for theirs. */
+const mark = randomBytes(6).toString("hex");
+const id = (name: string) => `${name}-${mark}`;
 const slots = 2;
 const contextTokens = 256;
 const servedNames = ["ann/starter", "starter", "deploy_id:abc"];
@@ -60,12 +64,12 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
         ...{ readyTimeoutMs: patienceMs, environment: process.env, isolates: false, programs: [] },
         log: () => undefined,
       });
-      await driver.start(specOf(engine, "one", starterFolder, await choose(engine)));
-      running = await until(driver, "one", "running");
+      await driver.start(specOf(engine, id("one"), starterFolder, await choose(engine)));
+      running = await until(driver, id("one"), "running");
     }, patienceMs);
 
     afterAll(async () => {
-      await driver.remove("one", 2000);
+      await driver.remove(id("one"), 2000);
       await driver.close();
       await rm(home, { recursive: true, force: true });
     }, patienceMs);
@@ -192,13 +196,13 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
         await copyFile(join(starterFolder, path), join(folder, path));
       }
       await truncate(join(folder, weightFile), 4000);
-      await driver.start(specOf(engine, "two", folder, await choose(engine)));
-      const ended = await until(driver, "two", "exited");
+      await driver.start(specOf(engine, id("two"), folder, await choose(engine)));
+      const ended = await until(driver, id("two"), "exited");
       expect(ended.failure).toMatchObject({ code: "engine_refused_model" });
       expect(ended.failure?.message).toMatch(/^[A-Zl].*[.]$/);
       expect(ended.failure?.message).not.toContain(home);
       expect(ended.failure?.next).toMatch(/[.]$/);
-      await driver.remove("two", 0);
+      await driver.remove(id("two"), 0);
     });
   });
 }
@@ -233,10 +237,10 @@ async function listFiles(folder: string): Promise<RepoFile[]> {
   );
 }
 
-function specOf(engine: Engine, id: string, snapshotPath: string, entryFile: string): InstanceSpec {
+function specOf(engine: Engine, instanceId: string, snapshotPath: string, entryFile: string): InstanceSpec {
   const engineArgs = { standardArgs: { maxContextSize: contextTokens }, extraArgs: [] };
   return {
-    ...{ id, deploymentId: "dep", engine: engine.name, placement: { node: "here", gpus: [] } },
+    ...{ id: instanceId, deploymentId: "dep", engine: engine.name, placement: { node: "here", gpus: [] } },
     launch: {
       snapshotPath,
       entryFile,
