@@ -212,6 +212,21 @@ export const settingsShape = {
   BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
     .default(1024)
     .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_LLAMA_SERVER: text
+    .optional()
+    .describe(
+      "Path of llama.cpp's server, or off. Default: what `berth engines install llama-server` made, else `llama-server` on PATH.",
+    ),
+  BERTH_VLLM: text
+    .optional()
+    .describe(
+      "Folder of the virtual environment that vLLM is in, or off. Default: what `berth engines install vllm` made, else `vllm` on PATH.",
+    ),
+  BERTH_TRUST_REMOTE_CODE: text
+    .optional()
+    .describe(
+      "Repositories whose own Python code vLLM may run, each at one commit: owner/name@commit, separated by commas. That code can do whatever the engine's process can.",
+    ),
   BERTH_NVIDIA_SMI: text
     .min(1)
     .default("nvidia-smi")

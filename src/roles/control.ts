@@ -109,8 +109,8 @@ export async function runControl(): Promise<void> {
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const { hub } = hubRoom;
-  const driver = openDriver(settings, log);
-  const engines = openEngines(settings);
+  const engines = await openEngines(settings, log);
+  const driver = openDriver(settings, engines, log);
   const accountRates = {
     concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
     requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
