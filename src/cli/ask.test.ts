@@ -28,6 +28,8 @@ test("a secret is asked for only once the terminal no longer shows what is typed
       onInterrupt: () => () => undefined,
       serve: idle,
       down: idle,
+      backup: idle,
+      restore: idle,
       version: "0",
     },
     {},

@@ -35,6 +35,9 @@ export type CliDeps = {
   serve(options: LocalOptions): Promise<number>;
   /** Stops engines that outlived a Berth that no longer answers; returns the exit code. */
   down(options: LocalOptions): Promise<number>;
+  /** Writes the state of this machine's Berth to a file, or fills an empty one from it; returns the exit code. */
+  backup(options: LocalOptions & { readonly file: string }): Promise<number>;
+  restore(options: LocalOptions & { readonly file: string }): Promise<number>;
   readonly version: string;
 };
 

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
 import { addAudit } from "./audit.ts";
+import { addBackup } from "./backup.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
@@ -133,6 +134,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addToken(program, act);
   addAudit(program, act);
   addHub(program, act);
+  addBackup(program, act);
   addDoctor(program, act);
   return program;
 }
