@@ -40,9 +40,10 @@ export function shapeOfCache(ask: CacheAsk): CacheShape | null {
   // Layers that are split over GPUs: the fullest has up to one more than its share.
   const held = (layers: number) => (ask.kind === "llamacpp" ? Math.ceil(layers / Math.max(1, gpus)) : layers);
   const bytes = (width ?? 0) * ask.numberBytes;
+  const fullBytes = (widthOfFull(ask) ?? width ?? 0) * ask.numberBytes;
   const states = held(kinds.recurrent) * (kinds.recurrentStateSize ?? 0) * stateNumberBytes(ask);
   return {
-    tokenBytes: held(kinds.fullAttention) * bytes,
+    tokenBytes: held(kinds.fullAttention) * fullBytes + (kinds.compressedTokens ?? 0) * bytes,
     windowTokenBytes: held(kinds.slidingAttention) * bytes,
     // A window of a length that is not known is no bound.
     windowTokens: kinds.windowTokens ?? Number.POSITIVE_INFINITY,
@@ -53,6 +54,14 @@ export function shapeOfCache(ask: CacheAsk): CacheShape | null {
 /** llama.cpp keeps states in 32 bits, vLLM in the model's 16. */
 function stateNumberBytes({ kind }: CacheAsk): number {
   return kind === "llamacpp" ? 4 : 2;
+}
+
+/** The same of a layer that sees everything, where its heads are unlike the others'. */
+function widthOfFull({ facts, kind, gpus }: CacheAsk): number | null {
+  const heads = facts.layerKinds?.fullHeads;
+  if (heads === undefined) return null;
+  const held = kind === "vllm" ? Math.ceil(heads.kvHeads / Math.max(1, gpus)) : heads.kvHeads;
+  return held * heads.headSize * 2;
 }
 
 /** Numbers that one layer keeps for a token on one GPU. */

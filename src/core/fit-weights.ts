@@ -104,10 +104,12 @@ function positionTable({ contextTokens, headSize, latentAttention }: ModelFacts)
 }
 
 /** With latent attention the second half of the compression is kept a second time, in 16 bits, for decoding. */
-function absorbedCopies({ latentAttention, heads, layers, headSize }: ModelFacts, gpus: number): number {
-  if (latentAttention === null || heads === null || layers === null || headSize === null) return 0;
-  const { kvRank, ropeHeadSize, plainHeadSize, valueHeadSize } = latentAttention;
-  const width = (plainHeadSize ?? Math.max(1, headSize - ropeHeadSize)) + (valueHeadSize ?? headSize);
+function absorbedCopies({ latentAttention, heads, layers }: ModelFacts, gpus: number): number {
+  if (latentAttention === null || heads === null || layers === null) return 0;
+  const { kvRank, plainHeadSize, valueHeadSize } = latentAttention;
+  // One vector for all heads has nothing to be decompressed with.
+  if (plainHeadSize === null || valueHeadSize === null) return 0;
+  const width = plainHeadSize + valueHeadSize;
   return (layers * heads * kvRank * width * 2) / gpus;
 }
 

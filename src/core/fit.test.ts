@@ -136,6 +136,19 @@ describe("answers", () => {
     expect(of(131_072)).toBeLessThan((fitModel(ask())?.lines[1]?.bytes ?? 0) / 10);
   });
 
+  it("counts layers with heads of their own, and those that keep a part, as they are", () => {
+    const of = (some: Partial<LayerKinds>) =>
+      fitModel(
+        ask({ facts: { ...llama, layerKinds: kinds(some) }, args: { batch: 1, contextTokens: 16_000 } }),
+      )?.lines[1]?.bytes;
+    expect(of({ fullAttention: 32, fullHeads: { kvHeads: 2, headSize: 512 } })).toBe(
+      16_000 * 32 * 2 * 1024 * 2,
+    );
+    const window = of({ slidingAttention: 32, windowTokens: 16 }) ?? 0;
+    const compressed = of({ slidingAttention: 32, windowTokens: 16, compressedTokens: 0.25 }) ?? 0;
+    expect(compressed - window).toBe(16_000 * 0.25 * 8 * 256 * 2);
+  });
+
   it("says nothing of a model whose layers are not known", () => {
     expect(fitModel(ask({ facts: { ...llama, layers: null, layerKinds: null } }))).toBeNull();
   });

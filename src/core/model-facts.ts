@@ -60,6 +60,13 @@ export type LayerKinds = {
   readonly windowTokens: number | null;
   /** Numbers in the state of one recurrent layer of one sequence, null where that is not known. */
   readonly recurrentStateSize: number | null;
+  /** Heads of the layers that see everything, where they are unlike the others'. */
+  readonly fullHeads?: { readonly kvHeads: number; readonly headSize: number };
+  /**
+   * What layers keep of each token in compressed form beside their window, as a number of layers that would keep it whole:
+   * 1/4 for a layer that keeps one of four.
+   */
+  readonly compressedTokens?: number;
 };
 
 export type ModelFacts = {

@@ -7,6 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { makeCertificate } from "../../tools/fake-hub/certificate.ts";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache } from "./cache.ts";
 import { openTestHub, pull, sha256Of } from "./testing.ts";
@@ -15,7 +16,7 @@ const weights = randomContent(4_000_000);
 const testing = new URL("./testing.ts", import.meta.url).href;
 
 /** A process of its own that pulls the repository and ends with 0 when that worked; says its progress line by line. */
-function pullInChild(fixture: Fixture, options: object = {}): ChildProcess {
+function pullInChild(fixture: Fixture, options: object = {}, env: NodeJS.ProcessEnv = {}): ChildProcess {
   const script = `
     const { openTestHub, pull } = await import(${JSON.stringify(testing)});
     const hub = openTestHub(${JSON.stringify(fixture.home)}, ${JSON.stringify(fixture.hub.url)}, ${JSON.stringify(options)});
@@ -24,7 +25,10 @@ function pullInChild(fixture: Fixture, options: object = {}): ChildProcess {
   // A file, as its threads inherit the flags it was started with, and could not be started with text.
   const path = join(fixture.root, "pull.mjs");
   writeFileSync(path, script);
-  return spawn(process.execPath, [path], { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn(process.execPath, [path], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
 }
 
 async function waitFor(condition: () => Promise<boolean>): Promise<void> {
@@ -63,7 +67,7 @@ test("killed at random moments of one download of many pieces, in a thread, it c
   const content = randomContent(32_000_000);
   await using fixture = await startFixture({ "acme/tiny": { "model.gguf": content } });
   // Slow enough for one download to be killed many times.
-  fixture.hub.setFaults([{ on: "/storage/", kind: "slow", bytesPerS: 1_000_000 }]);
+  fixture.hub.setFaults([{ on: "/storage/", kind: "slow", bytesPerS: 2_000_000 }]);
   const [kills, maxConnections, chunkBytes] = [15, 4, 500_000];
   const options = { threads: 1, limits: { maxConnections, chunkBytes, minChunkBytes: chunkBytes } };
   const shown: number[] = [];
@@ -99,3 +103,27 @@ test("eight processes at once make one download", async () => {
   expect(fixture.hub.requests.filter(({ url }) => url.startsWith("/storage/"))).toHaveLength(1);
   expect((await readFile(join(blobFolder(fixture), sha256Of(weights)))).equals(weights)).toBe(true);
 }, 300_000);
+
+test("threads of a process speak TLS by the authorities it trusts, with the storage on a port of its own", async () => {
+  const certificate = makeCertificate();
+  const options = { certificate, separateStorage: true };
+  await using fixture = await startFixture(
+    { "acme/tiny": { "model.gguf": weights, "config.json": "{}" } },
+    options,
+  );
+  const threads = {
+    threads: 2,
+    allowPrivateRedirects: true,
+    limits: { chunkBytes: 500_000, minChunkBytes: 500_000 },
+  };
+  const authorities = join(fixture.home, "authorities.pem");
+  writeFileSync(authorities, certificate.cert);
+  const [refused] = await once(pullInChild(fixture, { ...threads, limits: { attempts: 1 } }), "exit");
+  expect(refused).toBe(1);
+  const [code] = await once(pullInChild(fixture, threads, { NODE_EXTRA_CA_CERTS: authorities }), "exit");
+  expect(code).toBe(0);
+  expect((await readFile(join(blobFolder(fixture), sha256Of(weights)))).equals(weights)).toBe(true);
+  expect(
+    fixture.hub.requests.filter(({ at, range }) => at === "storage" && range !== null).length,
+  ).toBeGreaterThan(1);
+});

@@ -122,6 +122,7 @@ export async function runControl(): Promise<void> {
       loadTries: settings.BERTH_LOAD_TRIES,
       drainMs: settings.BERTH_DRAIN_S * 1000,
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
+      scaleDownMs: settings.BERTH_SCALE_DOWN_S * 1000,
       stopGraceMs: engineGraceMs,
       sweepMs: 60_000,
     },

@@ -34,6 +34,8 @@ export const modelFacts: z.ZodType<ModelFacts> = z.strictObject({
       stateless: size,
       windowTokens: known,
       recurrentStateSize: known,
+      fullHeads: z.strictObject({ kvHeads: size, headSize: size }).exactOptional(),
+      compressedTokens: size.exactOptional(),
     })
     .nullable(),
   hiddenSize: known,

@@ -114,7 +114,7 @@ class SqlStore implements Store {
   #tokenRows() {
     return this.#db
       .selectFrom("tokens")
-      .select(["id", "account", "name", "hash", "fragment", "created_at_ms", "allowed_ips"]);
+      .select(["id", "account", "name", "hash", "fragment", "created_at_ms", "allowed_ips", "rates"]);
   }
 
   async sealedToken(tokenId: string): Promise<string | null> {
@@ -126,10 +126,18 @@ class SqlStore implements Store {
     return row?.sealed ?? null;
   }
 
-  async limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean> {
+  async limitToken(
+    account: string,
+    tokenId: string,
+    limits: Partial<Pick<ApiToken, "allowedIps" | "rates">>,
+  ): Promise<boolean> {
+    const { allowedIps, rates } = limits;
     const limited = await this.#db
       .updateTable("tokens")
-      .set({ allowed_ips: JSON.stringify(allowedIps) })
+      .set({
+        ...(allowedIps === undefined ? {} : { allowed_ips: JSON.stringify(allowedIps) }),
+        ...(rates === undefined ? {} : { rates: JSON.stringify(rates) }),
+      })
       .where("account", "=", account)
       .where("id", "=", tokenId)
       .returning("id")

@@ -34,6 +34,16 @@ async function inspect(files: Files, repo = "acme/tiny", more: { slowFirst?: boo
 }
 
 describe("looking at a repository", () => {
+  test("takes numbers that Python writes and JSON has not", async () => {
+    const config =
+      '{"num_hidden_layers": 2, "time_step_limit": [0.0, Infinity], "a": "NaN, -Infinity", "b": NaN}';
+    const { outcome } = await inspect({
+      "config.json": config,
+      "model.safetensors": safetensors({ a: [2] }),
+    });
+    expect(outcome).toMatchObject({ ok: true, value: { layers: 2 } });
+  });
+
   test("reads the headers of all shards and leaves the weights where they are", async () => {
     const shard = (index: number) =>
       safetensors({

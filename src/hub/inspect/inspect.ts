@@ -170,7 +170,9 @@ async function readJson(job: Inspection, path: string, signal: AbortSignal): Pro
   if (file === undefined || file.bytes > maxConfigBytes || file.bytes === 0) return null;
   const bytes = await job.read(file, 0, file.bytes, signal);
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    // Python writes numbers that JSON does not have.
+    const numbers = /(?<=[:[,]\s*)-?(?:Infinity|NaN)(?=\s*[,\]}])/g;
+    return JSON.parse(new TextDecoder().decode(bytes).replace(numbers, "null"));
   } catch {
     // An engine will refuse it in its own words; here it only says nothing.
     return null;

@@ -94,6 +94,73 @@ describe("a configuration of", () => {
     });
   });
 
+  test("windows that a family's code or its own list spreads", () => {
+    const llama4 = {
+      text_config: {
+        ...{ model_type: "llama4_text", num_hidden_layers: 48, attention_chunk_size: 8192 },
+        ...{ hidden_size: 5120, num_attention_heads: 40, num_key_value_heads: 8, head_dim: 128 },
+      },
+    };
+    expect(readModelConfig(llama4).layerKinds).toMatchObject({ fullAttention: 12, slidingAttention: 36 });
+    const numbered = { num_hidden_layers: 6, hybrid_layer_pattern: [0, 1, 1, 1, 1, 0], sliding_window: 128 };
+    expect(readModelConfig(numbered).layerKinds).toMatchObject({ fullAttention: 2, slidingAttention: 4 });
+  });
+
+  test("other heads where a layer sees everything", () => {
+    const facts = readModelConfig({
+      ...{
+        num_hidden_layers: 2,
+        hidden_size: 64,
+        num_attention_heads: 16,
+        num_key_value_heads: 8,
+        head_dim: 256,
+      },
+      ...{ global_head_dim: 512, num_global_key_value_heads: 2, sliding_window: 1024 },
+      layer_types: ["sliding_attention", "full_attention"],
+    });
+    expect(facts).toMatchObject({ kvHeads: 8, headSize: 256 });
+    expect(facts.layerKinds?.fullHeads).toEqual({ kvHeads: 2, headSize: 512 });
+  });
+
+  test("one vector for all heads, of which layers keep one of several", () => {
+    const facts = readModelConfig({
+      ...{ model_type: "deepseek_v4", num_hidden_layers: 4, hidden_size: 4096, num_attention_heads: 64 },
+      ...{
+        num_key_value_heads: 1,
+        head_dim: 512,
+        qk_rope_head_dim: 64,
+        q_lora_rank: 1024,
+        sliding_window: 128,
+      },
+      compress_ratios: [0, 4, 128, 4, 0],
+    });
+    expect(facts.latentAttention).toMatchObject({ kvRank: 448, ropeHeadSize: 64, plainHeadSize: null });
+    expect(facts.layerKinds).toMatchObject({ slidingAttention: 4, compressedTokens: 0.5 + 1 / 128 });
+  });
+
+  test("blocks that were pruned one by one", () => {
+    const block = (size: number | null) => ({ attention: { n_heads_in_group: size, no_op: size === null } });
+    const facts = readModelConfig({
+      ...{ num_hidden_layers: 4, hidden_size: 8192, num_attention_heads: 64 },
+      block_configs: [block(8), block(null), block(16), block(null)],
+    });
+    expect(facts).toMatchObject({ kvHeads: 8, layerKinds: { fullAttention: 2, stateless: 2 } });
+  });
+
+  test("linear attention beside latent, and layers that are listed alone", () => {
+    const kimi = readModelConfig({
+      ...{ num_hidden_layers: 4, hidden_size: 2304, num_attention_heads: 32 },
+      linear_attn_config: { kda_layers: [1, 2, 3], num_heads: 32, head_dim: 128, short_conv_kernel_size: 4 },
+    });
+    expect(kimi.layerKinds).toMatchObject({
+      fullAttention: 1,
+      recurrent: 3,
+      recurrentStateSize: 32 * 128 * (128 + 9),
+    });
+    const listed = readModelConfig({ hidden_size: 64, layers_block_type: ["mamba", "moe", "attention"] });
+    expect(listed).toMatchObject({ layers: 3, layerKinds: { fullAttention: 1, recurrent: 1, stateless: 1 } });
+  });
+
   test("hybrids, with the size of their state", () => {
     const linear = readModelConfig({
       model_type: "qwen3_next",
