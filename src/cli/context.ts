@@ -37,6 +37,9 @@ export type CliDeps = {
   down(options: LocalOptions): Promise<number>;
   /** Lists, installs or examines engines of this machine; returns the exit code. */
   engines(task: EnginesTask): Promise<number>;
+  /** Writes the state of this machine's Berth to a file, or fills an empty one from it; returns the exit code. */
+  backup(options: LocalOptions & { readonly file: string }): Promise<number>;
+  restore(options: LocalOptions & { readonly file: string }): Promise<number>;
   readonly version: string;
 };
 

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
 import { addAudit } from "./audit.ts";
+import { addBackup } from "./backup.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
@@ -135,6 +136,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addAudit(program, act);
   addHub(program, act);
   addEngines(program, act);
+  addBackup(program, act);
   addDoctor(program, act);
   return program;
 }
