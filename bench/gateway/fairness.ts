@@ -45,6 +45,7 @@ const snapshot: RoutingSnapshot = {
     isAdmin: false,
   })),
   accounts: [],
+  limitedTokens: [],
   spentScopes: [],
   models: [
     {

@@ -9,12 +9,15 @@ import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
-import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
+import { endAfterSuccessor, sharedFd, tellSupervisor } from "../supervisor/child.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
 
-/** The process that owns the public port. */
-export async function runGateway(): Promise<void> {
+/**
+ * The process that owns the public port.
+ * @param isShared the supervisor holds the port, for this process and its successor
+ */
+export async function runGateway(isShared: boolean): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
   const { api, link } = sockets(settings);
@@ -31,6 +34,7 @@ export async function runGateway(): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
+    ...(isShared && { listenFd: sharedFd }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
@@ -64,8 +68,8 @@ export async function runGateway(): Promise<void> {
   });
   const { host, port } = await gateway.start();
   spool.start();
-  endOnSignal(async () => {
-    await gateway.stop();
+  endAfterSuccessor(async (hasSuccessor) => {
+    await gateway.stop(hasSuccessor);
     await spool.stop();
   });
   // Before, it answers, but only with 503.
