@@ -258,16 +258,19 @@ async function until(
   id: string,
   state: ObservedInstance["state"],
 ): Promise<ObservedInstance> {
-  for (;;) {
-    const seen = (await driver.observe()).find((instance) => instance.id === id);
-    if (seen?.state === state) return seen;
-    if (seen?.state === "exited") throw new Error(`It ended: ${seen.failure?.message}`);
-    await new Promise<void>((resolve) => {
-      const stop = driver.watch(() => {
-        stop();
-        resolve();
-      });
-    });
+  // Listens before it looks, so that no change falls between the two.
+  let changed = Promise.withResolvers<void>();
+  const stop = driver.watch(() => changed.resolve());
+  try {
+    for (;;) {
+      changed = Promise.withResolvers<void>();
+      const seen = (await driver.observe()).find((instance) => instance.id === id);
+      if (seen?.state === state) return seen;
+      if (seen?.state === "exited") throw new Error(`It ended: ${seen.failure?.message}`);
+      await changed.promise;
+    }
+  } finally {
+    stop();
   }
 }
 
