@@ -20,6 +20,7 @@ async function runCli(argv: readonly string[]): Promise<number> {
       return () => process.off("SIGINT", listener);
     },
     serve: async ({ settings }) => (await import("./roles/serve.ts")).serve(settings),
+    engines: async (task) => (await import("./roles/engines.ts")).engines(task),
     down: async ({ settings, json }) => (await import("./roles/down.ts")).down(settings, json),
   });
   return await cli.run(argv);

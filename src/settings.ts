@@ -180,6 +180,9 @@ export const settingsShape = {
     .describe(
       "Default of settings.inactive_shutdown: idle time after which a deployment with min_instances 0 goes to zero.",
     ),
+  BERTH_SCALE_DOWN_S: seconds(1, 86_400)
+    .default(300)
+    .describe("An instance above min_instances is given up when nothing needed it for this long."),
   BERTH_LOAD_S: seconds(1, 86_400)
     .default(3600)
     .describe("Longest time an engine may take to load before it is ended."),
@@ -214,6 +217,21 @@ export const settingsShape = {
   BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
     .default(1024)
     .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_LLAMA_SERVER: text
+    .optional()
+    .describe(
+      "Path of llama.cpp's server, or off. Default: what `berth engines install llama-server` made, else `llama-server` on PATH.",
+    ),
+  BERTH_VLLM: text
+    .optional()
+    .describe(
+      "Folder of the virtual environment that vLLM is in, or off. Default: what `berth engines install vllm` made, else `vllm` on PATH.",
+    ),
+  BERTH_TRUST_REMOTE_CODE: text
+    .optional()
+    .describe(
+      "Repositories whose own Python code vLLM may run, each at one commit: owner/name@commit, separated by commas. That code can do whatever the engine's process can.",
+    ),
   BERTH_NVIDIA_SMI: text
     .min(1)
     .default("nvidia-smi")

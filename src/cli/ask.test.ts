@@ -28,6 +28,7 @@ test("a secret is asked for only once the terminal no longer shows what is typed
       onInterrupt: () => () => undefined,
       serve: idle,
       down: idle,
+      engines: idle,
       version: "0",
     },
     {},

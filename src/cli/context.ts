@@ -35,8 +35,21 @@ export type CliDeps = {
   serve(options: LocalOptions): Promise<number>;
   /** Stops engines that outlived a Berth that no longer answers; returns the exit code. */
   down(options: LocalOptions): Promise<number>;
+  /** Lists, installs or examines engines of this machine; returns the exit code. */
+  engines(task: EnginesTask): Promise<number>;
   readonly version: string;
 };
+
+export type EnginesTask =
+  | { readonly do: "ls" | "doctor"; readonly json: boolean }
+  | {
+      readonly do: "install";
+      readonly engine: "vllm" | "llama-server";
+      /** vLLM's build for processors. */
+      readonly cpu: boolean;
+      readonly json: boolean;
+      readonly signal: AbortSignal;
+    };
 
 export type GlobalOptions = { readonly url?: string; readonly json?: boolean };
 

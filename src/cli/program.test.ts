@@ -204,6 +204,7 @@ function idleDeps(): CliDeps {
     onInterrupt: () => () => undefined,
     serve: idle,
     down: idle,
+    engines: idle,
     version: "0",
   };
 }

@@ -10,6 +10,7 @@ import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from ".
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
+import { addEngines } from "./engine.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
 import { addFit } from "./fit.ts";
 import { addHistory } from "./history.ts";
@@ -133,6 +134,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addToken(program, act);
   addAudit(program, act);
   addHub(program, act);
+  addEngines(program, act);
   addDoctor(program, act);
   return program;
 }

@@ -132,6 +132,7 @@ export async function runCli(argv: readonly string[], options: RunOptions = {}):
     },
     serve: async (given) => served.push(given) - 1,
     down: async (given) => ended.push(given) - 1,
+    engines: async () => 0,
     version: "1.2.3",
   };
   try {

@@ -6,6 +6,7 @@
 import { prefixKeys } from "../core/affinity.ts";
 import type { Claim, Tier } from "../core/queue.ts";
 import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { CancelSignal } from "./cancel.ts";
 import { type Bid, Gate, type RouteLimits } from "./gate.ts";
 import { modelGone } from "./refusals.ts";
 
@@ -63,7 +64,7 @@ export type Admission = {
    * Resolves with a slot of the deployment, after waiting for one where need be. Rejects with the HttpError the client
    * should see, or with the signal's reason when the client left.
    */
-  acquire(ask: AdmissionAsk, signal: AbortSignal): Promise<Lease>;
+  acquire(ask: AdmissionAsk, signal: CancelSignal): Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
   setModels(models: readonly RouteModel[], limits: RouteLimits): void;
   /** Load by deployment, of all that have or had some. */

@@ -8,6 +8,7 @@ import type { ModelLoad, RouteInstance, RouteModel, RoutingSnapshot } from "../c
 import { ServiceRate } from "../core/service-rate.ts";
 import type { HttpError } from "../schema/errors.ts";
 import type { AdmissionOptions, Lease } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import * as refusals from "./refusals.ts";
 
 /** What accounts and tokens may use of each model. */
@@ -51,7 +52,7 @@ export class Gate {
     return this.#queue.waiting === 0 && this.#queue.running === 0;
   }
 
-  acquire(bid: Bid, signal: AbortSignal): Promise<Lease> | Lease {
+  acquire(bid: Bid, signal: CancelSignal): Promise<Lease> | Lease {
     const nowMs = this.#options.now();
     const off = this.#off();
     if (off !== null) throw off;
@@ -107,7 +108,7 @@ export class Gate {
     }
   }
 
-  #wait(bid: Bid, claim: Claim, signal: AbortSignal, sinceMs: number): Promise<Lease> {
+  #wait(bid: Bid, claim: Claim, signal: CancelSignal, sinceMs: number): Promise<Lease> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
       const settle = () => {

@@ -8,7 +8,7 @@ import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
-import type { ObservedInstance, Placement } from "../core/instance.ts";
+import type { ObservedInstance } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
@@ -186,7 +186,10 @@ export function createActor(
     await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
   }
 
-  async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
+  async function start(
+    deployment: Deployment,
+    { placement, reason, inputs }: Extract<Action, { do: "start" }>,
+  ): Promise<void> {
     const { resolved, config } = deployment;
     const { wanted, fallback } = deployment.revisions;
     if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
@@ -207,8 +210,10 @@ export function createActor(
     await tell(deployment.id, "instance_starting", `Instance ${id} starts: ${reason}.`, {
       node: placement.node,
       revision: wanted.id,
+      ...inputs,
     });
     const fitting = fittingContext(await fitInput(options, deployment));
+    const modelTokens = resolved.facts?.contextTokens ?? null;
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
       if (changed !== null) throw new FailureError(changed);
@@ -221,9 +226,11 @@ export function createActor(
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,
           servedNames: servedNames(deployment),
+          weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
+          ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
         },
       });
     } catch (error) {
@@ -268,7 +275,10 @@ export function createActor(
     return true;
   }
 
-  async function drain(deploymentId: string, instanceId: string, reason: string): Promise<void> {
+  async function drain(
+    deploymentId: string,
+    { instanceId, reason, inputs }: Extract<Action, { do: "drain" }>,
+  ): Promise<void> {
     const known = (await store.instances(deploymentId)).find(({ id }) => id === instanceId);
     if (known === undefined) return;
     await store.putInstance({ ...known, intent: "drain", drainSinceMs: clock.now() });
@@ -276,7 +286,7 @@ export function createActor(
       deploymentId,
       "instance_draining",
       `Instance ${instanceId} takes no new requests: ${reason}.`,
-      {},
+      { ...inputs },
     );
     poke(deploymentId);
   }
@@ -310,9 +320,9 @@ export function createActor(
       case "cancel":
         return jobs.get(id)?.abort.abort(new Error(action.reason));
       case "start":
-        return await start(deployment, action.placement, action.reason);
+        return await start(deployment, action);
       case "drain":
-        return await drain(id, action.instanceId, action.reason);
+        return await drain(id, action);
       case "remove":
         await tell(id, "instance_ending", `Instance ${action.instanceId} is ended: ${action.reason}.`, {});
         return remove(action.instanceId, id);

@@ -11,6 +11,9 @@ import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
 import { type Plan, planDeployment, type World } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
+import { noteWork } from "../core/scale.ts";
+import { WorkHistory } from "../core/scale-history.ts";
+import { byClaim, type Claim } from "../core/scale-share.ts";
 import { type Actor, createActor } from "./act.ts";
 import { withDeadlines } from "./deadlines.ts";
 import { LoadBoard } from "./loads.ts";
@@ -54,7 +57,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   let watchingSinceMs = 0;
   let unwatch: () => void = () => undefined;
   /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
-  const waiting = new Map<string, string>();
+  const waiting = new Map<string, { readonly reason: string; readonly claim: Claim | undefined }>();
+  const histories = new Map<string, WorkHistory>();
   /** Counts what was freed: room that came during a look must not be missed. */
   let freed = 0;
   let sweeping: Promise<void> = Promise.resolve();
@@ -67,7 +71,11 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   async function look(deploymentId: string): Promise<number | null> {
     try {
       const deployment = await store.deployment(deploymentId);
-      if (deployment === null) return null;
+      if (deployment === null) {
+        histories.delete(deploymentId);
+        waiting.delete(deploymentId);
+        return null;
+      }
       const freedBefore = freed;
       const instances = await observe(deploymentId);
       const world = await describeWorld(deployment, instances);
@@ -86,20 +94,44 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   /** Said once for each reason; what frees room looks at those that wait. */
-  async function noteWaiting(deployment: Deployment, { waitsFor }: Plan): Promise<void> {
+  async function noteWaiting(deployment: Deployment, { waitsFor, claim }: Plan): Promise<void> {
     const before = waiting.get(deployment.id);
     if (waitsFor === undefined) waiting.delete(deployment.id);
-    else waiting.set(deployment.id, waitsFor);
-    if (waitsFor === undefined || waitsFor === before) return;
+    else waiting.set(deployment.id, { reason: waitsFor, claim });
+    // Who holds such GPUs may have to give some up, and who left room for this one need not any more.
+    if (JSON.stringify(claim) !== JSON.stringify(before?.claim)) await pokeRivals(deployment);
+    if (waitsFor === undefined || waitsFor === before?.reason) return;
     const text = `${deployment.name} waits for room: ${waitsFor.replace(/\.$/, "")}.`;
     const next = "It starts by itself when there is room; stop another deployment to make some.";
     const { gpu, numGpus } = deployment.config;
     await actor.tell(deployment.id, "waiting_for_room", text, { gpu, num_gpus: numGpus }, next);
   }
 
+  async function pokeRivals({ id: own }: Deployment): Promise<void> {
+    for (const id of new Set((await store.instances()).map((record) => record.deploymentId)))
+      if (id !== own) mailboxes.poke(id);
+    for (const id of waiting.keys()) if (id !== own) mailboxes.poke(id);
+  }
+
+  function claims(): Claim[] {
+    return [...waiting.values()].flatMap(({ claim }) => claim ?? []);
+  }
+
+  /** Whoever has the strongest claim looks first. */
   function pokeWaiting(): void {
     freed += 1;
-    for (const id of waiting.keys()) mailboxes.poke(id);
+    const strongest = byClaim(claims()).map(({ deploymentId }) => deploymentId);
+    for (const id of new Set([...strongest, ...waiting.keys()])) mailboxes.poke(id);
+  }
+
+  /** The load now, and with it what it was lately. */
+  function noteLoad(deploymentId: string, instances: readonly InstanceRecord[]) {
+    const load = loads.of(deploymentId, instances);
+    const history = histories.get(deploymentId) ?? new WorkHistory();
+    histories.set(deploymentId, history);
+    const loadTimeMs = loadTimesMs.get(deploymentId) ?? null;
+    noteWork(history, { work: load.queued + load.running, now: clock.now(), loadTimeMs });
+    return { load, history, loadTimeMs };
   }
 
   /** Brings the store's instance records up to date with what the driver sees. */
@@ -176,7 +208,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       now: clock.now(),
       deployment,
       instances,
-      load: loads.of(deployment.id, instances),
+      ...noteLoad(deployment.id, instances),
+      claims: claims(),
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),
