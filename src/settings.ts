@@ -154,6 +154,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_CONNECTIONS: wholeNumber(10, 1_000_000)
+    .default(20_000)
+    .describe(
+      "Most connections of clients at once; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
+    ),
   BERTH_KEEP_ALIVE_S: seconds(0, 3600)
     .default(0)
     .describe(

@@ -19,6 +19,8 @@ export type Log = (
 export type GatewayLimits = {
   /** Longest wait for a model that is starting or at zero. */
   readonly waitMs: number;
+  /** Connections of clients at once. */
+  readonly connectionsMax: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
   /** Between comments to the client of a stream that waits; 0 for none. */

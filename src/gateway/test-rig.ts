@@ -38,6 +38,7 @@ export const rigLimits: GatewayLimits = {
   bodyBytes: 1024 * 1024,
   drainMs: 200,
   headMs: 30_000,
+  connectionsMax: 20_000,
   uploadMs: 300_000,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
