@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { processTable } from "./process.ts";
 import { standInSpec } from "./stand-in.ts";
-import { markedPids, openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
+import { openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
 
 /** Some of what is checked can be seen in /proc only. */
 const onLinux = process.platform === "linux";
@@ -40,7 +40,7 @@ describe("taking over", () => {
     await reach(second, "loading", "running");
     expect([at.pidOf("ready"), at.pidOf("loading")]).toEqual(pids);
     await second.start(standInSpec("ready"));
-    expect(await markedPids("ready")).toEqual([pids[0]]);
+    expect(await at.markedPids("ready")).toEqual([pids[0]]);
   });
 
   it("reports what ended meanwhile at the first look", async () => {
@@ -56,7 +56,7 @@ describe("taking over", () => {
     await until("its end", async () => identity !== null && !(await processes.isAlive(identity)));
     const [seen] = await at.openDriver().observe();
     expect(seen).toMatchObject({ id: "one", state: "exited", failure: { code: "engine_crashed" } });
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
   });
 
   it("does not take another process for the engine when the pid was given away", async () => {
@@ -106,8 +106,8 @@ describe("taking over", () => {
 
     const second = at.openDriver();
     expect((await second.observe()).map(({ id }) => id)).toEqual(["good"]);
-    for (const id of ["damaged", "emptied", "gone"]) expect(await markedPids(id)).toEqual([]);
-    expect(await markedPids("good")).toEqual([good]);
+    for (const id of ["damaged", "emptied", "gone"]) expect(await at.markedPids(id)).toEqual([]);
+    expect(await at.markedPids("good")).toEqual([good]);
   });
 
   it.runIf(onLinux)("counts a process that nobody reaps as gone", async () => {
@@ -136,7 +136,7 @@ describe("taking over", () => {
     for (const stopAt of ["record", "spawn", "started"]) {
       const control = at.startOther([script, home, `id-${stopAt}`, stopAt]);
       if (stopAt === "spawn")
-        await until("the process", async () => (await markedPids(`id-${stopAt}`)).length > 0);
+        await until("the process", async () => (await at.markedPids(`id-${stopAt}`)).length > 0);
       else await once(control.stdout ?? control, "data");
       control.kill("SIGKILL");
       await once(control, "exit");
@@ -146,9 +146,9 @@ describe("taking over", () => {
     expect((await driver.observe()).map(({ id }) => id).sort()).toEqual(["id-spawn", "id-started"]);
     await reach(driver, "id-spawn", "running");
     for (const id of ["id-spawn", "id-started"]) {
-      expect(await markedPids(id)).toHaveLength(1);
+      expect(await at.markedPids(id)).toHaveLength(1);
       await driver.remove(id, 1_000);
-      expect(await markedPids(id)).toEqual([]);
+      expect(await at.markedPids(id)).toEqual([]);
     }
     expect(readdirSync(join(home, "instances"))).toEqual([]);
   });

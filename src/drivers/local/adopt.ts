@@ -12,8 +12,11 @@ import { probe, settleExit } from "./watch.ts";
 
 /** Returns false when a folder could not be read for now, so that adoption has to be repeated. */
 export async function adoptInstances(context: LocalContext): Promise<boolean> {
-  const marked = await context.processes.findMarked();
   const root = await realpath(context.folders.root);
+  const all = await context.processes.findMarked();
+  const marked = all.filter(({ folder, instanceId }) =>
+    (folder ?? `${root}/${instanceId}`).startsWith(`${root}/`),
+  );
   const ids = await context.folders.list();
   const outcomes = await Promise.all([
     ...ids

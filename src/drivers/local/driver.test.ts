@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { standInSpec } from "./stand-in.ts";
-import { markedPids, openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
+import { openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
 
 /** Some of what is checked can be seen in /proc only. */
 const onLinux = process.platform === "linux";
@@ -37,7 +37,7 @@ describe("an instance's life", () => {
 
     await driver.remove("one", 5_000);
     expect(await driver.observe()).toEqual([]);
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
     expect(existsSync(join(home, "instances", "one"))).toBe(false);
     expect(readdirSync(join(home, "s"))).toEqual([]);
   });
@@ -47,7 +47,7 @@ describe("an instance's life", () => {
     await Promise.all([1, 2, 3].map(() => driver.start(standInSpec("one"))));
     await reach(driver, "one", "running");
     await driver.start(standInSpec("one"));
-    expect(await markedPids("one")).toEqual([at.pidOf("one")]);
+    expect(await at.markedPids("one")).toEqual([at.pidOf("one")]);
   });
 
   it("is removed while it loads, twice at once, and an unknown id at once", async () => {
@@ -58,7 +58,7 @@ describe("an instance's life", () => {
       driver.remove("one", 5_000),
       driver.remove("none", 5_000),
     ]);
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
     expect(await driver.observe()).toEqual([]);
   });
 
@@ -66,9 +66,9 @@ describe("an instance's life", () => {
     const driver = at.openDriver();
     await driver.start(standInSpec("one", ["stubborn", "child"]));
     await reach(driver, "one", "running");
-    expect(await markedPids("one")).toHaveLength(2);
+    expect(await at.markedPids("one")).toHaveLength(2);
     await driver.remove("one", 100);
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
   });
 
   it("refuses a program that does not exist and leaves nothing", async () => {
@@ -154,7 +154,7 @@ describe("an engine that ends or hangs", () => {
     await reach(second, "adopted", "running");
     process.kill(at.pidOf("adopted"), "SIGKILL");
     expect((await reach(second, "adopted", "exited")).failure?.message).toMatch(/^exit null null/);
-    expect(await markedPids("adopted")).toEqual([]);
+    expect(await at.markedPids("adopted")).toEqual([]);
   });
 
   it("is ended when it does not answer any more", async () => {
@@ -164,7 +164,7 @@ describe("an engine that ends or hangs", () => {
     process.kill(at.pidOf("one"), "SIGSTOP");
     const { failure } = await reach(driver, "one", "exited");
     expect(failure).toMatchObject({ code: "engine_timeout", message: expect.stringContaining("had hung") });
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
   });
 
   it("is ended when it loads for too long", async () => {
@@ -203,7 +203,7 @@ describe("logs", () => {
     await writeFile(join(home, "logs", "dep"), "not a folder");
     await driver.remove("one", 1_000);
     expect(await driver.observe()).toEqual([]);
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
   });
 
   it("of past instances are given up oldest first", async () => {

@@ -157,7 +157,8 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     }
     const { record, output } = instance;
     await release(instance);
-    await endProcesses({ instanceId, leader: record.process, graceMs, processes, clock });
+    const folder = await folders.realPath(instanceId);
+    await endProcesses({ instanceId, folder, leader: record.process, graceMs, processes, clock });
     await removeSocket(options.socketDirectory, instanceId, record.endpoint.path);
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));

@@ -11,6 +11,8 @@ const killedWithinMs = 10_000;
 
 export type EndOptions = {
   readonly instanceId: string;
+  /** The instance's folder, real path, which need not exist any more: tells another Berth's instance of that id. */
+  readonly folder: string;
   /** The engine's own process, null when it is not known. */
   readonly leader: ProcessIdentity | null;
   /** How long it may take to end politely; 0 kills at once. */
@@ -22,7 +24,14 @@ export type EndOptions = {
 /** Resolves when no process of the instance is left. Throws when one cannot be killed. */
 export async function endProcesses(options: EndOptions): Promise<void> {
   const { processes, clock, instanceId, graceMs } = options;
-  const leaders = options.leader === null ? await findLeaders(processes, instanceId) : [options.leader];
+  const findOwn = async () =>
+    (await processes.findMarked()).filter(
+      (found) => found.instanceId === instanceId && (found.folder ?? options.folder) === options.folder,
+    );
+  const leaders =
+    options.leader === null
+      ? (await findOwn()).filter((one) => one.isLeader).map((one) => one.identity)
+      : [options.leader];
   const living = async () => {
     const alive = await Promise.all(leaders.map((leader) => processes.isAlive(leader)));
     return leaders.filter((_, index) => alive[index] === true);
@@ -35,7 +44,7 @@ export async function endProcesses(options: EndOptions): Promise<void> {
 
   const isGone = await waitUntil(clock, killedWithinMs, 200, async () => {
     if ((await living()).length > 0) return false;
-    const rest = (await processes.findMarked()).filter((found) => found.instanceId === instanceId);
+    const rest = await findOwn();
     for (const { identity } of rest) {
       // Looked at again just before: the listing may be milliseconds old.
       if (await processes.isAlive(identity)) send(identity.pid, "SIGKILL");
@@ -47,11 +56,6 @@ export async function endProcesses(options: EndOptions): Promise<void> {
       `A process of instance ${instanceId} did not end within ${killedWithinMs / 1000} s of SIGKILL; it hangs in the kernel (disk or GPU driver).`,
     );
   }
-}
-
-async function findLeaders(processes: ProcessTable, instanceId: string): Promise<ProcessIdentity[]> {
-  const found = await processes.findMarked();
-  return found.filter((one) => one.instanceId === instanceId && one.isLeader).map((one) => one.identity);
 }
 
 /** Asks at once, then ever less often, at most every `maxPauseMs`. False when the time is over. */

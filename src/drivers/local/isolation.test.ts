@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createIsolator } from "./isolation.ts";
 import { standInSpec } from "./stand-in.ts";
-import { markedPids, openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
+import { openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
 
 let at: StandInHome;
 beforeEach(async () => {
@@ -140,9 +140,9 @@ describe("an engine that is shut in", () => {
     await first.close();
     const second = at.openDriver({}, { isolates: true });
     expect(await second.observe()).toEqual([{ ...before, loadReport: undefined }]);
-    expect((await markedPids("one")).length).toBeGreaterThanOrEqual(2);
+    expect((await at.markedPids("one")).length).toBeGreaterThanOrEqual(2);
     await second.remove("one", 5_000);
-    expect(await markedPids("one")).toEqual([]);
+    expect(await at.markedPids("one")).toEqual([]);
     expect(await second.observe()).toEqual([]);
   });
 
@@ -154,7 +154,7 @@ describe("an engine that is shut in", () => {
     await first.close();
     rmSync(join(at.home, "instances", "gone"), { recursive: true });
     expect(await at.openDriver({}, { isolates: true }).observe()).toEqual([]);
-    expect(await markedPids("gone")).toEqual([]);
+    expect(await at.markedPids("gone")).toEqual([]);
   });
 
   it("is reported with its exit code and last words when it crashes", async () => {

@@ -3,7 +3,7 @@
  * secret, its process, when it became ready) and `exit.json` (how it ended and why). Each is replaced atomically and
  * durably. What the engine itself works in is a folder within, so that it cannot change what Berth keeps of it. Owns the layout and the check of names that become paths.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type FailureCode, failureCodes } from "../../core/failure.ts";
@@ -58,6 +58,8 @@ export type InstanceFolders = {
   /** Folder that all of them are in. */
   readonly root: string;
   path(id: string): string;
+  /** The real path of an instance's folder, which need not exist. */
+  realPath(id: string): Promise<string>;
   /** Where the engine works: the one folder in `path(id)` that is its own. */
   enginePath(id: string): string;
   /** Names of all folders that could be an instance's. */
@@ -77,6 +79,7 @@ export function openInstanceFolders(root: string): InstanceFolders {
     root,
     path,
     enginePath,
+    realPath: async (id) => join(await realpath(root), checkId(id)),
     async list() {
       try {
         const entries = await readdir(root, { withFileTypes: true });

@@ -23,6 +23,8 @@ export type StandInHome = {
   startOther(program: readonly string[]): ChildProcess;
   /** The engine's process as it is written down. */
   pidOf(id: string): number;
+  /** Living processes that carry the instance's mark, of this home: tests run side by side. */
+  markedPids(id: string): Promise<number[]>;
   end(): Promise<void>;
 };
 
@@ -56,6 +58,13 @@ export async function openStandInHome(): Promise<StandInHome> {
       return child;
     },
     pidOf: (id) => JSON.parse(readFileSync(join(home, "instances", id, "record.json"), "utf8")).process.pid,
+    async markedPids(id) {
+      const marked = await processTable(process.platform).findMarked();
+      const own = marked.filter(
+        ({ instanceId, folder }) => instanceId === id && folder === join(home, "instances", id),
+      );
+      return own.map(({ identity }) => identity.pid);
+    },
     async end() {
       for (const other of others) other.kill("SIGKILL");
       for (const driver of drivers) await driver.close();
@@ -86,10 +95,4 @@ export async function reach(
   return await until(`${id} is ${state}`, async () =>
     (await driver.observe()).find((instance) => instance.id === id && instance.state === state),
   );
-}
-
-/** Living processes that carry the instance's mark. */
-export async function markedPids(id: string): Promise<number[]> {
-  const marked = await processTable(process.platform).findMarked();
-  return marked.filter((one) => one.instanceId === id).map((one) => one.identity.pid);
 }

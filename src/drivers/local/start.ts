@@ -3,7 +3,7 @@
  * Either the instance is in the driver's care afterwards, or nothing of it is left.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, realpath } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Engine, InstanceSpec } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
@@ -64,7 +64,7 @@ async function launchInstance(
   await folders.saveRecord(record);
   const spawned = await spawnEngine({
     ...{ instanceId: id, folder, processes, environment },
-    outer: await realpath(folders.path(id)),
+    outer: await folders.realPath(id),
     ...walled,
     logPath: output.path,
   });
@@ -82,7 +82,8 @@ async function launchInstance(
 /** Ends what runs under an id without a record that could be believed, and forgets it. */
 export async function clearInstance(id: string, graceMs: number, context: LocalContext): Promise<void> {
   const { processes, clock, folders } = context;
-  await endProcesses({ instanceId: id, leader: null, graceMs, processes, clock });
+  const folder = await folders.realPath(id);
+  await endProcesses({ instanceId: id, folder, leader: null, graceMs, processes, clock });
   const { socketDirectory } = context;
   await removeSocket(socketDirectory, id, socketPath(socketDirectory, id));
   await folders.remove(id);

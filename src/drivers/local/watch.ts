@@ -81,6 +81,7 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
       instance.endedBecause = verdict.failure;
       await endProcesses({
         instanceId: record.id,
+        folder: await context.folders.realPath(record.id),
         leader: record.process,
         graceMs: limits.endGraceMs,
         processes: context.processes,
@@ -174,7 +175,8 @@ async function hasEnded(instance: Instance, { processes }: LocalContext): Promis
 export async function settleExit(instance: Instance, context: LocalContext): Promise<void> {
   const { clock, folders, log, processes } = context;
   const { record, output } = instance;
-  await endProcesses({ instanceId: record.id, leader: record.process, graceMs: 0, processes, clock });
+  const folder = await folders.realPath(record.id);
+  await endProcesses({ instanceId: record.id, folder, leader: record.process, graceMs: 0, processes, clock });
   if (instance.isReleased) return;
   await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };
