@@ -83,6 +83,7 @@ const gateway = createGateway({
   apiSocket: join(folder, "api"),
   host: "127.0.0.1",
   port: 0,
+  listenFd: null,
   tls: null,
   trustedProxies: [],
   continuesStreams: true,

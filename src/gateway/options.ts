@@ -56,6 +56,8 @@ export type GatewayOptions = {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** Descriptor of a socket that is bound already and stays open when this process ends; null to open host and port. */
+  readonly listenFd: number | null;
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as NetServer } from "node:net";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
@@ -17,6 +17,7 @@ import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
+import { handOver, openTakeover, type Takeover } from "./handover.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
@@ -33,8 +34,14 @@ import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
+  /** Begins to follow control's routes, without opening the port. */
+  follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
+  /** Waits at a Unix socket for an older gateway's slots. To be called before `start`. */
+  openTakeover(path: string): Promise<Takeover>;
+  /** Gives the slots over to the gateway that waits there; `stop` then does without a farewell to idle clients. */
+  handOver(path: string): Promise<void>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
   /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
@@ -53,6 +60,10 @@ const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
 const retryAfterS = 2;
+/** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
+const backlog = 4096;
+/** How long clients of a gateway that has a successor may still send a request on an idle connection. */
+const idleGraceMs = 5000;
 const nothingSpooled: SpoolReading = { bytes: 0, dropped: 0 };
 /** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
 const routesWaitMs = 1000;
@@ -67,6 +78,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
+  let hasSuccessor = false;
+  let isFollowing = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
@@ -138,7 +151,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "healthz":
         return sendJson(response, 200, { status: "ok" });
       case "readyz": {
-        const isReady = latest !== null && link.isFresh && !isStopping;
+        const isReady = latest !== null && link.isFresh && (!isStopping || hasSuccessor);
         return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
       }
       case "metrics":
@@ -256,10 +269,25 @@ export function createGateway(options: GatewayOptions): Gateway {
     await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
   }
 
+  /**
+   * A client may be sending a request on an idle connection just now, and would see it closed: with a successor there is
+   * time to answer such a request, and to say that it was the connection's last.
+   */
+  async function waitForIdleClients(closed: Promise<void>): Promise<void> {
+    const isOver = new AbortController();
+    void closed.then(() => isOver.abort());
+    await clock.sleep(Math.min(idleGraceMs, limits.drainMs), isOver.signal).catch(() => undefined); // nobody is left
+    server.closeIdleConnections();
+  }
+
   async function stop(): Promise<void> {
     isStopping = true;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await quiet(limits.drainMs);
+    const endsAtMs = now() + limits.drainMs;
+    // Of net: that of http closes the idle connections at once.
+    const close = hasSuccessor ? NetServer.prototype.close : server.close;
+    const closed = new Promise<void>((resolve) => void Reflect.apply(close, server, [() => resolve()]));
+    if (hasSuccessor) await waitForIdleClients(closed);
+    await quiet(Math.max(0, endsAtMs - now()));
     for (const visit of visits) {
       visit.cut(
         new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
@@ -272,17 +300,33 @@ export function createGateway(options: GatewayOptions): Gateway {
     await link.stop();
   }
 
+  function follow(): void {
+    if (isFollowing) return;
+    isFollowing = true;
+    link.start();
+  }
+
   return {
     routed,
+    follow,
+    openTakeover: (path) => openTakeover(path, admission, log),
+    async handOver(path) {
+      await handOver(path, admission, log, () => {
+        hasSuccessor = false;
+      });
+      hasSuccessor = true;
+    },
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(options.port, options.host, () => {
+        const onListening = () => {
           server.off("error", reject);
           resolve();
-        });
+        };
+        if (options.listenFd !== null) server.listen({ fd: options.listenFd }, backlog, onListening);
+        else server.listen(options.port, options.host, backlog, onListening);
       });
-      link.start();
+      follow();
       const { address, port } = server.address() as AddressInfo;
       return { host: address, port };
     },

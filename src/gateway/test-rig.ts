@@ -83,6 +83,7 @@ export async function startRig(
     apiSocket: join(dir, "api"),
     host: "127.0.0.1",
     port: 0,
+    listenFd: null,
     tls: null,
     trustedProxies: [],
     corsOrigins: [],

@@ -3,21 +3,28 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { createGateway } from "../gateway/server.ts";
+import { createGateway, type Gateway } from "../gateway/server.ts";
 import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
-import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
+import { endOnSignal, inheritedListenFd, onSupervisorMessage, tellSupervisor } from "../supervisor/child.ts";
 import { systemClock } from "../telemetry/clock.ts";
+import type { Log } from "../telemetry/log.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
+
+/** Longest that the port of a gateway that is started again stays unread while control gives no routes. */
+const routesWaitMs = 5000;
+/** An older gateway hands over within milliseconds; one that hangs is kept, and its successor given up. */
+const takeoverWaitMs = 10_000;
 
 /** The process that owns the public port. */
 export async function runGateway(): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
-  const { api, link } = sockets(settings);
+  const { directory, api, link } = sockets(settings);
   const gatewayId = randomUUID();
   const spool = createSpool({
     ...{ gatewayId, linkSocket: link, clock: systemClock, log },
@@ -31,6 +38,7 @@ export async function runGateway(): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
+    listenFd: inheritedListenFd(),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
@@ -62,13 +70,42 @@ export async function runGateway(): Promise<void> {
       spool.add(usage);
     },
   });
-  const { host, port } = await gateway.start();
   spool.start();
   endOnSignal(async () => {
     await gateway.stop();
     await spool.stop();
   });
+  gateway.follow();
+  // Clients wait at the socket meanwhile, and would be told only that there are no routes yet.
+  if (inheritedListenFd() !== null) await Promise.race([gateway.routed, systemClock.sleep(routesWaitMs)]);
+  await takeOver(gateway, directory, log);
+  const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
   await gateway.routed;
   tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+}
+
+/** Takes the slots of an older gateway over, where the supervisor has one, and hands them on when there is a successor. */
+async function takeOver(gateway: Gateway, directory: string, log: Log): Promise<void> {
+  const path = join(directory, `handover-${process.pid}.sock`);
+  const { promise: isAlone, resolve: beAlone } = Promise.withResolvers<void>();
+  const isSupervised = onSupervisorMessage((message) => {
+    if (message.type === "alone") beAlone();
+    else
+      gateway.handOver(message.path).catch((error: unknown) => {
+        log("error", "the slots could not be handed over to another gateway", { error: String(error) });
+      });
+  });
+  if (!isSupervised) return;
+  rmSync(path, { force: true }); // of a process of this number that was killed
+  const takeover = await gateway.openTakeover(path);
+  tellSupervisor({ type: "takeover", path });
+  const over = new AbortController();
+  const tooLate = systemClock.sleep(takeoverWaitMs, over.signal).then(
+    () => Promise.reject(new Error("the gateway before this one did not hand over")),
+    () => undefined, // it has
+  );
+  await Promise.race([isAlone, takeover.begun, tooLate]);
+  over.abort();
+  takeover.close();
 }

@@ -1,5 +1,7 @@
 /** The address of the public port: choosing it, naming it, and saying why it cannot be had. */
+import { lookup } from "node:dns/promises";
 import { once } from "node:events";
+import * as net from "node:net";
 import { createServer } from "node:net";
 
 /**
@@ -15,6 +17,19 @@ export async function choosePort(host: string, port: number): Promise<number> {
   await once(server, "close");
   if (address === null || typeof address === "string") throw new Error("the system gave no port");
   return address.port;
+}
+
+export type HeldPort = { readonly fd: number; close(): void };
+
+/**
+ * Binds the port without reading from it: whoever is given the descriptor listens there, and when that process ends, its
+ * clients wait here for the next one. Null on a Node before 24.19, which cannot; then each process opens the port itself.
+ */
+export async function holdPort(host: string, port: number): Promise<HeldPort | null> {
+  if (!("BoundSocket" in net)) return null;
+  const { address } = await lookup(host);
+  const socket = new net.BoundSocket({ host: address, port });
+  return { fd: socket.fd(), close: () => socket.close() };
 }
 
 /** Where this machine reaches what listens on `host`. */
@@ -47,6 +62,6 @@ export function explainListenError(error: unknown): string | null {
   if (syscall === "getaddrinfo") {
     return `BERTH_HOST is ${hostname}, which is not the name or address of this machine (${code}). Set another BERTH_HOST.`;
   }
-  if (syscall !== "listen" || advice === undefined) return null;
+  if ((syscall !== "listen" && syscall !== "bind") || advice === undefined) return null;
   return `BERTH_PORT ${port ?? ""} on ${address ?? "this address"} cannot be listened on: ${advice}. Set another BERTH_PORT or BERTH_HOST.`;
 }

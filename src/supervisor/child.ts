@@ -2,13 +2,18 @@
  * The supervised side: how a role notices that its supervisor is gone, and talks to it. Both do nothing in a role that
  * was started by itself.
  */
-import type { ChildMessage } from "./message.ts";
+import { type ChildMessage, parseSupervisorMessage, type SupervisorMessage } from "./message.ts";
 
 /**
  * Exit code (EX_CONFIG of sysexits.h) of a role that cannot run with its settings: starting it again would not help,
  * so the supervisor stops with the same code, unless the role has served with them before. The role has said on stderr what is wrong.
  */
 export const configurationExitCode = 78;
+
+/** After stdin, stdout, stderr and the channel. */
+const listenFd = 4;
+/** Set for a role that has been given a listening socket. */
+export const listenFdVariable = "BERTH_LISTEN_FD";
 
 /** Calls back once when the supervisor has ended, also when it had before this call; never without a supervisor. */
 export function onSupervisorGone(callback: () => void): void {
@@ -28,6 +33,23 @@ export function tellSupervisor(message: ChildMessage): boolean {
   // A channel that breaks just now is noticed by onSupervisorGone.
   process.send(message, undefined, undefined, () => undefined);
   return true;
+}
+
+/** Calls back with what the supervisor says. False when there is none. */
+export function onSupervisorMessage(callback: (message: SupervisorMessage) => void): boolean {
+  if (process.send === undefined) return false;
+  process.on("message", (value) => {
+    const message = parseSupervisorMessage(value);
+    if (message !== null) callback(message);
+  });
+  // Listening must not be what keeps a role alive.
+  process.channel?.unref();
+  return true;
+}
+
+/** Where the supervisor put the role's listening socket among this process's descriptors; null when it has none. */
+export function inheritedListenFd(): number | null {
+  return process.env[listenFdVariable] === undefined ? null : listenFd;
 }
 
 /** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */

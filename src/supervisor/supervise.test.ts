@@ -19,6 +19,7 @@ let supervisor: Supervisor | null;
 let outer: ChildProcess | null;
 /** Every report of a role, as [name, pid]. */
 let ready: [string, number][];
+let logged: string[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "berth-supervise-"));
@@ -27,6 +28,7 @@ beforeEach(() => {
   supervisor = null;
   outer = null;
   ready = [];
+  logged = [];
 });
 
 afterEach(async () => {
@@ -44,11 +46,12 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
       command: process.execPath,
       args: [script, name, file, behaviour],
       env: process.env,
+      isRenewable: name === "gateway",
     })),
     clock: { ...clock, now },
     stopGraceMs: 20_000,
     onReady: (role, { pid }) => ready.push([role, Number(pid)]),
-    log: () => undefined,
+    log: (_, message) => logged.push(message),
   });
   return supervisor;
 }
@@ -124,6 +127,33 @@ describe("supervise", () => {
     process.kill(pidsOf("control")[0] ?? 0, "SIGUSR2");
     expect(await done).toBe(0);
     expect(ends()).toEqual(["gateway stopped", "control stopped"]);
+  });
+
+  it("renews a role: the successor takes over and serves before the older one is ended", async () => {
+    const { renew } = start({ control: "", gateway: "heir" });
+    await until("both", () => ready.length === 2);
+    renew();
+    renew(); // Waits for the first.
+    await until("the second renewal", () => pidsOf("gateway").length === 3);
+    await until("the ends of the older ones", () => ends().length === 5);
+    expect(ends()).toEqual([
+      "gateway began alone",
+      ...["gateway handed over", "gateway stopped", "gateway handed over", "gateway stopped"],
+    ]);
+    await until("one of them alone", () => pidsOf("gateway").filter(isAlive).length === 1);
+    expect(isAlive(pidsOf("gateway")[2] ?? 0)).toBe(true);
+    expect(pidsOf("control")).toHaveLength(1);
+  });
+
+  it("gives up a successor that does not come to serve", async () => {
+    const { renew, stop, done } = start({ gateway: "only child" });
+    await until("the first", () => ready.length === 1);
+    renew();
+    await until("the end of the successor", () => logged.some((line) => line.includes("goes on")));
+    expect(pidsOf("gateway").map(isAlive)).toEqual([true]);
+    stop();
+    expect(await done).toBe(0);
+    expect(ends()).toEqual(["gateway began alone", "gateway stopped"]);
   });
 
   it("is noticed to be gone by its roles when it is killed", async () => {

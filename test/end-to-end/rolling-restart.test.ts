@@ -1,9 +1,10 @@
 /**
  * A restart of everything that serves, one part after another, under clients that never try again: a replaced engine costs
- * nobody anything; a replaced gateway finishes what it has begun, and is away for a moment.
+ * nobody anything, nor does a gateway that is renewed; one that is killed takes its own requests along, and refuses nobody.
  */
+import { request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Berth, isReady, startBerth, token, until, untilStatus } from "../harness/berth.ts";
+import { type Berth, startBerth, token, until, untilStatus } from "../harness/berth.ts";
 
 let berth: Berth;
 let id = "";
@@ -29,8 +30,8 @@ const bothRun = () =>
     return body.instances?.running === 2;
   });
 
-/** whole: answered to the end; unreached: the connection failed before a byte came; anything else is what was lost. */
-type Outcome = "whole" | "unreached" | { readonly status: number; readonly text: string };
+/** whole: answered to the end; anything else is what was lost. */
+type Outcome = "whole" | { readonly status: number; readonly text: string };
 
 async function ask(stream: boolean): Promise<Outcome> {
   const response = await fetch(`${berth.url}/v1/chat/completions`, {
@@ -40,8 +41,8 @@ async function ask(stream: boolean): Promise<Outcome> {
       ...{ model: "mine", stream, max_tokens: 40, temperature: 0 },
       messages: [{ role: "user", content: "Tell me a story about a fox." }],
     }),
-  }).catch(() => null);
-  if (response === null) return "unreached";
+  }).catch((error: Error) => error);
+  if (response instanceof Error) return { status: 0, text: String(response.cause) };
   const text = await response.text().catch((error: unknown) => String(error));
   const isWhole = stream ? text.endsWith("data: [DONE]\n\n") : text.includes('"finish_reason"');
   const isGood = response.status === 200 && isWhole && !text.includes('"error"');
@@ -52,11 +53,7 @@ function startLoad() {
   let isOver = false;
   const outcomes: Outcome[] = [];
   const client = async (stream: boolean) => {
-    while (!isOver) {
-      const outcome = await ask(stream);
-      outcomes.push(outcome);
-      if (outcome === "unreached") await until("somebody at the port", () => isReady(berth.url));
-    }
+    while (!isOver) outcomes.push(await ask(stream));
   };
   const clients = Promise.all([client(true), client(true), client(true), client(false)]);
   return {
@@ -89,22 +86,51 @@ test("engines end one after another: no client notices", async () => {
   expect(load.outcomes.filter((outcome) => outcome !== "whole")).toEqual([]);
 });
 
-test("the gateway is replaced: what it has begun it finishes", async () => {
+test("the gateway is renewed on SIGHUP: no client notices", async () => {
   const load = startLoad();
   await served(load.outcomes, 8);
   const [old = 0] = berth.pids("gateway");
   const engines = berth.pids("engine");
-  process.kill(old, "SIGTERM");
-  await until("another gateway", () => {
-    const [now = old] = berth.pids("gateway");
-    return now !== old;
+  berth.process.kill("SIGHUP");
+  await until("a successor alone", () => {
+    const pids = berth.pids("gateway");
+    return pids.length === 1 && pids[0] !== old;
   });
   await served(load.outcomes, 8);
   await load.end();
-  // Between the two nobody is at the port: who comes then is turned away before anything of the request is read.
-  expect(load.outcomes.filter((outcome) => outcome !== "whole" && outcome !== "unreached")).toEqual([]);
+  expect(load.outcomes.filter((outcome) => outcome !== "whole")).toEqual([]);
   expect(berth.pids("engine")).toEqual(engines);
-  const begun = berth.output().match(/POST \/v1\/chat\/completions \d+|"isClientGone":\w+/g) ?? [];
-  expect(begun.length).toBeGreaterThan(load.outcomes.length);
-  expect(new Set(begun)).toEqual(new Set(["POST /v1/chat/completions 200", '"isClientGone":false']));
+});
+
+/** A request on a connection of its own: the status, or how the connection failed. */
+function knock(): Promise<number | string> {
+  return new Promise((resolve) => {
+    request(`${berth.url}/readyz`, { agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    })
+      .on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+      .end();
+  });
+}
+
+test("the gateway is killed: whoever connects is served by the next one", async () => {
+  const [old = 0] = berth.pids("gateway");
+  const answers: (number | string)[] = [];
+  let isOver = false;
+  const clients = [1, 2, 3, 4].map(async () => {
+    while (!isOver) answers.push(await knock());
+  });
+  await until("answers", () => answers.length > 20);
+  process.kill(old, "SIGKILL");
+  await until("another gateway", () => berth.pids("gateway").some((pid) => pid !== old));
+  const whileStarting = knock();
+  expect(await whileStarting).toBe(200);
+  isOver = true;
+  await Promise.all(clients);
+  // What it had accepted went with it: at most one request a client.
+  const lost = answers.filter((answer) => answer !== 200);
+  expect(lost.length).toBeLessThanOrEqual(clients.length);
+  expect(new Set(lost)).not.toContain("ECONNREFUSED");
+  expect(new Set(lost)).not.toContain(503);
 });
