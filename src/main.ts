@@ -34,9 +34,11 @@ function explainEnd(error: unknown): number {
 }
 
 const [role = "", ...rest] = process.argv.slice(2);
+const isShared = rest.length === 1 && rest[0] === "shared";
 try {
   if (role === "control" && rest.length === 0) await (await import("./roles/control.ts")).runControl();
-  else if (role === "gateway" && rest.length === 0) await (await import("./roles/gateway.ts")).runGateway();
+  else if (role === "gateway" && (rest.length === 0 || isShared))
+    await (await import("./roles/gateway.ts")).runGateway(isShared);
   else process.exitCode = await runCli(process.argv.slice(2));
 } catch (error) {
   process.exit(explainEnd(error));

@@ -48,7 +48,11 @@ export interface Store {
   /** The sealed secret, null when there is no such token. */
   sealedToken(tokenId: string): Promise<string | null>;
   /** Addresses and CIDR ranges the token may be used from, null for all. False when the account has no such token. */
-  limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean>;
+  limitToken(
+    account: string,
+    tokenId: string,
+    limits: Partial<Pick<ApiToken, "allowedIps" | "rates">>,
+  ): Promise<boolean>;
   /** True when a token of this account was removed. */
   removeToken(account: string, tokenId: string): Promise<boolean>;
 

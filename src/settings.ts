@@ -175,6 +175,9 @@ export const settingsShape = {
     .describe(
       "Default of settings.inactive_shutdown: idle time after which a deployment with min_instances 0 goes to zero.",
     ),
+  BERTH_SCALE_DOWN_S: seconds(1, 86_400)
+    .default(300)
+    .describe("An instance above min_instances is given up when nothing needed it for this long."),
   BERTH_LOAD_S: seconds(1, 86_400)
     .default(3600)
     .describe("Longest time an engine may take to load before it is ended."),

@@ -45,6 +45,7 @@ const snapshot: RoutingSnapshot = {
     isAdmin: false,
   })),
   accounts: [],
+  limitedTokens: [],
   spentScopes: [],
   models: [
     {
@@ -83,7 +84,6 @@ const gateway = createGateway({
   apiSocket: join(folder, "api"),
   host: "127.0.0.1",
   port: 0,
-  listenFd: null,
   tls: null,
   trustedProxies: [],
   continuesStreams: true,
@@ -94,6 +94,7 @@ const gateway = createGateway({
     ...{
       bodyBytes: 2 ** 20,
       headMs: 30_000,
+      connectionsMax: 20_000,
       uploadMs: 300_000,
       drainMs: 1000,
       snapshotMaxAgeMs: 3_600_000,

@@ -26,6 +26,7 @@ import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
 import { addUpdate } from "./update.ts";
 import { addHub } from "./weights.ts";
+import { addWhy } from "./why.ts";
 
 const helpAfter = `
 Examples:
@@ -117,6 +118,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addDeploy(program, act);
   addLs(program, act);
   addStatus(program, act);
+  addWhy(program, act);
   addStop(program, act);
   addStart(program, act);
   addScale(program, act);

@@ -12,9 +12,11 @@ import type { MeasuredMemory } from "./fit-measured.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
 import { isOnTrial } from "./revision.ts";
-import { countForScale, isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
+import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import type { ModelLoad } from "./routing.ts";
-import { decideScale } from "./scale.ts";
+import type { WorkHistory } from "./scale-history.ts";
+import { type Claim, mustLeaveRoom } from "./scale-share.ts";
+import { claimOf, leastUseful, scaleOf } from "./scale-world.ts";
 
 export type PlanLimits = {
   /** Failed tries after which a deployment that never ran is given up. */
@@ -23,6 +25,8 @@ export type PlanLimits = {
   readonly drainMs: number;
   /** Idle time to zero where the deployment names none. */
   readonly inactiveShutdownMs: number;
+  /** An instance is given up when nothing needed it for this long; absent: what `core/scale` has. */
+  readonly scaleDownMs?: number;
 };
 
 export type World = {
@@ -32,6 +36,12 @@ export type World = {
   readonly instances: readonly InstanceRecord[];
   /** Summed over the gateways; `inFlight` lacks a draining instance until every gateway knows that it drains. */
   readonly load: ModelLoad;
+  /** The load lately; absent: nothing is known of it. */
+  readonly history?: WorkHistory;
+  /** What the last load took; null or absent when it is not known. */
+  readonly loadTimeMs?: number | null;
+  /** What deployments wait for that found no room. */
+  readonly claims?: readonly Claim[];
   /** Gateways that are connected now. */
   readonly gateways: number;
   /** Work for this deployment that is under way in the background. */
@@ -61,13 +71,26 @@ export type World = {
   readonly limits: PlanLimits;
 };
 
+/** What led to a step of scaling. */
+type ScaleInputs = Readonly<Record<string, number>>;
+
 export type Action =
   | { readonly do: "resolve"; readonly reason: string }
   | { readonly do: "fetch"; readonly reason: string }
   /** Ends resolving and fetching. */
   | { readonly do: "cancel"; readonly reason: string }
-  | { readonly do: "start"; readonly placement: Placement; readonly reason: string }
-  | { readonly do: "drain"; readonly instanceId: string; readonly reason: string }
+  | {
+      readonly do: "start";
+      readonly placement: Placement;
+      readonly reason: string;
+      readonly inputs?: ScaleInputs;
+    }
+  | {
+      readonly do: "drain";
+      readonly instanceId: string;
+      readonly reason: string;
+      readonly inputs?: ScaleInputs;
+    }
   | { readonly do: "remove"; readonly instanceId: string; readonly reason: string }
   /** An instance ended by itself, or did not answer: counts a try, of the update or of the deployment, and removes it. */
   | {
@@ -92,6 +115,8 @@ export type Plan = {
   readonly againAtMs: number | null;
   /** Why an instance that is wanted is not started now: there is no room. Absent when nothing waits for room. */
   readonly waitsFor?: string;
+  /** Set with `waitsFor` where others could make room. */
+  readonly claim?: Claim;
 };
 
 /** An instance that ran this long has recovered: its earlier tries are forgotten. */
@@ -122,7 +147,7 @@ export function planDeployment(world: World): Plan {
   // Exits are recorded first: the next look decides with the tries they count.
   if (exits.actions.some((action) => action.do === "record-exit")) return cleanUp;
 
-  const retryAtMs = retryTime(deployment.tries);
+  const retryAtMs = retryTime(deployment.tries, world.now);
   const later: Plan = { actions: [], againAtMs: retryAtMs };
   const mustWait = retryAtMs > world.now;
   if (deployment.resolved === null) {
@@ -216,28 +241,38 @@ function planInstances(world: World, retryAtMs: number): Plan {
   const { deployment, now } = world;
   const { revisions } = deployment;
   const live = living(world);
-  const scale = decideScale({
-    settings: deployment.settings,
-    load: world.load,
-    live: countForScale(revisions, live),
-    lastActivityMs: Math.max(
-      world.load.lastRequestAtMs ?? 0,
-      world.watchingSinceMs,
-      ...live.map((record) => record.observed?.readyAtMs ?? record.createdAtMs),
-    ),
-    now,
-    defaultInactiveShutdownMs: world.limits.inactiveShutdownMs,
-  });
+  const scale = scaleOf(world, live);
   const base = join(planMarks(world, live), { actions: [], againAtMs: scale.againAtMs });
   if (isRollingOut(revisions, live)) return join(base, planUpdate(world, live, scale, retryAtMs));
   if (live.length > scale.wanted) {
-    const spare = leastUseful(live).slice(0, live.length - scale.wanted);
-    const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason: scale.reason }));
+    const spare = leastUseful(world, live).slice(0, live.length - scale.wanted);
+    const { reason, inputs } = scale;
+    const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason, inputs }));
     return join(base, { actions, againAtMs: null });
   }
   if (live.length === scale.wanted) return base;
   if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
-  return join(base, planStarts(world, scale.wanted - live.length, scale.reason));
+  const claim = claimOf(world, live.length, scale);
+  if (mustLeaveRoom(claim, world.claims ?? [])) {
+    return {
+      ...join(base, nothing),
+      waitsFor: "another deployment has the better claim to what is free",
+      claim,
+    };
+  }
+  const starts = planStarts(world, scale.wanted - live.length, scale.reason, scale.inputs);
+  return join(base, isShortOfGpus(world, starts) ? { ...starts, claim } : starts);
+}
+
+/** Nobody can help out of a quota, nor where there is no such GPU. */
+function isShortOfGpus(world: World, { waitsFor, actions }: Plan): boolean {
+  if (waitsFor === undefined || world.deployment.config.gpu === "other") return false;
+  const place = findPlace({ ...world, quota: undefined }, world.occupiedGpus, actions.length);
+  return place.kind !== "never" && !isAtQuota(world, actions.length);
+}
+
+function isAtQuota({ quota, deployment }: World, started: number): boolean {
+  return quota !== undefined && quota.held + (started + 1) * deployment.config.numGpus > quota.limit;
 }
 
 /** What instances that serve say of the deployment: it runs; it has recovered. */
@@ -267,7 +302,7 @@ function planUpdate(
   const { deployment, now } = world;
   const unfit = whyUpdateUnfit(world);
   if (unfit !== null) return act({ do: "revert-update", failure: unfit, reason: unfit.message });
-  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
+  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries, now));
   const steps = planRollout({
     revisions: deployment.revisions,
     live,
@@ -293,7 +328,7 @@ function whyUpdateUnfit(world: World): Failure | null {
   return whyUnfit({ ...world, deployment: before }) === null ? whyUnfit(world) : null;
 }
 
-function planStarts(world: World, count: number, why: string): Plan {
+function planStarts(world: World, count: number, why: string, inputs?: ScaleInputs): Plan {
   const occupied = new Set(world.occupiedGpus);
   const actions: Action[] = [];
   for (let index = 0; index < count; index += 1) {
@@ -304,7 +339,8 @@ function planStarts(world: World, count: number, why: string): Plan {
       return { actions, againAtMs: null, waitsFor };
     }
     for (const gpu of place.placement.gpus) occupied.add(gpu);
-    actions.push({ do: "start", placement: place.placement, reason: `${why}; placed on ${place.reason}` });
+    const reason = `${why}; placed on ${place.reason}`;
+    actions.push({ do: "start", placement: place.placement, reason, ...(inputs && { inputs }) });
   }
   return { actions, againAtMs: null };
 }
@@ -361,14 +397,10 @@ function living(world: World): InstanceRecord[] {
   );
 }
 
-/** Those to give up first: not ready yet, then the newest. */
-function leastUseful(live: readonly InstanceRecord[]): InstanceRecord[] {
-  const isReady = (record: InstanceRecord) => (record.observed?.state === "running" ? 1 : 0);
-  return [...live].sort((a, b) => isReady(a) - isReady(b) || b.createdAtMs - a.createdAtMs);
-}
-
-function retryTime(tries: Tries): number {
-  return tries.lastAtMs === null ? 0 : tries.lastAtMs + backoffMs(tries.count);
+/** A try that lies in the future was made before the clock was put back: waiting for that time could take for ever. */
+function retryTime(tries: Tries, now: number): number {
+  if (tries.lastAtMs === null || tries.lastAtMs > now) return 0;
+  return tries.lastAtMs + backoffMs(tries.count);
 }
 
 const nothing: Plan = { actions: [], againAtMs: null };
@@ -379,10 +411,12 @@ function act(action: Action): Plan {
 
 function join(first: Plan, second: Plan): Plan {
   const waitsFor = first.waitsFor ?? second.waitsFor;
+  const claim = first.claim ?? second.claim;
   return {
     actions: [...first.actions, ...second.actions],
     againAtMs: earlier(first.againAtMs, second.againAtMs),
     ...(waitsFor === undefined ? {} : { waitsFor }),
+    ...(claim === undefined ? {} : { claim }),
   };
 }
 

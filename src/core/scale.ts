@@ -1,50 +1,200 @@
 /**
- * How many instances a deployment should have now. Pure: the time is a value among the others. Today it keeps the
- * minimum and handles zero; scaling under load will change this file alone.
+ * How many instances a deployment should have now. Pure: the time and what was seen lately are values among the others.
+ *
+ * Work is counted in slots: requests that wait or run, long streams for as long as they run. It scales up at once, to what
+ * the work needs and to what it will need when an instance that is started now has loaded. It scales down only when nothing
+ * within the window needed more, and never below what is busy. Must not know where instances go.
  */
 import type { ScaleSettings } from "./deployment.ts";
 import type { ModelLoad } from "./routing.ts";
+import type { WorkHistory } from "./scale-history.ts";
+
+export type ScaleTuning = {
+  /** Of an instance's slots, the part that is planned with; the rest is for what comes next. */
+  readonly fullness: number;
+  /** An instance is given up when nothing needed it for this long. */
+  readonly downAfterMs: number;
+  /** What grows is measured over this time. */
+  readonly trendMs: number;
+};
+
+export const defaultTuning: ScaleTuning = { fullness: 0.8, downAfterMs: 300_000, trendMs: 60_000 };
 
 export type ScaleInput = {
   readonly settings: ScaleSettings;
   readonly load: ModelLoad;
+  /** What there was lately, with what there is; absent: nothing is known of before. */
+  readonly history?: WorkHistory | undefined;
+  /** Requests one instance serves at once. */
+  readonly slots: number;
+  /** What a load took the last time; null when it is not known. */
+  readonly loadTimeMs: number | null;
   /** Instances that run or are being started and are not draining. */
   readonly live: number;
   /** When the deployment was last known to be in use, milliseconds since the epoch. */
   readonly lastActivityMs: number;
+  /** When watching began: nothing is known to be unused for longer. */
+  readonly watchingSinceMs: number;
   readonly now: number;
   /** Idle time to zero where the deployment names none, milliseconds. */
   readonly defaultInactiveShutdownMs: number;
+  /** Instances that others wait for and have the better claim to; see `core/scale-share`. */
+  readonly asked?: Asked | undefined;
+  readonly tuning?: ScaleTuning;
+};
+
+export type Asked = {
+  /** Instances to give up, of those that have nothing to do. */
+  readonly idle: number;
+  /** Instances to give up whether busy or not: somebody has less than its minimum. */
+  readonly any: number;
+  /** Who asks, for a person. */
+  readonly by: string;
 };
 
 export type ScaleDecision = {
   readonly wanted: number;
+  /** What the work there is now needs, within the settings; no more than `wanted`, unless others have the better claim. */
+  readonly needed: number;
   readonly reason: string;
   /** When the answer may change by the passing of time alone, milliseconds since the epoch; null when it cannot. */
   readonly againAtMs: number | null;
+  /** The values that led to it. */
+  readonly inputs: Readonly<Record<string, number>>;
 };
 
+/** More than this ahead nothing is foreseen. */
+const maxLeadMs = 180_000;
+
 export function decideScale(input: ScaleInput): ScaleDecision {
-  const { minInstances, maxInstances, inactiveShutdownS } = input.settings;
-  if (maxInstances === 0) return { wanted: 0, reason: "max_instances is 0", againAtMs: null };
+  const { minInstances, maxInstances } = input.settings;
+  const { load, live } = input;
+  const tuning = input.tuning ?? defaultTuning;
+  const slots = Math.max(1, input.slots);
+  const work = load.queued + load.running;
+  const planned = Math.max(1, Math.ceil(slots * tuning.fullness));
+  const ahead = foresee(input, work, tuning);
+  const clamp = (count: number) => Math.min(maxInstances, Math.max(minInstances, count));
+  const inputs = { queued: load.queued, running: load.running, slots, live, foreseen: Math.round(ahead) };
+  const decide = (wanted: number, reason: string, againAtMs: number | null = null): ScaleDecision => ({
+    wanted,
+    needed: clamp(Math.ceil(work / slots)),
+    reason,
+    againAtMs,
+    inputs,
+  });
+
+  if (maxInstances === 0) return decide(0, "max_instances is 0");
+  const up = clamp(Math.ceil(Math.max(work, ahead) / planned));
+  const yields = giveUp(input, work, slots);
+  if (yields !== null) return decide(yields.wanted, yields.reason);
+  if (up > live) return decide(up, whyUp(input, up, work, slots));
+  const awake = keepAwake(input, work);
+  if (awake.wanted === 0) return decide(0, awake.reason);
+  const kept = keepForWindow(input, planned, up, tuning);
+  const wanted = Math.max(up, awake.wanted, Math.min(live, clamp(kept.wanted)));
+  if (wanted === up && wanted > awake.wanted) return decide(wanted, whySteady(input, work, wanted));
+  if (wanted > awake.wanted) {
+    const reason = `${wanted} were needed within ${Math.round(tuning.downAfterMs / 1000)} s`;
+    return decide(wanted, reason, earlier(kept.againAtMs, awake.againAtMs));
+  }
+  return decide(wanted, awake.reason, awake.againAtMs);
+}
+
+/**
+ * The work there will be when an instance that is started now has loaded, if what grew goes on growing. Who keeps the
+ * history expects it there too (`noteWork`), so that what was started for it is kept like what was needed.
+ */
+function foresee(
+  { history, loadTimeMs, now }: Pick<ScaleInput, "history" | "loadTimeMs" | "now">,
+  work: number,
+  { trendMs }: ScaleTuning,
+): number {
+  if (history === undefined || loadTimeMs === null) return work;
+  const before = history.mean(now - trendMs, now - trendMs / 2);
+  const lately = history.mean(now - trendMs / 2, now);
+  // A first request is no trend.
+  if (before === 0 || lately <= before) return work;
+  const perMs = (lately - before) / (trendMs / 2);
+  const grown = lately + perMs * (trendMs / 4 + Math.min(maxLeadMs, loadTimeMs));
+  return Math.max(work, Math.min(grown, 2 * lately));
+}
+
+/** Notes the work there is from now on, and what it leads one to expect. */
+export function noteWork(
+  history: WorkHistory,
+  { work, now, loadTimeMs }: { readonly work: number } & Pick<ScaleInput, "now" | "loadTimeMs">,
+  tuning = defaultTuning,
+): void {
+  history.note(now, work);
+  history.expect(now, foresee({ history, loadTimeMs, now }, work, tuning));
+}
+
+/** What was needed within the window is kept; what was before control began to watch is not known to be unneeded. */
+function keepForWindow(
+  { history, live, load, now, watchingSinceMs }: ScaleInput,
+  planned: number,
+  up: number,
+  { downAfterMs }: ScaleTuning,
+): { wanted: number; againAtMs: number | null } {
+  const seenAtMs = watchingSinceMs + downAfterMs;
+  if (now < seenAtMs) return { wanted: live, againAtMs: seenAtMs };
+  const peak = history?.peak(now, downAfterMs) ?? load.queued + load.running;
+  const wanted = Math.ceil(peak / planned);
+  const dropsAtMs = wanted > up ? (history?.dropsAtMs(downAfterMs, (wanted - 1) * planned) ?? null) : null;
+  return { wanted, againAtMs: dropsAtMs };
+}
+
+/** The minimum; and without one, an instance until it was idle for long enough. */
+function keepAwake(
+  input: ScaleInput,
+  work: number,
+): { wanted: number; reason: string; againAtMs: number | null } {
+  const { settings, live, now } = input;
+  const { minInstances, inactiveShutdownS } = settings;
   if (minInstances > 0) {
     return { wanted: minInstances, reason: `min_instances is ${minInstances}`, againAtMs: null };
   }
-  const atWork = input.load.queued + input.load.running;
-  if (atWork > 0) {
-    const requests = atWork === 1 ? "1 request waits or runs" : `${atWork} requests wait or run`;
-    return { wanted: Math.max(1, Math.min(input.live, maxInstances)), reason: requests, againAtMs: null };
-  }
-  if (input.live === 0)
-    return { wanted: 0, reason: "min_instances is 0 and no request waits", againAtMs: null };
+  if (live === 0) return { wanted: 0, reason: "min_instances is 0 and no request waits", againAtMs: null };
+  if (work > 0) return { wanted: 1, reason: whySteady(input, work, 1), againAtMs: null };
   const idleLimitMs = inactiveShutdownS === null ? input.defaultInactiveShutdownMs : inactiveShutdownS * 1000;
   const idleEndsAtMs = input.lastActivityMs + idleLimitMs;
-  if (input.now < idleEndsAtMs) {
-    return {
-      wanted: Math.min(input.live, maxInstances),
-      reason: "used within inactive_shutdown",
-      againAtMs: idleEndsAtMs,
-    };
+  if (now < idleEndsAtMs) {
+    return { wanted: 1, reason: "used within inactive_shutdown", againAtMs: idleEndsAtMs };
   }
   return { wanted: 0, reason: `no request for ${Math.round(idleLimitMs / 1000)} s`, againAtMs: null };
+}
+
+/** Others have the better claim to the GPUs: idle instances above the minimum go first, at once. */
+function giveUp(
+  { asked, settings, live, load }: ScaleInput,
+  work: number,
+  slots: number,
+): { wanted: number; reason: string } | null {
+  if (asked === undefined || live <= settings.minInstances) return null;
+  const busy = Math.max(Math.ceil(work / slots), load.queued > 0 ? live : 0);
+  const idle = Math.min(asked.idle + asked.any, Math.max(0, live - Math.max(settings.minInstances, busy)));
+  const forced = Math.min(asked.any - Math.min(asked.any, idle), live - settings.minInstances - idle);
+  const wanted = Math.min(settings.maxInstances, live - idle - Math.max(0, forced));
+  return wanted >= live ? null : { wanted, reason: `${asked.by} has the better claim to its GPUs` };
+}
+
+function whyUp(input: ScaleInput, up: number, work: number, slots: number): string {
+  if (up === input.settings.minInstances) return `min_instances is ${up}`;
+  if (up <= Math.ceil(work / slots)) return `${requests(work)} for ${slots} slots an instance`;
+  return `${requests(work)}, and more are to be expected before an instance has loaded`;
+}
+
+function whySteady({ settings }: ScaleInput, work: number, wanted: number): string {
+  if (wanted === settings.minInstances) return `min_instances is ${wanted}`;
+  return requests(work);
+}
+
+function requests(work: number): string {
+  return work === 1 ? "1 request waits or runs" : `${work} requests wait or run`;
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  if (a === null) return b;
+  return b === null ? a : Math.min(a, b);
 }

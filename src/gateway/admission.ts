@@ -5,8 +5,9 @@
  */
 import { prefixKeys } from "../core/affinity.ts";
 import type { Claim, Tier } from "../core/queue.ts";
-import type { ModelLoad, RouteAccount, RouteInstance, RouteModel } from "../core/routing.ts";
-import { type Bid, Gate, type HeldSlot, type SlotOwner } from "./gate.ts";
+import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { CancelSignal } from "./cancel.ts";
+import { type Bid, Gate, type HeldSlot, type RouteLimits, type SlotOwner } from "./gate.ts";
 import { modelGone } from "./refusals.ts";
 
 /** A request, as far as its place in the line depends on it. */
@@ -63,11 +64,11 @@ export type Admission = {
    * Resolves with a slot of the deployment, after waiting for one where need be. Rejects with the HttpError the client
    * should see, or with the signal's reason when the client left.
    */
-  acquire(ask: AdmissionAsk, signal: AbortSignal): Promise<Lease>;
+  acquire(ask: AdmissionAsk, signal: CancelSignal): Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
-  setModels(models: readonly RouteModel[], accounts: readonly RouteAccount[]): void;
+  setModels(models: readonly RouteModel[], limits: RouteLimits): void;
   /** For a gateway that hands its slots over to this one (handover.ts): as `acquire`, and for what it has in flight. */
-  acquireFor(deploymentId: string, bid: Bid, signal: AbortSignal): Promise<Lease>;
+  acquireFor(deploymentId: string, bid: Bid, signal: CancelSignal): Promise<Lease>;
   holdFor(deploymentId: string, claim: Claim, instanceId: string): HeldSlot;
   /** From now on `owner` decides who goes where; null gives that back to this gateway. */
   setOwner(owner: SlotOwner | null): void;
@@ -128,13 +129,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
       owner = next;
       for (const gate of gates.values()) gate.setOwner(next);
     },
-    setModels(models, accounts) {
+    setModels(models, limits) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
       for (const id of listed.keys()) {
         if (!gates.has(id)) open(id);
       }
       for (const [id, gate] of gates) {
-        gate.setModel(listed.get(id) ?? null, accounts);
+        gate.setModel(listed.get(id) ?? null, limits);
         if (!listed.has(id) && gate.isIdle) gates.delete(id);
       }
     },

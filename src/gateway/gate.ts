@@ -4,11 +4,15 @@
  */
 import { type Claim, SlotQueue } from "../core/queue.ts";
 import { RateLimits } from "../core/rate-limit.ts";
-import type { ModelLoad, RouteAccount, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { ModelLoad, RouteInstance, RouteModel, RoutingSnapshot } from "../core/routing.ts";
 import { ServiceRate } from "../core/service-rate.ts";
 import type { HttpError } from "../schema/errors.ts";
 import type { AdmissionOptions, Lease } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import * as refusals from "./refusals.ts";
+
+/** What accounts and tokens may use of each model. */
+export type RouteLimits = Pick<RoutingSnapshot, "accounts" | "limitedTokens">;
 
 /** A request at the door. */
 export type Bid = Omit<Claim, "tokens"> & {
@@ -47,7 +51,7 @@ export type SlotOwner = {
   ask(
     deploymentId: string,
     bid: Bid,
-    signal: AbortSignal,
+    signal: CancelSignal,
   ): Promise<{ readonly instance: RouteInstance; readonly share: SlotShare }>;
 };
 
@@ -58,7 +62,8 @@ export class Gate {
   readonly #deploymentId: string;
   readonly #options: AdmissionOptions;
   readonly #queue = new SlotQueue<Ticket>();
-  readonly #limits = new RateLimits();
+  readonly #accounts = new RateLimits();
+  readonly #tokens = new RateLimits();
   readonly #rate = new ServiceRate();
   /** Null when the deployment is not in the newest picture. */
   #model: RouteModel | null = null;
@@ -83,7 +88,7 @@ export class Gate {
     return this.#queue.waiting === 0 && this.#queue.running === 0 && this.#passedOn.size === 0;
   }
 
-  acquire(bid: Bid, signal: AbortSignal): Promise<Lease> | Lease {
+  acquire(bid: Bid, signal: CancelSignal): Promise<Lease> | Lease {
     const nowMs = this.#options.now();
     const off = this.#off();
     if (off !== null) throw off;
@@ -91,11 +96,7 @@ export class Gate {
     if (!bid.isReturning) this.#lastRequestAtMs = nowMs;
     const claim = { ...bid, tokens: this.#guess(bid) };
     if (this.#owner !== null) return this.#acquireThere(this.#owner, bid, claim, signal);
-    const exceeded = this.#limits.enter(bid.account, claim.tokens, nowMs, bid.isReturning);
-    if (exceeded !== null) {
-      const retryMs = exceeded.retryMs ?? this.#rate.serviceMs;
-      throw refusals.rateLimited(this.#name, bid.account, exceeded, retryMs);
-    }
+    this.#enterLimits(claim, nowMs, bid.isReturning);
     const instanceId = this.#queue.take(claim, nowMs);
     if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs, share: null });
     const refusal = bid.isReturning ? null : this.#refusal(bid, nowMs);
@@ -108,9 +109,10 @@ export class Gate {
   /** A request of a gateway that hands over is at the instance: it counts until it is released. */
   hold(claim: Claim, instanceId: string): HeldSlot {
     const nowMs = this.#options.now();
-    this.#limits.enter(claim.account, claim.tokens, nowMs, true);
+    this.#enterLimits(claim, nowMs, true);
     this.#queue.hold(claim, instanceId);
-    return this.#open({ claim, instanceId, enteredAtMs: nowMs, share: null });
+    const share = this.#owner?.hold(this.#deploymentId, claim, instanceId) ?? null;
+    return this.#open({ claim, instanceId, enteredAtMs: nowMs, share });
   }
 
   /** Who is in flight goes on, and who waits waits there; with null, here again. */
@@ -123,10 +125,11 @@ export class Gate {
     this.#options.onLoad(true);
   }
 
-  setModel(model: RouteModel | null, accounts: readonly RouteAccount[]): void {
+  setModel(model: RouteModel | null, { accounts, limitedTokens }: RouteLimits): void {
     const before = this.#instances;
     this.#model = model;
-    this.#limits.setLimits(accounts);
+    this.#accounts.setLimits(accounts);
+    this.#tokens.setLimits(limitedTokens);
     this.#instances = new Map(model?.instances.map((instance) => [instance.id, instance]));
     this.#queue.setInstances(model?.instances ?? []);
     if (model?.state !== "starting") this.#startingSinceMs = null;
@@ -163,7 +166,7 @@ export class Gate {
     }
   }
 
-  #wait(bid: Bid, claim: Claim, signal: AbortSignal, sinceMs: number): Promise<Lease> {
+  #wait(bid: Bid, claim: Claim, signal: CancelSignal, sinceMs: number): Promise<Lease> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
       const settle = () => {
@@ -219,9 +222,9 @@ export class Gate {
     this.#options.onLoad(true);
   }
 
-  async #acquireThere(owner: SlotOwner, bid: Bid, claim: Claim, signal: AbortSignal): Promise<Lease> {
+  async #acquireThere(owner: SlotOwner, bid: Bid, claim: Claim, signal: CancelSignal): Promise<Lease> {
     const enteredAtMs = this.#options.now();
-    this.#limits.enter(bid.account, claim.tokens, enteredAtMs, true);
+    this.#enterLimits(claim, enteredAtMs, true);
     try {
       const { instance, share } = await owner.ask(this.#deploymentId, bid, signal);
       return this.#leaseThere({ claim, instanceId: instance.id, enteredAtMs, share }, instance);
@@ -308,8 +311,23 @@ export class Gate {
     };
   }
 
-  #leaveLimits({ account, tokens }: Claim, used: number | null, enteredAtMs: number): void {
-    this.#limits.leave(account, tokens, used, enteredAtMs, this.#options.now());
+  /** Counts a request for its account and its token, or throws what the client hears; then it counts for neither. */
+  #enterLimits({ account, tokenId, tokens }: Claim, nowMs: number, isReturning: boolean): void {
+    const ofAccount = isReturning ? null : this.#accounts.check(account, tokens, nowMs);
+    const ofToken = isReturning ? null : this.#tokens.check(tokenId, tokens, nowMs);
+    const exceeded = ofAccount ?? ofToken;
+    if (exceeded !== null) {
+      const whose = ofAccount === null ? "This token" : account;
+      throw refusals.rateLimited(this.#name, whose, exceeded, exceeded.retryMs ?? this.#rate.serviceMs);
+    }
+    this.#accounts.enter(account, tokens, nowMs, isReturning);
+    this.#tokens.enter(tokenId, tokens, nowMs, isReturning);
+  }
+
+  #leaveLimits({ account, tokenId, tokens }: Claim, used: number | null, enteredAtMs: number): void {
+    const nowMs = this.#options.now();
+    this.#accounts.leave(account, tokens, used, enteredAtMs, nowMs);
+    this.#tokens.leave(tokenId, tokens, used, enteredAtMs, nowMs);
   }
 
   /** Tells of a taken or freed slot; `edge` is the in-flight count that makes it urgent. */

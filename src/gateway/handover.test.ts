@@ -18,6 +18,7 @@ const limits = { waitMs: 60_000, slotWaitMs: 60_000, queueMax: 3, queueBytes: 1e
 const newAdmission = (more = limits) =>
   createAdmission({ limits: more, now: Date.now, onLoad: () => undefined });
 const log = () => undefined;
+const noLimits = { accounts: [], limitedTokens: [] };
 
 const instance = (slots: number): RouteInstance => ({
   ...{ id: "i1", slots, isDraining: false, secret: "secret" },
@@ -48,13 +49,13 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 function publish(model: RouteModel): void {
-  older.setModels([model], []);
-  younger.setModels([model], []);
+  older.setModels([model], noLimits);
+  younger.setModels([model], noLimits);
 }
 
 async function changeHands(): Promise<void> {
   const takeover = await openTakeover(path, younger, log);
-  await handOver(path, older, log, () => undefined);
+  await handOver(path, older, log);
   await takeover.begun;
 }
 
@@ -71,7 +72,7 @@ async function changeHandsThroughRelay(): Promise<() => void> {
   relay.listen(relayPath);
   await once(relay, "listening");
   const takeover = await openTakeover(path, younger, log);
-  await handOver(relayPath, older, log, () => undefined);
+  await handOver(relayPath, older, log);
   await takeover.begun;
   return () => {
     relay.close();
@@ -119,8 +120,8 @@ test("who waits at the older one goes before newcomers at the younger one", asyn
 });
 
 test("newcomers at the older one get slots, routes and refusals of the younger one", async () => {
-  older.setModels([modelOf([], { deploymentId: "d1", state: "asleep" })], []);
-  younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], []);
+  older.setModels([modelOf([], { deploymentId: "d1", state: "asleep" })], noLimits);
+  younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], noLimits);
   await changeHands();
   const lease = await older.acquire(ask(), never);
   expect(lease.instance).toEqual(instance(1));
@@ -150,10 +151,10 @@ test("who leaves while it waits there leaves no place behind", async () => {
 });
 
 test("a deployment that the younger one has not heard of yet is counted all the same", async () => {
-  older.setModels([modelOf([instance(1)], { deploymentId: "d1" })], []);
+  older.setModels([modelOf([instance(1)], { deploymentId: "d1" })], noLimits);
   const first = await older.acquire(ask(), never);
   await changeHands();
-  younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], []);
+  younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], noLimits);
   await expect(younger.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
   first.release();
 });

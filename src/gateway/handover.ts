@@ -130,7 +130,6 @@ export async function handOver(
   path: string,
   admission: Admission,
   log: Log,
-  onOwnerGone: () => void,
 ): Promise<void> {
   const socket = connect(path);
   await new Promise<void>((resolve, reject) => {
@@ -194,7 +193,6 @@ export async function handOver(
   socket.on("close", () => {
     // Those who were granted a slot just now must have noted it before slots are given out here again.
     setImmediate(() => {
-      onOwnerGone();
       admission.setOwner(null);
       for (const one of [...asking.values()]) one.fail(new OwnerGone("the owner of the slots has ended"));
     });

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { type AddressInfo, Server as NetServer } from "node:net";
+import { type AddressInfo, Server as PortServer } from "node:net";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
@@ -40,12 +40,15 @@ export type Gateway = {
   start(): Promise<{ host: string; port: number }>;
   /** Waits at a Unix socket for an older gateway's slots. To be called before `start`. */
   openTakeover(path: string): Promise<Takeover>;
-  /** Gives the slots over to the gateway that waits there; `stop` then does without a farewell to idle clients. */
+  /** Gives the slots over to the gateway that waits there. */
   handOver(path: string): Promise<void>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
-  /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
-  stop(): Promise<void>;
+  /**
+   * Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. With a successor at the
+   * same socket, connections that wait for their next request may still send it, and are closed with its answer.
+   */
+  stop(hasSuccessor?: boolean): Promise<void>;
   /** Requests at engines and requests waiting, for tests and metrics. */
   load(): { running: number; queued: number };
 };
@@ -59,11 +62,11 @@ const maxConnections = 20_000;
 const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
+/** How long a kept connection may still bring a request after a successor has come; HTTP clients know within that it closes. */
+const lingerMs = 2_000;
 const retryAfterS = 2;
 /** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
 const backlog = 4096;
-/** How long clients of a gateway that has a successor may still send a request on an idle connection. */
-const idleGraceMs = 5000;
 const nothingSpooled: SpoolReading = { bytes: 0, dropped: 0 };
 /** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
 const routesWaitMs = 1000;
@@ -78,7 +81,6 @@ export function createGateway(options: GatewayOptions): Gateway {
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
-  let hasSuccessor = false;
   let isFollowing = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
@@ -104,7 +106,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models, snapshot.accounts);
+      admission.setModels(snapshot.models, snapshot);
       faults.setModels(snapshot.models);
       metrics.setModels(snapshot.models);
       gate.reach(snapshot.version);
@@ -151,7 +153,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "healthz":
         return sendJson(response, 200, { status: "ok" });
       case "readyz": {
-        const isReady = latest !== null && link.isFresh && (!isStopping || hasSuccessor);
+        const isReady = latest !== null && link.isFresh && !isStopping;
         return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
       }
       case "metrics":
@@ -269,25 +271,20 @@ export function createGateway(options: GatewayOptions): Gateway {
     await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
   }
 
-  /**
-   * A client may be sending a request on an idle connection just now, and would see it closed: with a successor there is
-   * time to answer such a request, and to say that it was the connection's last.
-   */
-  async function waitForIdleClients(closed: Promise<void>): Promise<void> {
-    const isOver = new AbortController();
-    void closed.then(() => isOver.abort());
-    await clock.sleep(Math.min(idleGraceMs, limits.drainMs), isOver.signal).catch(() => undefined); // nobody is left
-    server.closeIdleConnections();
-  }
-
-  async function stop(): Promise<void> {
+  async function stop(hasSuccessor: boolean): Promise<void> {
     isStopping = true;
-    const endsAtMs = now() + limits.drainMs;
-    // Of net: that of http closes the idle connections at once.
-    const close = hasSuccessor ? NetServer.prototype.close : server.close;
-    const closed = new Promise<void>((resolve) => void Reflect.apply(close, server, [() => resolve()]));
-    if (hasSuccessor) await waitForIdleClients(closed);
-    await quiet(Math.max(0, endsAtMs - now()));
+    for (const { response } of visits) if (!response.headersSent) response.shouldKeepAlive = false;
+    const closed = new Promise<void>((resolve) => {
+      // An HTTP server's own close also cuts connections that wait for a request, which may be on its way.
+      if (hasSuccessor) PortServer.prototype.close.call(server, () => resolve());
+      else server.close(() => resolve());
+    });
+    await quiet(limits.drainMs);
+    if (hasSuccessor) {
+      await clock.sleep(lingerMs);
+      server.close(); // ends its checks of slow clients, and the connections that are idle
+      await quiet(limits.drainMs);
+    }
     for (const visit of visits) {
       visit.cut(
         new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
@@ -311,27 +308,23 @@ export function createGateway(options: GatewayOptions): Gateway {
     follow,
     openTakeover: (path) => openTakeover(path, admission, log),
     async handOver(path) {
-      await handOver(path, admission, log, () => {
-        hasSuccessor = false;
-      });
-      hasSuccessor = true;
+      await handOver(path, admission, log);
     },
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        const onListening = () => {
+        const { listenFd, port, host } = options;
+        server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog, () => {
           server.off("error", reject);
           resolve();
-        };
-        if (options.listenFd !== null) server.listen({ fd: options.listenFd }, backlog, onListening);
-        else server.listen(options.port, options.host, backlog, onListening);
+        });
       });
       follow();
       const { address, port } = server.address() as AddressInfo;
       return { host: address, port };
     },
-    stop() {
-      stopped ??= stop();
+    stop(hasSuccessor = false) {
+      stopped ??= stop(hasSuccessor);
       return stopped;
     },
     load() {

@@ -8,7 +8,7 @@ import { noTries } from "../core/deployment.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
-import type { ObservedInstance, Placement } from "../core/instance.ts";
+import type { ObservedInstance } from "../core/instance.ts";
 import type { Action, World } from "../core/plan.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
@@ -42,6 +42,9 @@ export type Actor = {
 
 type Job = { readonly kind: "resolve" | "fetch"; readonly abort: AbortController };
 
+/** An instance that cannot be ended is tried after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryRemoveMs = 60_000;
+
 /** @param onFreed something of the machines was freed */
 export function createActor(
   options: ReconcilerOptions,
@@ -55,6 +58,7 @@ export function createActor(
   /** Instances being removed, with their deployments. */
   const removing = new Map<string, string>();
   const background = new Set<Promise<void>>();
+  const stopping = new AbortController();
   const warmUps = createWarmUps(options, run);
 
   function run(deploymentId: string, what: string, work: () => Promise<void>): void {
@@ -182,7 +186,10 @@ export function createActor(
     await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
   }
 
-  async function start(deployment: Deployment, placement: Placement, reason: string): Promise<void> {
+  async function start(
+    deployment: Deployment,
+    { placement, reason, inputs }: Extract<Action, { do: "start" }>,
+  ): Promise<void> {
     const { resolved, config } = deployment;
     const { wanted, fallback } = deployment.revisions;
     if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
@@ -203,6 +210,7 @@ export function createActor(
     await tell(deployment.id, "instance_starting", `Instance ${id} starts: ${reason}.`, {
       node: placement.node,
       revision: wanted.id,
+      ...inputs,
     });
     const fitting = fittingContext(await fitInput(options, deployment));
     try {
@@ -231,23 +239,43 @@ export function createActor(
     poke(deployment.id);
   }
 
+  /** Goes on until it is gone: what may still run keeps its GPUs, and its record. */
   function remove(instanceId: string, deploymentId: string): void {
     if (removing.has(instanceId)) return;
     removing.set(instanceId, deploymentId);
     run(deploymentId, "Ending an instance", async () => {
       try {
-        await driver.remove(instanceId, options.limits.stopGraceMs);
-        await store.removeInstance(instanceId);
-        warmUps.forget(instanceId);
-        room.release(instanceId);
-        onFreed();
+        for (let failed = 0; !(await tryRemove(instanceId, deploymentId)); failed += 1) {
+          await clock.sleep(Math.min(maxRetryRemoveMs, 1_000 * 2 ** failed), stopping.signal);
+        }
+      } catch (error) {
+        if (!stopping.signal.aborted) throw error; // the next control goes on
       } finally {
         removing.delete(instanceId);
       }
     });
   }
 
-  async function drain(deploymentId: string, instanceId: string, reason: string): Promise<void> {
+  async function tryRemove(instanceId: string, deploymentId: string): Promise<boolean> {
+    try {
+      await driver.remove(instanceId, options.limits.stopGraceMs);
+      await store.removeInstance(instanceId);
+    } catch (error) {
+      log("error", "an instance could not be ended; it is tried again", {
+        ...{ deploymentId, instanceId, error: String(error) },
+      });
+      return false;
+    }
+    warmUps.forget(instanceId);
+    room.release(instanceId);
+    onFreed();
+    return true;
+  }
+
+  async function drain(
+    deploymentId: string,
+    { instanceId, reason, inputs }: Extract<Action, { do: "drain" }>,
+  ): Promise<void> {
     const known = (await store.instances(deploymentId)).find(({ id }) => id === instanceId);
     if (known === undefined) return;
     await store.putInstance({ ...known, intent: "drain", drainSinceMs: clock.now() });
@@ -255,7 +283,7 @@ export function createActor(
       deploymentId,
       "instance_draining",
       `Instance ${instanceId} takes no new requests: ${reason}.`,
-      {},
+      { ...inputs },
     );
     poke(deploymentId);
   }
@@ -289,9 +317,9 @@ export function createActor(
       case "cancel":
         return jobs.get(id)?.abort.abort(new Error(action.reason));
       case "start":
-        return await start(deployment, action.placement, action.reason);
+        return await start(deployment, action);
       case "drain":
-        return await drain(id, action.instanceId, action.reason);
+        return await drain(id, action);
       case "remove":
         await tell(id, "instance_ending", `Instance ${action.instanceId} is ended: ${action.reason}.`, {});
         return remove(action.instanceId, id);
@@ -350,6 +378,7 @@ export function createActor(
     warmUps,
     progressOf: (deploymentId) => progress.get(deploymentId) ?? null,
     cancelAll() {
+      stopping.abort();
       for (const job of jobs.values()) job.abort.abort(new Error("control is stopping"));
     },
     async settled() {

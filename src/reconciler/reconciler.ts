@@ -11,7 +11,11 @@ import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
 import { type Plan, planDeployment, type World } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
+import { noteWork } from "../core/scale.ts";
+import { WorkHistory } from "../core/scale-history.ts";
+import { byClaim, type Claim } from "../core/scale-share.ts";
 import { type Actor, createActor } from "./act.ts";
+import { withDeadlines } from "./deadlines.ts";
 import { LoadBoard } from "./loads.ts";
 import { createMailboxes } from "./mailbox.ts";
 import type { ReconcilerOptions } from "./options.ts";
@@ -38,11 +42,14 @@ export type Reconciler = {
   stop(): Promise<void>;
 };
 
-/** A look that fails (the store or the driver refuses) is repeated after this time. */
-const retryLookMs = 1_000;
+/** A look that fails (the store or the driver refuses) is repeated after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryLookMs = 30_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { store, driver, clock, log } = options;
+  const { store, clock, log } = options;
+  const driver = withDeadlines(options.driver, clock);
+  /** Looks that failed in a row, by deployment. */
+  const failedLooks = new Map<string, number>();
   const loads = new LoadBoard();
   const loadTimesMs = new Map<string, number>();
   const secrets = new Map<string, string>();
@@ -50,7 +57,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   let watchingSinceMs = 0;
   let unwatch: () => void = () => undefined;
   /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
-  const waiting = new Map<string, string>();
+  const waiting = new Map<string, { readonly reason: string; readonly claim: Claim | undefined }>();
+  const histories = new Map<string, WorkHistory>();
   /** Counts what was freed: room that came during a look must not be missed. */
   let freed = 0;
   let sweeping: Promise<void> = Promise.resolve();
@@ -58,12 +66,16 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   const mailboxes = createMailboxes(clock, look);
   const room = createRoom(store, options.gpuLimit ?? (async () => Number.POSITIVE_INFINITY));
-  const actor: Actor = createActor(options, room, mailboxes.poke, pokeWaiting);
+  const actor: Actor = createActor({ ...options, driver }, room, mailboxes.poke, pokeWaiting);
 
   async function look(deploymentId: string): Promise<number | null> {
     try {
       const deployment = await store.deployment(deploymentId);
-      if (deployment === null) return null;
+      if (deployment === null) {
+        histories.delete(deploymentId);
+        waiting.delete(deploymentId);
+        return null;
+      }
       const freedBefore = freed;
       const instances = await observe(deploymentId);
       const world = await describeWorld(deployment, instances);
@@ -71,28 +83,55 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       for (const action of plan.actions) await actor.act(deployment, action);
       await noteWaiting(deployment, plan);
       if (plan.waitsFor !== undefined && freed !== freedBefore) mailboxes.poke(deploymentId);
+      failedLooks.delete(deploymentId);
       return plan.againAtMs;
     } catch (error) {
+      const failed = failedLooks.get(deploymentId) ?? 0;
+      failedLooks.set(deploymentId, failed + 1);
       log("error", "a look at a deployment failed", { deploymentId, error: String(error) });
-      return clock.now() + retryLookMs;
+      return clock.now() + Math.min(maxRetryLookMs, 1_000 * 2 ** failed);
     }
   }
 
   /** Said once for each reason; what frees room looks at those that wait. */
-  async function noteWaiting(deployment: Deployment, { waitsFor }: Plan): Promise<void> {
+  async function noteWaiting(deployment: Deployment, { waitsFor, claim }: Plan): Promise<void> {
     const before = waiting.get(deployment.id);
     if (waitsFor === undefined) waiting.delete(deployment.id);
-    else waiting.set(deployment.id, waitsFor);
-    if (waitsFor === undefined || waitsFor === before) return;
+    else waiting.set(deployment.id, { reason: waitsFor, claim });
+    // Who holds such GPUs may have to give some up, and who left room for this one need not any more.
+    if (JSON.stringify(claim) !== JSON.stringify(before?.claim)) await pokeRivals(deployment);
+    if (waitsFor === undefined || waitsFor === before?.reason) return;
     const text = `${deployment.name} waits for room: ${waitsFor.replace(/\.$/, "")}.`;
     const next = "It starts by itself when there is room; stop another deployment to make some.";
     const { gpu, numGpus } = deployment.config;
     await actor.tell(deployment.id, "waiting_for_room", text, { gpu, num_gpus: numGpus }, next);
   }
 
+  async function pokeRivals({ id: own }: Deployment): Promise<void> {
+    for (const id of new Set((await store.instances()).map((record) => record.deploymentId)))
+      if (id !== own) mailboxes.poke(id);
+    for (const id of waiting.keys()) if (id !== own) mailboxes.poke(id);
+  }
+
+  function claims(): Claim[] {
+    return [...waiting.values()].flatMap(({ claim }) => claim ?? []);
+  }
+
+  /** Whoever has the strongest claim looks first. */
   function pokeWaiting(): void {
     freed += 1;
-    for (const id of waiting.keys()) mailboxes.poke(id);
+    const strongest = byClaim(claims()).map(({ deploymentId }) => deploymentId);
+    for (const id of new Set([...strongest, ...waiting.keys()])) mailboxes.poke(id);
+  }
+
+  /** The load now, and with it what it was lately. */
+  function noteLoad(deploymentId: string, instances: readonly InstanceRecord[]) {
+    const load = loads.of(deploymentId, instances);
+    const history = histories.get(deploymentId) ?? new WorkHistory();
+    histories.set(deploymentId, history);
+    const loadTimeMs = loadTimesMs.get(deploymentId) ?? null;
+    noteWork(history, { work: load.queued + load.running, now: clock.now(), loadTimeMs });
+    return { load, history, loadTimeMs };
   }
 
   /** Brings the store's instance records up to date with what the driver sees. */
@@ -169,7 +208,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       now: clock.now(),
       deployment,
       instances,
-      load: loads.of(deployment.id, instances),
+      ...noteLoad(deployment.id, instances),
+      claims: claims(),
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),
@@ -198,7 +238,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       if (isKnown) ids.add(instance.deploymentId);
       else actor.removeOrphan(instance);
     }
-    for (const id of ids) mailboxes.poke(id);
+    for (const id of ids) mailboxes.pokeLater(id);
   }
 
   /** Not waited for: the hint is repeated by the next sweep. */

@@ -109,8 +109,8 @@ export async function runControl(): Promise<void> {
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const { hub } = hubRoom;
-  const driver = openDriver(settings, log);
-  const engines = openEngines(settings);
+  const engines = await openEngines(settings, log);
+  const driver = openDriver(settings, engines, log);
   const accountRates = {
     concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
     requestsPerMinute: settings.BERTH_ACCOUNT_RPM,
@@ -122,6 +122,7 @@ export async function runControl(): Promise<void> {
       loadTries: settings.BERTH_LOAD_TRIES,
       drainMs: settings.BERTH_DRAIN_S * 1000,
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
+      scaleDownMs: settings.BERTH_SCALE_DOWN_S * 1000,
       stopGraceMs: engineGraceMs,
       sweepMs: 60_000,
     },

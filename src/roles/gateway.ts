@@ -10,7 +10,7 @@ import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
-import { endOnSignal, inheritedListenFd, onSupervisorMessage, tellSupervisor } from "../supervisor/child.ts";
+import { endAfterSuccessor, onSupervisorMessage, sharedFd, tellSupervisor } from "../supervisor/child.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
@@ -20,8 +20,11 @@ const routesWaitMs = 5000;
 /** An older gateway hands over within milliseconds; one that hangs is kept, and its successor given up. */
 const takeoverWaitMs = 10_000;
 
-/** The process that owns the public port. */
-export async function runGateway(): Promise<void> {
+/**
+ * The process that owns the public port.
+ * @param isShared the supervisor holds the port, for this process and its successor
+ */
+export async function runGateway(isShared: boolean): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
   const { directory, api, link } = sockets(settings);
@@ -38,7 +41,7 @@ export async function runGateway(): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
-    listenFd: inheritedListenFd(),
+    ...(isShared && { listenFd: sharedFd }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
@@ -71,13 +74,13 @@ export async function runGateway(): Promise<void> {
     },
   });
   spool.start();
-  endOnSignal(async () => {
-    await gateway.stop();
+  endAfterSuccessor(async (hasSuccessor) => {
+    await gateway.stop(hasSuccessor);
     await spool.stop();
   });
   gateway.follow();
-  // Clients wait at the socket meanwhile, and would be told only that there are no routes yet.
-  if (inheritedListenFd() !== null) await Promise.race([gateway.routed, systemClock.sleep(routesWaitMs)]);
+  // Clients of a held port wait meanwhile; they would only be told that there are no routes yet.
+  if (isShared) await Promise.race([gateway.routed, systemClock.sleep(routesWaitMs)]);
   await takeOver(gateway, directory, log);
   const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
@@ -91,7 +94,7 @@ async function takeOver(gateway: Gateway, directory: string, log: Log): Promise<
   const { promise: isAlone, resolve: beAlone } = Promise.withResolvers<void>();
   const isSupervised = onSupervisorMessage((message) => {
     if (message.type === "alone") beAlone();
-    else
+    else if (message.type === "hand over")
       gateway.handOver(message.path).catch((error: unknown) => {
         log("error", "the slots could not be handed over to another gateway", { error: String(error) });
       });

@@ -13,6 +13,7 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addUsage,
   addAccess,
   addRevisions,
+  addTokenRates,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -245,4 +246,9 @@ async function addRevisions(db: Kysely<Tables>): Promise<void> {
       .where("id", "=", id)
       .execute();
   }
+}
+
+/** Null: none of its own. */
+async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
+  await sql.raw("alter table tokens add column rates text not null default 'null'").execute(db);
 }

@@ -10,10 +10,8 @@ import { type ChildMessage, parseSupervisorMessage, type SupervisorMessage } fro
  */
 export const configurationExitCode = 78;
 
-/** After stdin, stdout, stderr and the channel. */
-const listenFd = 4;
-/** Set for a role that has been given a listening socket. */
-export const listenFdVariable = "BERTH_LISTEN_FD";
+/** Where a role finds the file that its supervisor shares with it: after the standard three and the channel. */
+export const sharedFd = 4;
 
 /** Calls back once when the supervisor has ended, also when it had before this call; never without a supervisor. */
 export function onSupervisorGone(callback: () => void): void {
@@ -47,18 +45,36 @@ export function onSupervisorMessage(callback: (message: SupervisorMessage) => vo
   return true;
 }
 
-/** Where the supervisor put the role's listening socket among this process's descriptors; null when it has none. */
-export function inheritedListenFd(): number | null {
-  return process.env[listenFdVariable] === undefined ? null : listenFd;
-}
-
 /** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */
 export function endOnSignal(end: () => Promise<void>): void {
+  const endOnce = once(end);
+  process.on("SIGTERM", () => endOnce());
+  onSupervisorGone(() => endOnce());
+}
+
+/**
+ * For a role that is renewed while it serves: told to end, it asks for a successor, and runs `end` once that one serves. At
+ * once where there is none to come: its supervisor stops, is gone, or never was, or it is told a second time.
+ */
+export function endAfterSuccessor(end: (hasSuccessor: boolean) => Promise<void>): void {
+  const endOnce = once(end);
+  let isAsked = false;
+  process.on("SIGTERM", () => {
+    if (isAsked || !tellSupervisor({ type: "renew" })) endOnce(false);
+    isAsked = true;
+  });
+  onSupervisorMessage((message) => {
+    if (message.type === "end") endOnce(message.hasSuccessor);
+  });
+  onSupervisorGone(() => endOnce(false));
+}
+
+function once<Args extends unknown[]>(end: (...args: Args) => Promise<void>): (...args: Args) => void {
   let isEnding = false;
-  const endOnce = () => {
+  return (...args) => {
     if (isEnding) return;
     isEnding = true;
-    end().then(
+    end(...args).then(
       () => process.exit(0),
       (error: unknown) => {
         process.stderr.write(`${String(error)}\n`);
@@ -66,6 +82,4 @@ export function endOnSignal(end: () => Promise<void>): void {
       },
     );
   };
-  process.on("SIGTERM", endOnce);
-  onSupervisorGone(endOnce);
 }

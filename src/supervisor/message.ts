@@ -1,32 +1,38 @@
-/** What the processes of one installation tell their supervisor: the few messages, and parsing them. Pure. */
+/** What the processes of one installation and their supervisor tell each other: the few messages, and parsing them. Pure. */
 
 export type ChildMessage =
   /** It serves now. `details` is for whoever prints the greeting, for example the address. */
   | { readonly type: "ready"; readonly details: Readonly<Record<string, string>> }
-  /** It waits at this Unix socket for what a process before it, of the same role, has to hand over. */
-  | { readonly type: "takeover"; readonly path: string }
   /** Everything shall stop for good. */
-  | { readonly type: "down" };
+  | { readonly type: "down" }
+  /** It waits at this Unix socket for what the process before it, of the same role, has to hand over. */
+  | { readonly type: "takeover"; readonly path: string }
+  /** It was asked to end: another shall take its place first. It serves until it hears that it may end. */
+  | { readonly type: "renew" };
 
-/** What the supervisor tells a process. */
 export type SupervisorMessage =
-  /** There is nobody before it: nothing will be handed over. */
+  /** To a child that wanted to be renewed, or shall be: end now, as the last of its role or with a successor that serves. */
+  | { readonly type: "end"; readonly hasSuccessor: boolean }
+  /** To one that would take over: there is nobody before it. */
   | { readonly type: "alone" }
-  /** A successor waits at this Unix socket. */
+  /** To one that has a successor: it waits at this Unix socket. */
   | { readonly type: "hand over"; readonly path: string };
 
-/** Null for anything that is not a message of this list. */
+/** Null for anything that is not a message of this kind. */
 export function parseSupervisorMessage(value: unknown): SupervisorMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
   if (value.type === "alone") return { type: "alone" };
-  const isHandover = value.type === "hand over" && "path" in value && typeof value.path === "string";
-  return isHandover ? { type: "hand over", path: String(value.path) } : null;
+  if (value.type === "hand over" && "path" in value && typeof value.path === "string") {
+    return { type: "hand over", path: value.path };
+  }
+  if (value.type !== "end") return null;
+  return { type: "end", hasSuccessor: "hasSuccessor" in value && value.hasSuccessor === true };
 }
 
 /** Null for anything that is not a message of this list. */
 export function parseChildMessage(value: unknown): ChildMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
-  if (value.type === "down") return { type: "down" };
+  if (value.type === "down" || value.type === "renew") return { type: value.type };
   if (value.type === "takeover") {
     return "path" in value && typeof value.path === "string" ? { type: "takeover", path: value.path } : null;
   }

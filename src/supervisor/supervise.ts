@@ -1,10 +1,12 @@
 /**
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
- * channel, so that they notice its end. A role that is renewed overlaps with its successor. Knows nothing of what a role does.
+ * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
+ * it is told to end. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
+ * of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { configurationExitCode, listenFdVariable } from "./child.ts";
+import { configurationExitCode } from "./child.ts";
 import { parseChildMessage, type SupervisorMessage } from "./message.ts";
 
 export type Role = {
@@ -12,22 +14,22 @@ export type Role = {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
-  /** Descriptor of its listening socket, which outlives it; see child.ts. */
-  readonly listenFd?: number | null;
-  /** `renew` starts a successor of it before it ends. */
+  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. */
   readonly isRenewable?: boolean;
+  /** An open file that it finds as its descriptor 4. */
+  readonly sharedFd?: number;
 };
 
 export type SuperviseOptions = {
   /** In the order of their start; they are stopped in the opposite order, one after the other. */
   readonly roles: readonly Role[];
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
-  /** SIGHUP renews. Else it stops, as is right at a terminal, whose closing sends it. */
-  readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
   readonly stopGraceMs: number;
   /** A role serves, for the first time or again after it was started anew. */
   onReady(role: string, details: Readonly<Record<string, string>>): void;
+  /** Everything is about to stop: before the first role is told. */
+  onStopping?(): void;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
 };
 
@@ -36,12 +38,6 @@ export type Supervisor = {
   readonly done: Promise<number>;
   /** Stops the roles in order; called again a second later or more, at once and by force. */
   stop(): void;
-  /**
-   * Replaces the renewable roles: the successor starts first, takes over (message.ts), and when it serves, the older
-   * process is told to end. One that does not come to serve is given up, and the older one goes on. While a renewal
-   * lasts, another one waits.
-   */
-  renew(): void;
 };
 
 /** A role that ran this long has recovered: its earlier ends are forgotten. */
@@ -55,42 +51,90 @@ const maxRestartMs = 10_000;
  */
 const sameSignalMs = 1_000;
 
+const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
 /** Pause before the next start: 100 ms after the first end, then doubled, at most 10 s. */
 export function restartDelayMs(endsInARow: number): number {
   return Math.min(maxRestartMs, firstRestartMs * 2 ** (endsInARow - 1));
 }
 
+type RoleExit = { readonly code: number | null; readonly signal: string | null };
+
 /** One process of a role. */
 type Life = {
   readonly child: ChildProcess;
-  readonly startedAtMs: number;
-  hasServed: boolean;
-  hasEnded: boolean;
-  isEnding: boolean;
+  /** Whether it came to serve before it ended. */
+  readonly served: Promise<boolean>;
+  /** Never rejects: a program that cannot be started has ended. */
+  readonly exit: Promise<RoleExit>;
 };
 
-type Slot = {
+/** A role with its processes: one, and for a while those that it was renewed from or is renewed by. */
+class Place {
   readonly role: Role;
-  current: Life | null;
-  /** Has a successor, `current`. */
-  older: Life | null;
-  /** Asked for while an older one was still there. */
-  wantsRenewal: boolean;
-  endsInARow: number;
-  hasServed: boolean;
-};
+  /** In the order of their start. */
+  readonly alive = new Set<ChildProcess>();
+  /** Those that wait for what the process before them hands over, and where. */
+  readonly #heirs = new Map<ChildProcess, string>();
+  isRenewing = false;
+  /** Serves already, and is to take the place. */
+  successor: Life | null = null;
+  #onSuccessor: (() => void) | null = null;
 
-type RoleExit = { readonly code: number | null; readonly signal: string | null };
+  constructor(role: Role) {
+    this.role = role;
+  }
 
-/** Starts the roles and takes over SIGTERM, SIGINT and SIGHUP until `done`. */
+  /** Tells the process before this one to hand over, or this one that there is none. */
+  inherit(heir: ChildProcess, path: string): void {
+    this.#heirs.set(heir, path);
+    const before = [...this.alive].slice(0, [...this.alive].indexOf(heir)).at(-1);
+    if (before === undefined) tell(heir, { type: "alone" });
+    else tell(before, { type: "hand over", path });
+  }
+
+  serves(child: ChildProcess): void {
+    this.#heirs.delete(child);
+  }
+
+  /** Whoever waited for it is told anew. */
+  ended(child: ChildProcess): void {
+    const alive = [...this.alive];
+    const next = alive[alive.indexOf(child) + 1];
+    this.alive.delete(child);
+    this.#heirs.delete(child);
+    const path = next === undefined ? undefined : this.#heirs.get(next);
+    if (next !== undefined && path !== undefined) this.inherit(next, path);
+  }
+
+  /** Resolves when no more than one is alive. */
+  async alone(): Promise<void> {
+    while (this.alive.size > 1) {
+      await Promise.race([...this.alive].map((child) => new Promise((resolve) => child.once("exit", resolve))));
+    }
+  }
+
+  succeed(life: Life): void {
+    this.successor = life;
+    this.#onSuccessor?.();
+  }
+
+  /** Resolves with the exit, or null when a successor has come before. */
+  async endOf(life: Life): Promise<RoleExit | null> {
+    const succeeded = new Promise<null>((resolve) => {
+      this.#onSuccessor = () => resolve(null);
+      if (this.successor !== null) resolve(null);
+    });
+    return await Promise.race([life.exit, succeeded]);
+  }
+}
+
+/** Starts the roles and takes over SIGTERM, SIGINT, SIGHUP and SIGUSR2 until `done`. */
 export function supervise(options: SuperviseOptions): Supervisor {
   const { clock, log } = options;
   const stopping = new AbortController();
   const forcing = new AbortController();
-  const slots = options.roles.map((role): Slot => {
-    const none = { current: null, older: null, wantsRenewal: false };
-    return { role, ...none, endsInARow: 0, hasServed: false };
-  });
+  const places = options.roles.map((role) => new Place(role));
   const { promise: done, resolve } = Promise.withResolvers<number>();
   let stopAskedAtMs: number | null = null;
 
@@ -106,147 +150,140 @@ export function supervise(options: SuperviseOptions): Supervisor {
   async function shutDown(exitCode: number): Promise<void> {
     if (stopping.signal.aborted) return;
     stopping.abort();
-    for (const { current, older } of slots.toReversed()) {
-      await Promise.all([current, older].map((life) => endLife(life, options, forcing.signal)));
+    options.onStopping?.();
+    for (const { alive } of places.toReversed()) {
+      await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
     }
-    for (const [signal, act] of signals) process.off(signal, act);
+    for (const signal of stopSignals) process.off(signal, stop);
+    process.off("SIGUSR2", renewAll);
     resolve(exitCode);
   }
 
-  function start(slot: Slot): void {
-    const life = launch(slot.role, options, {
-      onReady(details) {
-        life.hasServed = true;
-        slot.hasServed = true;
-        options.onReady(slot.role.name, details);
-        if (slot.older !== null && slot.current === life) retire(slot.older);
-      },
-      onDown: () => void shutDown(0),
-      onTakeover(path) {
-        if (slot.current !== life) return;
-        if (slot.older === null) tell(life, { type: "alone" });
-        else tell(slot.older, { type: "hand over", path });
-      },
-      onEnd: (exit) => void ended(slot, life, exit),
-    });
-    slot.current = life;
+  function renewAll(): void {
+    for (const place of places) if (place.role.isRenewable === true) void renew(place);
   }
 
-  function retire(life: Life): void {
-    if (life.isEnding) return;
-    void endLife(life, options, forcing.signal);
-  }
-
-  async function ended(slot: Slot, life: Life, exit: RoleExit): Promise<void> {
+  async function renew(place: Place): Promise<void> {
+    if (place.isRenewing || stopping.signal.aborted) return;
+    place.isRenewing = true;
+    // What one hands over goes to one: the next waits until an earlier one has drained.
+    await place.alone();
     if (stopping.signal.aborted) return;
-    const { name } = slot.role;
-    if (life === slot.older) {
-      slot.older = null;
-      if (!life.isEnding) log("error", `${name} ended before its successor had taken over`, { ...exit });
-      if (slot.current?.hasServed === false) tell(slot.current, { type: "alone" });
-      if (slot.wantsRenewal) renewOne(slot);
-      return;
-    }
-    if (!life.hasServed && slot.older !== null && !slot.older.isEnding) {
-      log("error", `a successor of ${name} ended before it served; ${name} goes on`, { ...exit });
-      slot.current = slot.older;
-      slot.older = null;
-      return;
-    }
-    slot.current = null;
-    // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
-    if (exit.code === configurationExitCode && !slot.hasServed) {
-      await shutDown(configurationExitCode);
-      return;
-    }
-    slot.endsInARow = clock.now() - life.startedAtMs >= stableMs ? 1 : slot.endsInARow + 1;
-    const delayMs = restartDelayMs(slot.endsInARow);
-    log("error", `${name} ended and is started again`, { ...exit, inMs: delayMs });
-    await pause(clock, delayMs, stopping.signal);
-    if (!stopping.signal.aborted) start(slot);
+    log("info", `${place.role.name} is renewed`, {});
+    const life = start(place);
+    if (await life.served) place.succeed(life);
+    else
+      log("error", `${place.role.name} could not be renewed; the one that serves goes on`, await life.exit);
+    place.isRenewing = false;
   }
 
-  function renewOne(slot: Slot): void {
-    const { current } = slot;
-    slot.wantsRenewal = slot.older !== null;
-    // One that does not serve yet is new enough.
-    if (slot.older !== null || current === null || !current.hasServed || stopping.signal.aborted) return;
-    log("info", `${slot.role.name} is renewed`);
-    slot.older = current;
-    start(slot);
+  function start(place: Place): Life {
+    return startLife(place, options, {
+      onDown: () => void shutDown(0),
+      onRenew: (child) => {
+        if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
+        else void renew(place);
+      },
+    });
   }
 
-  function renew(): void {
-    for (const slot of slots) if (slot.role.isRenewable === true) renewOne(slot);
+  async function keepRunning(place: Place): Promise<void> {
+    const { role } = place;
+    let endsInARow = 0;
+    let hasServed = false;
+    while (!stopping.signal.aborted) {
+      const startedAtMs = clock.now();
+      const life = place.successor ?? start(place);
+      place.successor = null;
+      void life.served.then((isServing) => {
+        hasServed ||= isServing;
+      });
+      const exit = await place.endOf(life);
+      if (stopping.signal.aborted) return;
+      if (exit === null) {
+        void retire(life.child);
+        continue;
+      }
+      // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
+      if (exit.code === configurationExitCode && !hasServed) {
+        await shutDown(configurationExitCode);
+        return;
+      }
+      endsInARow = clock.now() - startedAtMs >= stableMs ? 1 : endsInARow + 1;
+      const delayMs = restartDelayMs(endsInARow);
+      log("error", `${role.name} ended and is started again`, { ...exit, inMs: delayMs });
+      await pause(clock, delayMs, stopping.signal);
+    }
   }
 
-  const onHangup = options.renewsOnHangup === true ? renew : stop;
-  const signals = [
-    ["SIGTERM", stop],
-    ["SIGINT", stop],
-    ["SIGHUP", onHangup],
-  ] as const;
-  for (const [signal, act] of signals) process.on(signal, act);
-  for (const slot of slots) start(slot);
-  return { done, stop, renew };
+  /** Its successor serves: it finishes what it has. */
+  async function retire(child: ChildProcess): Promise<void> {
+    await endChild(child, options, forcing.signal, { type: "end", hasSuccessor: true });
+  }
+
+  for (const signal of stopSignals) process.on(signal, stop);
+  process.on("SIGUSR2", renewAll);
+  for (const place of places) void keepRunning(place);
+  return { done, stop };
 }
 
-function tell({ child }: Life, message: SupervisorMessage): void {
-  // A channel that breaks just now belongs to a process whose end is heard of.
-  if (child.connected) child.send(message, undefined, undefined, () => undefined);
-}
-
-type Events = {
-  onReady(details: Readonly<Record<string, string>>): void;
-  onDown(): void;
-  onTakeover(path: string): void;
-  onEnd(exit: RoleExit): void;
-};
-
-/** Starts a process. Never throws: a program that cannot be started has ended. */
-function launch(role: Role, { clock, log }: SuperviseOptions, events: Events): Life {
-  const { listenFd = null } = role;
+function startLife(
+  place: Place,
+  { onReady, log }: SuperviseOptions,
+  on: { onDown(): void; onRenew(child: ChildProcess): void },
+): Life {
+  const { role } = place;
+  const shared = role.sharedFd === undefined ? [] : [role.sharedFd];
   const child = spawn(role.command, [...role.args], {
-    env: listenFd === null ? role.env : { ...role.env, [listenFdVariable]: "" },
-    stdio: ["ignore", "inherit", "inherit", "ipc", ...(listenFd === null ? [] : [listenFd])],
+    env: role.env,
+    stdio: ["ignore", "inherit", "inherit", "ipc", ...shared],
     detached: true,
   });
-  const life: Life = {
-    child,
-    startedAtMs: clock.now(),
-    hasServed: false,
-    hasEnded: false,
-    isEnding: false,
-  };
+  place.alive.add(child);
+  const served = Promise.withResolvers<boolean>();
+  const exit = Promise.withResolvers<RoleExit>();
   child.on("message", (value) => {
     const message = parseChildMessage(value);
     if (message === null) log("warn", `${role.name} sent a message that is none`);
-    else if (message.type === "down") events.onDown();
-    else if (message.type === "takeover") events.onTakeover(message.path);
-    else events.onReady(message.details);
+    else if (message.type === "down") on.onDown();
+    else if (message.type === "renew") on.onRenew(child);
+    else if (message.type === "takeover") place.inherit(child, message.path);
+    else {
+      place.serves(child);
+      served.resolve(true);
+      onReady(role.name, message.details);
+    }
   });
-  const end = (exit: RoleExit) => {
-    if (life.hasEnded) return;
-    life.hasEnded = true;
-    events.onEnd(exit);
+  const end = (how: RoleExit) => {
+    place.ended(child);
+    served.resolve(false);
+    exit.resolve(how);
   };
   child.once("error", (error) => {
     log("error", `${role.name} has a problem: ${error.message}`);
     if (child.pid === undefined) end({ code: null, signal: null });
   });
   child.once("exit", (code, signal) => end({ code, signal }));
-  return life;
+  return { child, served: served.promise, exit: exit.promise };
 }
 
-/** Asks the process to end, kills it when it takes too long or force is asked for, and waits until it is gone. */
-async function endLife(life: Life | null, options: SuperviseOptions, force: AbortSignal): Promise<void> {
-  if (life === null || life.hasEnded) return;
-  const { child } = life;
-  life.isEnding = true;
+function tell(child: ChildProcess, message: SupervisorMessage): void {
+  // A child that has just ended hears nothing, and its end is noticed.
+  if (child.connected) child.send(message, () => undefined);
+}
+
+/** Asks the child to end, kills it when it takes too long or force is asked for, and waits until it is gone. */
+async function endChild(
+  child: ChildProcess,
+  options: SuperviseOptions,
+  force: AbortSignal,
+  message: SupervisorMessage | null = null,
+): Promise<void> {
   const { promise: gone, resolve } = Promise.withResolvers<void>();
   child.once("exit", () => resolve());
   if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill("SIGTERM");
+  if (message === null) child.kill("SIGTERM");
+  else tell(child, message);
   const over = new AbortController();
   const tooLong = pause(options.clock, options.stopGraceMs, AbortSignal.any([force, over.signal])).then(
     () => {

@@ -1,0 +1,88 @@
+/**
+ * How much work a deployment had lately, second by second, so that scaling can be slow to give up and see what grows.
+ * Holds each level until the next is noted; bounded; forgets what is older than `keptMs`. Kept in memory alone: after a restart
+ * it begins anew, and who reads it waits until it has seen enough. Decides nothing.
+ */
+
+const bucketMs = 2_000;
+
+type Bucket = { readonly startMs: number; peak: number; area: number };
+
+export class WorkHistory {
+  readonly #keptMs: number;
+  #buckets: Bucket[] = [];
+  #level = 0;
+  #atMs: number | null = null;
+
+  constructor(keptMs = 1_800_000) {
+    this.#keptMs = keptMs;
+  }
+
+  /** From `nowMs` on there is this much work. A time before the last one counts as that: clocks are set back. */
+  note(nowMs: number, level: number): void {
+    this.#fill(nowMs);
+    this.#level = level;
+    const last = this.#buckets.at(-1);
+    if (last !== undefined) last.peak = Math.max(last.peak, level);
+  }
+
+  /** What is expected counts for the peak alone. */
+  expect(nowMs: number, level: number): void {
+    this.#fill(nowMs);
+    const last = this.#buckets.at(-1);
+    if (last !== undefined) last.peak = Math.max(last.peak, level);
+  }
+
+  /** The most there was, or was expected, within the window; at least what there is. */
+  peak(nowMs: number, windowMs: number): number {
+    let most = this.#level;
+    for (let at = this.#buckets.length - 1; at >= 0; at -= 1) {
+      const bucket = this.#buckets[at];
+      if (bucket === undefined || bucket.startMs + bucketMs <= nowMs - windowMs) break;
+      most = Math.max(most, bucket.peak);
+    }
+    return most;
+  }
+
+  /** When the last bucket with more than `level` leaves the window; null when none is in it. */
+  dropsAtMs(windowMs: number, level: number): number | null {
+    const last = this.#buckets.findLast((bucket) => bucket.peak > level);
+    return last === undefined ? null : last.startMs + bucketMs + windowMs;
+  }
+
+  /** The mean between two times that lie in the past; what was not seen counts as nothing. */
+  mean(fromMs: number, toMs: number): number {
+    this.#fill(toMs);
+    let area = 0;
+    for (let at = this.#buckets.length - 1; at >= 0; at -= 1) {
+      const bucket = this.#buckets[at];
+      if (bucket === undefined || bucket.startMs + bucketMs <= fromMs) break;
+      if (bucket.startMs < toMs) area += bucket.area;
+    }
+    return toMs > fromMs ? area / (toMs - fromMs) : this.#level;
+  }
+
+  #fill(nowMs: number): void {
+    if (this.#atMs !== null && nowMs - this.#atMs > this.#keptMs) {
+      this.#buckets = [];
+      this.#atMs = nowMs - this.#keptMs;
+    }
+    let at = this.#atMs ?? nowMs;
+    do {
+      const startMs = Math.floor(at / bucketMs) * bucketMs;
+      let bucket = this.#buckets.at(-1);
+      if (bucket === undefined || bucket.startMs < startMs) {
+        bucket = { startMs, peak: this.#level, area: 0 };
+        this.#buckets.push(bucket);
+      }
+      const untilMs = Math.min(Math.max(nowMs, at), startMs + bucketMs);
+      bucket.area += this.#level * (untilMs - at);
+      at = untilMs;
+    } while (at < nowMs);
+    this.#atMs = at;
+    const oldestMs = at - this.#keptMs;
+    if ((this.#buckets[0]?.startMs ?? oldestMs) < oldestMs - this.#keptMs / 4) {
+      this.#buckets = this.#buckets.filter(({ startMs }) => startMs + bucketMs > oldestMs);
+    }
+  }
+}
