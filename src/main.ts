@@ -20,6 +20,11 @@ async function runCli(argv: readonly string[]): Promise<number> {
       return () => process.off("SIGINT", listener);
     },
     serve: async ({ settings }) => (await import("./roles/serve.ts")).serve(settings),
+    engines: async (task) => (await import("./roles/engines.ts")).engines(task),
+    backup: async ({ settings, file, json }) =>
+      (await import("./roles/backup.ts")).backup(settings, file, json),
+    restore: async ({ settings, file, json }) =>
+      (await import("./roles/backup.ts")).restore(settings, file, json),
     down: async ({ settings, json }) => (await import("./roles/down.ts")).down(settings, json),
   });
   return await cli.run(argv);

@@ -5,11 +5,13 @@
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
 import { addAudit } from "./audit.ts";
+import { addBackup } from "./backup.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
+import { addEngines } from "./engine.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
 import { addFit } from "./fit.ts";
 import { addHistory } from "./history.ts";
@@ -133,6 +135,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addToken(program, act);
   addAudit(program, act);
   addHub(program, act);
+  addEngines(program, act);
+  addBackup(program, act);
   addDoctor(program, act);
   return program;
 }

@@ -109,7 +109,7 @@ export function allowedModels(
   );
 }
 
-/** Of the accounts that called lately; a hash costs a request more than all else that is done for its caller. */
+/** Of the accounts that called lately, so that not every request is charged a hash. */
 const scopes = new Map<string, string>();
 const maxScopes = 10_000;
 

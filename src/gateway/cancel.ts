@@ -1,6 +1,6 @@
 /**
- * What ends everything done for one visit: as much of AbortSignal as is needed for that, without an EventTarget, which
- * costs each request more than reading its model's name. An AbortSignal will do wherever a CancelSignal is asked for.
+ * What ends everything done for one visit: as much of AbortSignal as is needed for that, without an EventTarget,
+ * which is dear where each request needs one. An AbortSignal will do wherever a CancelSignal is asked for.
  */
 
 export type CancelSignal = {

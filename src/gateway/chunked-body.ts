@@ -45,7 +45,7 @@ export class ChunkedBody {
   }
 }
 
-/** The same as text, one character a byte: for the size of an event it takes half the time. */
+/** The same as text, one character a byte. */
 function framedText(bytes: Buffer, behind: string): string {
   return `${bytes.length.toString(16)}\r\n${bytes.toString("latin1")}\r\n${behind}`;
 }

@@ -126,11 +126,7 @@ type Asking = {
  * The side of the older gateway: resolves when its slots are the successor's. When that one ends, they are its own again.
  * Rejects when nobody is at `path`.
  */
-export async function handOver(
-  path: string,
-  admission: Admission,
-  log: Log,
-): Promise<void> {
+export async function handOver(path: string, admission: Admission, log: Log): Promise<void> {
   const socket = connect(path);
   await new Promise<void>((resolve, reject) => {
     socket.once("error", reject);

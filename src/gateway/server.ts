@@ -57,7 +57,6 @@ export type Gateway = {
 const maxCheckMs = 5_000;
 const keepAliveMs = 65_000;
 const maxHeadBytes = 16_384;
-const maxConnections = 20_000;
 /** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
 const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
@@ -257,7 +256,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   const server = listenable(options);
-  server.maxConnections = maxConnections;
+  server.maxConnections = limits.connectionsMax;
   // Node drops headers above this number without a word; maxHeaderSize bounds them already.
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => void handle(request, response, false));

@@ -213,6 +213,7 @@ export function createActor(
       ...inputs,
     });
     const fitting = fittingContext(await fitInput(options, deployment));
+    const modelTokens = resolved.facts?.contextTokens ?? null;
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
       if (changed !== null) throw new FailureError(changed);
@@ -225,9 +226,11 @@ export function createActor(
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,
           servedNames: servedNames(deployment),
+          weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
+          ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
         },
       });
     } catch (error) {

@@ -11,6 +11,7 @@ import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
 import { endAfterSuccessor, onSupervisorMessage, sharedFd, tellSupervisor } from "../supervisor/child.ts";
+import { connectionsWithin, openFilesLimit } from "../supervisor/open-files.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
@@ -48,6 +49,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
     webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
+      connectionsMax: connectionsWithin(settings.BERTH_CONNECTIONS, openFilesLimit()),
       queueMax: settings.BERTH_QUEUE,
       keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,

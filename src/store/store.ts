@@ -17,7 +17,7 @@ import { migrate, stateVersion } from "./migrations.ts";
 import { openPostgres } from "./postgres.ts";
 import * as rows from "./rows.ts";
 import { openSqlite } from "./sqlite.ts";
-import type { Tables } from "./tables.ts";
+import type { Database, Tables } from "./tables.ts";
 import { createUsageStore } from "./usage.ts";
 
 /** Events kept per deployment, the newest. Up to `pruneEvery` more may be in the table. */
@@ -35,10 +35,7 @@ const maxTries = 100;
  * @throws StoreError when it must not or cannot be used: damaged, newer than this Berth, not reachable; it is unchanged then
  */
 export async function openStore(options: { home: string; databaseUrl: string | null }): Promise<Store> {
-  const database =
-    options.databaseUrl === null
-      ? openSqlite(join(options.home, "berth.db"), stateVersion)
-      : await openPostgres(options.databaseUrl);
+  const database = await openDatabase(options);
   try {
     await migrate(database);
   } catch (error) {
@@ -46,6 +43,13 @@ export async function openStore(options: { home: string; databaseUrl: string | n
     throw error;
   }
   return new SqlStore(database.kysely);
+}
+
+/** The database itself, its tables as they are: for who carries the state elsewhere. */
+export async function openDatabase(options: { home: string; databaseUrl: string | null }): Promise<Database> {
+  return options.databaseUrl === null
+    ? openSqlite(join(options.home, "berth.db"), stateVersion)
+    : await openPostgres(options.databaseUrl);
 }
 
 class SqlStore implements Store {

@@ -24,6 +24,8 @@ export type SuperviseOptions = {
   /** In the order of their start; they are stopped in the opposite order, one after the other. */
   readonly roles: readonly Role[];
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
+  /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
+  readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
   readonly stopGraceMs: number;
   /** A role serves, for the first time or again after it was started anew. */
@@ -50,8 +52,6 @@ const maxRestartMs = 10_000;
  * impatience.
  */
 const sameSignalMs = 1_000;
-
-const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /** Pause before the next start: 100 ms after the first end, then doubled, at most 10 s. */
 export function restartDelayMs(endsInARow: number): number {
@@ -110,7 +110,9 @@ class Place {
   /** Resolves when no more than one is alive. */
   async alone(): Promise<void> {
     while (this.alive.size > 1) {
-      await Promise.race([...this.alive].map((child) => new Promise((resolve) => child.once("exit", resolve))));
+      await Promise.race(
+        [...this.alive].map((child) => new Promise((resolve) => child.once("exit", resolve))),
+      );
     }
   }
 
@@ -154,8 +156,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
     for (const { alive } of places.toReversed()) {
       await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
     }
-    for (const signal of stopSignals) process.off(signal, stop);
-    process.off("SIGUSR2", renewAll);
+    for (const [signal, act] of signals) process.off(signal, act);
     resolve(exitCode);
   }
 
@@ -221,8 +222,13 @@ export function supervise(options: SuperviseOptions): Supervisor {
     await endChild(child, options, forcing.signal, { type: "end", hasSuccessor: true });
   }
 
-  for (const signal of stopSignals) process.on(signal, stop);
-  process.on("SIGUSR2", renewAll);
+  const signals = [
+    ["SIGTERM", stop],
+    ["SIGINT", stop],
+    ["SIGHUP", options.renewsOnHangup === true ? renewAll : stop],
+    ["SIGUSR2", renewAll],
+  ] as const;
+  for (const [signal, act] of signals) process.on(signal, act);
   for (const place of places) void keepRunning(place);
   return { done, stop };
 }

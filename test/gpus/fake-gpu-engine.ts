@@ -1,7 +1,7 @@
 /** The fake engine behind the engine port, as one that uses GPUs: what a real one does with them is told by its environment. */
 import { unknownAbilities } from "../../src/core/abilities.ts";
 import { failure } from "../../src/core/failure.ts";
-import { callEngine } from "../../src/engines/embedded/client.ts";
+import { callEngine } from "../../src/engines/client.ts";
 import { chooseGgufFiles } from "../../src/engines/gguf-files.ts";
 import type { Engine } from "../../src/ports.ts";
 
