@@ -2,7 +2,7 @@
  * A role for the supervisor's tests: reports ready with its pid, notes in a file how it ends, and misbehaves as its
  * arguments say. Usage: node stand-in-role.ts <name> <file> [behaviour].
  */
-import { appendFileSync, readFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import {
   configurationExitCode,
   endAfterSuccessor,
