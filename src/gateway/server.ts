@@ -272,17 +272,19 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   async function stop(hasSuccessor: boolean): Promise<void> {
     isStopping = true;
+    const endsAtMs = clock.now() + limits.drainMs;
+    const leftMs = () => Math.max(0, endsAtMs - clock.now());
     for (const { response } of visits) if (!response.headersSent) response.shouldKeepAlive = false;
     const closed = new Promise<void>((resolve) => {
       // An HTTP server's own close also cuts connections that wait for a request, which may be on its way.
       if (hasSuccessor) PortServer.prototype.close.call(server, () => resolve());
       else server.close(() => resolve());
     });
-    await quiet(limits.drainMs);
+    await quiet(leftMs());
     if (hasSuccessor) {
       await clock.sleep(lingerMs);
       server.close(); // ends its checks of slow clients, and the connections that are idle
-      await quiet(limits.drainMs);
+      await quiet(leftMs());
     }
     for (const visit of visits) {
       visit.cut(

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openStore } from "../../src/store/store.ts";
 import { type Berth, startBerth, untilStatus } from "../harness/berth.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -98,8 +99,8 @@ test("why a deployment runs is told from the events that led to it", async () =>
 
 test("a state that a newer Berth wrote is refused in words, and not one byte of it is changed", async () => {
   const other = mkdtempSync(join(tmpdir(), "berth-day-two-"));
-  const made = await startBerth({ env, home: other });
-  await made.end();
+  const store = await openStore({ home: other, databaseUrl: null });
+  await store.close();
   const file = join(other, "berth.db");
   const db = new DatabaseSync(file);
   db.exec("update berth_schema set version = 999; pragma wal_checkpoint(truncate)");

@@ -199,7 +199,7 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       await driver.start(specOf(engine, id("two"), folder, await choose(engine)));
       const ended = await until(driver, id("two"), "exited");
       expect(ended.failure).toMatchObject({ code: "engine_refused_model" });
-      expect(ended.failure?.message).toMatch(/^[A-Zl].*[.]$/);
+      expect(ended.failure?.message).toMatch(/^\S.*[.]$/);
       expect(ended.failure?.message).not.toContain(home);
       expect(ended.failure?.next).toMatch(/[.]$/);
       await driver.remove(id("two"), 0);
