@@ -155,9 +155,9 @@ export const settingsShape = {
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
   BERTH_CONNECTIONS: wholeNumber(10, 1_000_000)
-    .default(20_000)
+    .default(100_000)
     .describe(
-      "Most connections of clients at once; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
+      "Most connections of clients at once, an idle one being about 10 kB; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
     ),
   BERTH_KEEP_ALIVE_S: seconds(0, 3600)
     .default(0)

@@ -196,6 +196,12 @@ export class SlotQueue<Ticket extends Claim> {
     );
   }
 
+  /** Counts a request that is at the instance already, let in by another line, whatever slots there are. */
+  hold(claim: Claim, instanceId: string): void {
+    this.#seatOf(instanceId).inFlight += 1;
+    this.#lines[claim.tier].start(claim, claim.tokens);
+  }
+
   /** Gives a slot back. Throws when the instance has none taken: a slot was given back twice. */
   release(instanceId: string): void {
     const seat = this.#seats.get(instanceId);

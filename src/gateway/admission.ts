@@ -7,7 +7,7 @@ import { prefixKeys } from "../core/affinity.ts";
 import type { Claim, Tier } from "../core/queue.ts";
 import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
 import type { CancelSignal } from "./cancel.ts";
-import { type Bid, Gate, type RouteLimits } from "./gate.ts";
+import { type Bid, Gate, type HeldSlot, type RouteLimits, type SlotOwner } from "./gate.ts";
 import { modelGone } from "./refusals.ts";
 
 /** A request, as far as its place in the line depends on it. */
@@ -67,6 +67,11 @@ export type Admission = {
   acquire(ask: AdmissionAsk, signal: CancelSignal): Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
   setModels(models: readonly RouteModel[], limits: RouteLimits): void;
+  /** For a gateway that hands its slots over to this one (handover.ts): as `acquire`, and for what it has in flight. */
+  acquireFor(deploymentId: string, bid: Bid, signal: CancelSignal): Promise<Lease>;
+  holdFor(deploymentId: string, claim: Claim, instanceId: string): HeldSlot;
+  /** From now on `owner` decides who goes where; null gives that back to this gateway. */
+  setOwner(owner: SlotOwner | null): void;
   /** Load by deployment, of all that have or had some. */
   load(): Record<string, ModelLoad>;
 };
@@ -97,16 +102,37 @@ function promptIn(body: Buffer): Buffer {
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const gates = new Map<string, Gate>();
+  let owner: SlotOwner | null = null;
+
+  function open(id: string): Gate {
+    const gate = new Gate(id, options);
+    if (owner !== null) gate.setOwner(owner);
+    gates.set(id, gate);
+    return gate;
+  }
+
   return {
     async acquire(ask, signal) {
       const gate = gates.get(ask.deploymentId);
       if (gate === undefined) throw modelGone();
       return gate.acquire(bidOf(ask), signal);
     },
+    async acquireFor(deploymentId, bid, signal) {
+      const gate = gates.get(deploymentId);
+      if (gate === undefined) throw modelGone();
+      return gate.acquire(bid, signal);
+    },
+    // Routes that name it may still be on their way.
+    holdFor: (deploymentId, claim, instanceId) =>
+      (gates.get(deploymentId) ?? open(deploymentId)).hold(claim, instanceId),
+    setOwner(next) {
+      owner = next;
+      for (const gate of gates.values()) gate.setOwner(next);
+    },
     setModels(models, limits) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
       for (const id of listed.keys()) {
-        if (!gates.has(id)) gates.set(id, new Gate(options));
+        if (!gates.has(id)) open(id);
       }
       for (const [id, gate] of gates) {
         gate.setModel(listed.get(id) ?? null, limits);

@@ -27,9 +27,39 @@ type Ticket = Claim & {
 };
 
 /** A slot that was given out. */
-type Held = { readonly claim: Claim; readonly instanceId: string; readonly enteredAtMs: number };
+type Held = {
+  readonly claim: Claim;
+  readonly instanceId: string;
+  readonly enteredAtMs: number;
+  /** Where another gateway owns the slots: to be given back there too. */
+  share: SlotShare | null;
+};
+
+/** A lease without its route: the request is another gateway's. */
+export type HeldSlot = Omit<Lease, "instance">;
+
+export type SlotShare = {
+  /** As Lease's `served`, `pause` and `release` in one. */
+  release(used: number | null, pauseMs: number): void;
+};
+
+/** Another gateway, which owns the slots since this one hands over to it; see handover.ts. */
+export type SlotOwner = {
+  /** Tells of a slot that is taken already. */
+  hold(deploymentId: string, claim: Claim, instanceId: string): SlotShare;
+  /** As Gate.acquire, there. Rejects with OwnerGone when the owner has ended. */
+  ask(
+    deploymentId: string,
+    bid: Bid,
+    signal: CancelSignal,
+  ): Promise<{ readonly instance: RouteInstance; readonly share: SlotShare }>;
+};
+
+/** The slots are this gateway's own again. */
+export class OwnerGone extends Error {}
 
 export class Gate {
+  readonly #deploymentId: string;
   readonly #options: AdmissionOptions;
   readonly #queue = new SlotQueue<Ticket>();
   readonly #accounts = new RateLimits();
@@ -43,13 +73,19 @@ export class Gate {
   #startingSinceMs: number | null = null;
   /** A request for the sleeping model was sent away: it shall wake all the same. */
   #isWanted = false;
+  readonly #held = new Set<Held>();
+  /** Null when this gateway owns the slots, as it does until it hands over. */
+  #owner: SlotOwner | null = null;
+  /** Those who wait at the owner. */
+  readonly #passedOn = new Map<Ticket, AbortController>();
 
-  constructor(options: AdmissionOptions) {
+  constructor(deploymentId: string, options: AdmissionOptions) {
+    this.#deploymentId = deploymentId;
     this.#options = options;
   }
 
   get isIdle(): boolean {
-    return this.#queue.waiting === 0 && this.#queue.running === 0;
+    return this.#queue.waiting === 0 && this.#queue.running === 0 && this.#passedOn.size === 0;
   }
 
   acquire(bid: Bid, signal: CancelSignal): Promise<Lease> | Lease {
@@ -59,14 +95,34 @@ export class Gate {
     signal.throwIfAborted();
     if (!bid.isReturning) this.#lastRequestAtMs = nowMs;
     const claim = { ...bid, tokens: this.#guess(bid) };
+    if (this.#owner !== null) return this.#acquireThere(this.#owner, bid, claim, signal);
     this.#enterLimits(claim, nowMs, bid.isReturning);
     const instanceId = this.#queue.take(claim, nowMs);
-    if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs });
+    if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs, share: null });
     const refusal = bid.isReturning ? null : this.#refusal(bid, nowMs);
     if (refusal === null) return this.#wait(bid, claim, signal, nowMs);
     this.#leaveLimits(claim, 0, nowMs);
     this.#options.onLoad(false);
     throw refusal;
+  }
+
+  /** A request of a gateway that hands over is at the instance: it counts until it is released. */
+  hold(claim: Claim, instanceId: string): HeldSlot {
+    const nowMs = this.#options.now();
+    this.#enterLimits(claim, nowMs, true);
+    this.#queue.hold(claim, instanceId);
+    const share = this.#owner?.hold(this.#deploymentId, claim, instanceId) ?? null;
+    return this.#open({ claim, instanceId, enteredAtMs: nowMs, share });
+  }
+
+  /** Who is in flight goes on, and who waits waits there; with null, here again. */
+  setOwner(owner: SlotOwner | null): void {
+    this.#owner = owner;
+    for (const held of this.#held)
+      held.share = owner?.hold(this.#deploymentId, held.claim, held.instanceId) ?? null;
+    if (owner === null) this.grant();
+    else for (const ticket of this.#queue.dismiss()) void this.#passOn(owner, ticket);
+    this.#options.onLoad(true);
   }
 
   setModel(model: RouteModel | null, { accounts, limitedTokens }: RouteLimits): void {
@@ -97,6 +153,8 @@ export class Gate {
     const { running } = this.#queue;
     if (ids.length === 0 && queued === 0 && this.#lastRequestAtMs === null) return null;
     const inFlight = Object.fromEntries(ids.map((id) => [id, this.#queue.inFlight(id)]));
+    // The owner of the slots reports the rest.
+    if (this.#owner !== null) return { queued: 0, running: 0, lastRequestAtMs: null, inFlight };
     return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, inFlight };
   }
 
@@ -104,7 +162,7 @@ export class Gate {
   grant(): void {
     const nowMs = this.#options.now();
     for (const { ticket, instanceId } of this.#queue.grant(nowMs)) {
-      ticket.start(this.#lease({ claim: ticket, instanceId, enteredAtMs: nowMs }));
+      ticket.start(this.#lease({ claim: ticket, instanceId, enteredAtMs: nowMs, share: null }));
     }
   }
 
@@ -164,28 +222,75 @@ export class Gate {
     this.#options.onLoad(true);
   }
 
+  async #acquireThere(owner: SlotOwner, bid: Bid, claim: Claim, signal: CancelSignal): Promise<Lease> {
+    const enteredAtMs = this.#options.now();
+    this.#enterLimits(claim, enteredAtMs, true);
+    try {
+      const { instance, share } = await owner.ask(this.#deploymentId, bid, signal);
+      return this.#leaseThere({ claim, instanceId: instance.id, enteredAtMs, share }, instance);
+    } catch (error) {
+      this.#leaveLimits(claim, 0, enteredAtMs);
+      if (error instanceof OwnerGone) return this.acquire({ ...bid, isReturning: true }, signal);
+      throw error;
+    }
+  }
+
+  /** Its own time limit goes on here. */
+  async #passOn(owner: SlotOwner, ticket: Ticket): Promise<void> {
+    const abort = new AbortController();
+    this.#passedOn.set(ticket, abort);
+    const { start, fail, ...claim } = ticket;
+    const bid = { ...claim, failFast: false, deadlineMs: null, isReturning: true };
+    try {
+      const { instance, share } = await owner.ask(this.#deploymentId, bid, abort.signal);
+      if (this.#passedOn.delete(ticket)) {
+        const held = { claim, instanceId: instance.id, enteredAtMs: this.#options.now(), share };
+        start(this.#leaseThere(held, instance));
+      } else share.release(0, 0);
+    } catch (error) {
+      if (!this.#passedOn.delete(ticket)) return;
+      if (error instanceof OwnerGone) {
+        this.#queue.rejoin(ticket);
+        this.grant();
+      } else fail(error);
+    }
+  }
+
+  #leaseThere(held: Held, instance: RouteInstance): Lease {
+    this.#queue.hold(held.claim, held.instanceId);
+    return { instance, ...this.#open(held) };
+  }
+
   #leave(ticket: Ticket): void {
+    this.#passedOn.get(ticket)?.abort(new Error("it does not wait any longer"));
+    this.#passedOn.delete(ticket);
     this.#queue.leave(ticket);
     this.#options.onLoad(this.#queue.waiting === 0);
   }
 
   /** Wraps a slot that the queue has taken. */
   #lease(held: Held): Lease {
+    const instance = this.#instances.get(held.instanceId);
+    if (instance === undefined) throw new Error(`instance ${held.instanceId} was chosen but is not listed`);
+    return { instance, ...this.#open(held) };
+  }
+
+  #open(held: Held): HeldSlot {
     const { claim, instanceId, enteredAtMs } = held;
-    const instance = this.#instances.get(instanceId);
-    if (instance === undefined) throw new Error(`instance ${instanceId} was chosen but is not listed`);
+    this.#held.add(held);
     const startedAtMs = this.#options.now();
     this.#slotChanged(instanceId, 1);
     let isReleased = false;
     let used: number | null = null;
+    let pausedMs = 0;
     return {
-      instance,
       claim,
       served: (tokens) => {
         used = tokens;
       },
       pause: (pauseMs) => {
         used ??= 0;
+        pausedMs = pauseMs;
         this.#queue.pause(instanceId, this.#options.now() + pauseMs);
         // Nobody else may come by when the pause ends. One millisecond more: timers may fire early.
         setTimeout(() => this.grant(), pauseMs + 1).unref();
@@ -193,6 +298,8 @@ export class Gate {
       release: () => {
         if (isReleased) return;
         isReleased = true;
+        this.#held.delete(held);
+        held.share?.release(used, pausedMs);
         this.#queue.release(instanceId);
         if (used !== null) this.#queue.correct(claim, used);
         if (used !== 0) this.#rate.noteService(this.#options.now() - startedAtMs);

@@ -17,6 +17,7 @@ import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
+import { handOver, openTakeover, type Takeover } from "./handover.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
@@ -33,8 +34,14 @@ import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
+  /** Begins to follow control's routes, without opening the port. */
+  follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
+  /** Waits at a Unix socket for an older gateway's slots. To be called before `start`. */
+  openTakeover(path: string): Promise<Takeover>;
+  /** Gives the slots over to the gateway that waits there. */
+  handOver(path: string): Promise<void>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
   /**
@@ -57,6 +64,8 @@ const farewellMs = 500;
 /** How long a kept connection may still bring a request after a successor has come; HTTP clients know within that it closes. */
 const lingerMs = 2_000;
 const retryAfterS = 2;
+/** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
+const backlog = 4096;
 const nothingSpooled: SpoolReading = { bytes: 0, dropped: 0 };
 /** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
 const routesWaitMs = 1000;
@@ -71,6 +80,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
+  let isFollowing = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
@@ -288,18 +298,29 @@ export function createGateway(options: GatewayOptions): Gateway {
     await link.stop();
   }
 
+  function follow(): void {
+    if (isFollowing) return;
+    isFollowing = true;
+    link.start();
+  }
+
   return {
     routed,
+    follow,
+    openTakeover: (path) => openTakeover(path, admission, log),
+    async handOver(path) {
+      await handOver(path, admission, log);
+    },
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         const { listenFd, port, host } = options;
-        server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, () => {
+        server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog, () => {
           server.off("error", reject);
           resolve();
         });
       });
-      link.start();
+      follow();
       const { address, port } = server.address() as AddressInfo;
       return { host: address, port };
     },

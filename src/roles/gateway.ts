@@ -3,16 +3,23 @@
  */
 
 import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { createGateway } from "../gateway/server.ts";
+import { createGateway, type Gateway } from "../gateway/server.ts";
 import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
-import { endAfterSuccessor, sharedFd, tellSupervisor } from "../supervisor/child.ts";
+import { endAfterSuccessor, onSupervisorMessage, sharedFd, tellSupervisor } from "../supervisor/child.ts";
 import { connectionsWithin, openFilesLimit } from "../supervisor/open-files.ts";
 import { systemClock } from "../telemetry/clock.ts";
+import type { Log } from "../telemetry/log.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
+
+/** Longest that the port of a gateway that is started again stays unread while control gives no routes. */
+const routesWaitMs = 5000;
+/** An older gateway hands over within milliseconds; one that hangs is kept, and its successor given up. */
+const takeoverWaitMs = 10_000;
 
 /**
  * The process that owns the public port.
@@ -21,7 +28,7 @@ import { loadSettings, openLog, sockets } from "./process.ts";
 export async function runGateway(isShared: boolean): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
-  const { api, link } = sockets(settings);
+  const { directory, api, link } = sockets(settings);
   const gatewayId = randomUUID();
   const spool = createSpool({
     ...{ gatewayId, linkSocket: link, clock: systemClock, log },
@@ -68,13 +75,42 @@ export async function runGateway(isShared: boolean): Promise<void> {
       spool.add(usage);
     },
   });
-  const { host, port } = await gateway.start();
   spool.start();
   endAfterSuccessor(async (hasSuccessor) => {
     await gateway.stop(hasSuccessor);
     await spool.stop();
   });
+  gateway.follow();
+  // Clients of a held port wait meanwhile; they would only be told that there are no routes yet.
+  if (isShared) await Promise.race([gateway.routed, systemClock.sleep(routesWaitMs)]);
+  await takeOver(gateway, directory, log);
+  const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
   await gateway.routed;
   tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+}
+
+/** Takes the slots of an older gateway over, where the supervisor has one, and hands them on when there is a successor. */
+async function takeOver(gateway: Gateway, directory: string, log: Log): Promise<void> {
+  const path = join(directory, `handover-${process.pid}.sock`);
+  const { promise: isAlone, resolve: beAlone } = Promise.withResolvers<void>();
+  const isSupervised = onSupervisorMessage((message) => {
+    if (message.type === "alone") beAlone();
+    else if (message.type === "hand over")
+      gateway.handOver(message.path).catch((error: unknown) => {
+        log("error", "the slots could not be handed over to another gateway", { error: String(error) });
+      });
+  });
+  if (!isSupervised) return;
+  rmSync(path, { force: true }); // of a process of this number that was killed
+  const takeover = await gateway.openTakeover(path);
+  tellSupervisor({ type: "takeover", path });
+  const over = new AbortController();
+  const tooLate = systemClock.sleep(takeoverWaitMs, over.signal).then(
+    () => Promise.reject(new Error("the gateway before this one did not hand over")),
+    () => undefined, // it has
+  );
+  await Promise.race([isAlone, takeover.begun, tooLate]);
+  over.abort();
+  takeover.close();
 }

@@ -51,6 +51,7 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
   const supervisor = supervise({
     roles,
     clock: systemClock,
+    renewsOnHangup: ![process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY),
     stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
     onStopping: () => held.release(),
     log,

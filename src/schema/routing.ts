@@ -20,7 +20,7 @@ const id = z.string().min(1).max(128);
 /** Printable ASCII without spaces: it becomes part of a header towards the engine. */
 const secret = z.string().regex(/^[\x21-\x7e]{1,512}$/);
 
-const instance = z.object({ id, endpoint, secret, slots: count, isDraining: z.boolean() });
+export const instance = z.object({ id, endpoint, secret, slots: count, isDraining: z.boolean() });
 
 const abilities = z.object({
   engine: z.string().max(64),

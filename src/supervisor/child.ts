@@ -2,7 +2,7 @@
  * The supervised side: how a role notices that its supervisor is gone, and talks to it. Both do nothing in a role that
  * was started by itself.
  */
-import { type ChildMessage, parseSupervisorMessage } from "./message.ts";
+import { type ChildMessage, parseSupervisorMessage, type SupervisorMessage } from "./message.ts";
 
 /**
  * Exit code (EX_CONFIG of sysexits.h) of a role that cannot run with its settings: starting it again would not help,
@@ -33,6 +33,18 @@ export function tellSupervisor(message: ChildMessage): boolean {
   return true;
 }
 
+/** Calls back with what the supervisor says. False when there is none. */
+export function onSupervisorMessage(callback: (message: SupervisorMessage) => void): boolean {
+  if (process.send === undefined) return false;
+  process.on("message", (value) => {
+    const message = parseSupervisorMessage(value);
+    if (message !== null) callback(message);
+  });
+  // Listening must not be what keeps a role alive.
+  process.channel?.unref();
+  return true;
+}
+
 /** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */
 export function endOnSignal(end: () => Promise<void>): void {
   const endOnce = once(end);
@@ -51,11 +63,9 @@ export function endAfterSuccessor(end: (hasSuccessor: boolean) => Promise<void>)
     if (isAsked || !tellSupervisor({ type: "renew" })) endOnce(false);
     isAsked = true;
   });
-  process.on("message", (value) => {
-    const message = parseSupervisorMessage(value);
-    if (message !== null) endOnce(message.hasSuccessor);
+  onSupervisorMessage((message) => {
+    if (message.type === "end") endOnce(message.hasSuccessor);
   });
-  process.channel?.unref();
   onSupervisorGone(() => endOnce(false));
 }
 

@@ -9,7 +9,16 @@ it("takes the messages of the list and nothing else", () => {
     type: "ready",
     details: { address: "http://h" },
   });
-  for (const value of [null, 1, "down", {}, { type: "up" }, { type: "ready", details: 3 }]) {
+  expect(parseChildMessage({ type: "takeover", path: "/p" })).toEqual({ type: "takeover", path: "/p" });
+  for (const value of [
+    null,
+    1,
+    "down",
+    {},
+    { type: "up" },
+    { type: "takeover" },
+    { type: "ready", details: 3 },
+  ]) {
     expect(parseChildMessage(value)).toBe(null);
   }
 });
@@ -20,6 +29,11 @@ it("takes what a supervisor says and nothing else", () => {
     hasSuccessor: true,
   });
   expect(parseSupervisorMessage({ type: "end" })).toEqual({ type: "end", hasSuccessor: false });
-  for (const value of [null, 1, "end", {}, { type: "renew" }])
+  expect(parseSupervisorMessage({ type: "alone" })).toEqual({ type: "alone" });
+  expect(parseSupervisorMessage({ type: "hand over", path: "/p" })).toEqual({
+    type: "hand over",
+    path: "/p",
+  });
+  for (const value of [null, 1, "end", {}, { type: "hand over" }, { type: "renew" }])
     expect(parseSupervisorMessage(value)).toBe(null);
 });

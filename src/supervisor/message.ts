@@ -5,15 +5,27 @@ export type ChildMessage =
   | { readonly type: "ready"; readonly details: Readonly<Record<string, string>> }
   /** Everything shall stop for good. */
   | { readonly type: "down" }
+  /** It waits at this Unix socket for what the process before it, of the same role, has to hand over. */
+  | { readonly type: "takeover"; readonly path: string }
   /** It was asked to end: another shall take its place first. It serves until it hears that it may end. */
   | { readonly type: "renew" };
 
-/** To a child that wanted to be renewed, or shall be: end now, as the last of its role or with a successor that serves. */
-export type SupervisorMessage = { readonly type: "end"; readonly hasSuccessor: boolean };
+export type SupervisorMessage =
+  /** To a child that wanted to be renewed, or shall be: end now, as the last of its role or with a successor that serves. */
+  | { readonly type: "end"; readonly hasSuccessor: boolean }
+  /** To one that would take over: there is nobody before it. */
+  | { readonly type: "alone" }
+  /** To one that has a successor: it waits at this Unix socket. */
+  | { readonly type: "hand over"; readonly path: string };
 
 /** Null for anything that is not a message of this kind. */
 export function parseSupervisorMessage(value: unknown): SupervisorMessage | null {
-  if (typeof value !== "object" || value === null || !("type" in value) || value.type !== "end") return null;
+  if (typeof value !== "object" || value === null || !("type" in value)) return null;
+  if (value.type === "alone") return { type: "alone" };
+  if (value.type === "hand over" && "path" in value && typeof value.path === "string") {
+    return { type: "hand over", path: value.path };
+  }
+  if (value.type !== "end") return null;
   return { type: "end", hasSuccessor: "hasSuccessor" in value && value.hasSuccessor === true };
 }
 
@@ -21,6 +33,9 @@ export function parseSupervisorMessage(value: unknown): SupervisorMessage | null
 export function parseChildMessage(value: unknown): ChildMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
   if (value.type === "down" || value.type === "renew") return { type: value.type };
+  if (value.type === "takeover") {
+    return "path" in value && typeof value.path === "string" ? { type: "takeover", path: value.path } : null;
+  }
   if (value.type !== "ready") return null;
   const details = "details" in value ? value.details : {};
   if (typeof details !== "object" || details === null) return null;

@@ -19,6 +19,7 @@ let supervisor: Supervisor | null;
 let outer: ChildProcess | null;
 /** Every report of a role, as [name, pid]. */
 let ready: [string, number][];
+let logged: string[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "berth-supervise-"));
@@ -27,6 +28,7 @@ beforeEach(() => {
   supervisor = null;
   outer = null;
   ready = [];
+  logged = [];
 });
 
 afterEach(async () => {
@@ -44,12 +46,12 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
       command: process.execPath,
       args: [script, name, file, behaviour],
       env: process.env,
-      isRenewable: behaviour === "renewable",
+      isRenewable: ["renewable", "heir", "only child"].includes(behaviour),
     })),
     clock: { ...clock, now },
     stopGraceMs: 20_000,
     onReady: (role, { pid }) => ready.push([role, Number(pid)]),
-    log: () => undefined,
+    log: (_, message) => logged.push(message),
   });
   return supervisor;
 }
@@ -136,6 +138,32 @@ describe("supervise", () => {
     stop();
     expect(await done).toBe(0);
     expect(ends()).toEqual(["gateway succeeded", "gateway succeeded", "gateway stopped", "control stopped"]);
+  });
+
+  it("tells a successor's predecessor to hand over before the successor serves, one pair at a time", async () => {
+    const { stop, done } = start({ gateway: "heir" });
+    await until("the first", () => ready.length === 1);
+    process.emit("SIGUSR2");
+    await until("the end of the first", () => ends().includes("gateway succeeded"));
+    process.emit("SIGUSR2");
+    await until("the end of the second", () => ends().length === 5);
+    process.kill(pidsOf("gateway")[2] ?? 0, "SIGKILL");
+    await until("a fourth, alone", () => pidsOf("gateway").length === 4);
+    stop();
+    expect(await done).toBe(0);
+    const renewed = ["gateway hand over", "gateway succeeded"];
+    expect(ends()).toEqual(["gateway alone", ...renewed, ...renewed, "gateway alone", "gateway stopped"]);
+  });
+
+  it("gives up a successor that does not come to serve", async () => {
+    const { stop, done } = start({ gateway: "only child" });
+    await until("the first", () => ready.length === 1);
+    process.emit("SIGUSR2");
+    await until("the end of the successor", () => logged.some((line) => line.includes("goes on")));
+    expect(pidsOf("gateway").map(isAlive)).toEqual([true]);
+    stop();
+    expect(await done).toBe(0);
+    expect(ends()).toEqual(["gateway alone", "gateway hand over", "gateway stopped"]);
   });
 
   it("stops everything when a role asks for it", async () => {

@@ -2,7 +2,8 @@
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
  * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
- * it is told to end. Knows nothing of what a role does.
+ * it is told to end. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
+ * of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
@@ -23,6 +24,8 @@ export type SuperviseOptions = {
   /** In the order of their start; they are stopped in the opposite order, one after the other. */
   readonly roles: readonly Role[];
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
+  /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
+  readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
   readonly stopGraceMs: number;
   /** A role serves, for the first time or again after it was started anew. */
@@ -50,8 +53,6 @@ const maxRestartMs = 10_000;
  */
 const sameSignalMs = 1_000;
 
-const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
-
 /** Pause before the next start: 100 ms after the first end, then doubled, at most 10 s. */
 export function restartDelayMs(endsInARow: number): number {
   return Math.min(maxRestartMs, firstRestartMs * 2 ** (endsInARow - 1));
@@ -71,7 +72,10 @@ type Life = {
 /** A role with its processes: one, and for a while those that it was renewed from or is renewed by. */
 class Place {
   readonly role: Role;
+  /** In the order of their start. */
   readonly alive = new Set<ChildProcess>();
+  /** Those that wait for what the process before them hands over, and where. */
+  readonly #heirs = new Map<ChildProcess, string>();
   isRenewing = false;
   /** Serves already, and is to take the place. */
   successor: Life | null = null;
@@ -79,6 +83,37 @@ class Place {
 
   constructor(role: Role) {
     this.role = role;
+  }
+
+  /** Tells the process before this one to hand over, or this one that there is none. */
+  inherit(heir: ChildProcess, path: string): void {
+    this.#heirs.set(heir, path);
+    const before = [...this.alive].slice(0, [...this.alive].indexOf(heir)).at(-1);
+    if (before === undefined) tell(heir, { type: "alone" });
+    else tell(before, { type: "hand over", path });
+  }
+
+  serves(child: ChildProcess): void {
+    this.#heirs.delete(child);
+  }
+
+  /** Whoever waited for it is told anew. */
+  ended(child: ChildProcess): void {
+    const alive = [...this.alive];
+    const next = alive[alive.indexOf(child) + 1];
+    this.alive.delete(child);
+    this.#heirs.delete(child);
+    const path = next === undefined ? undefined : this.#heirs.get(next);
+    if (next !== undefined && path !== undefined) this.inherit(next, path);
+  }
+
+  /** Resolves when no more than one is alive. */
+  async alone(): Promise<void> {
+    while (this.alive.size > 1) {
+      await Promise.race(
+        [...this.alive].map((child) => new Promise((resolve) => child.once("exit", resolve))),
+      );
+    }
   }
 
   succeed(life: Life): void {
@@ -121,8 +156,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
     for (const { alive } of places.toReversed()) {
       await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
     }
-    for (const signal of stopSignals) process.off(signal, stop);
-    process.off("SIGUSR2", renewAll);
+    for (const [signal, act] of signals) process.off(signal, act);
     resolve(exitCode);
   }
 
@@ -133,6 +167,9 @@ export function supervise(options: SuperviseOptions): Supervisor {
   async function renew(place: Place): Promise<void> {
     if (place.isRenewing || stopping.signal.aborted) return;
     place.isRenewing = true;
+    // What one hands over goes to one: the next waits until an earlier one has drained.
+    await place.alone();
+    if (stopping.signal.aborted) return;
     log("info", `${place.role.name} is renewed`, {});
     const life = start(place);
     if (await life.served) place.succeed(life);
@@ -185,24 +222,30 @@ export function supervise(options: SuperviseOptions): Supervisor {
     await endChild(child, options, forcing.signal, { type: "end", hasSuccessor: true });
   }
 
-  for (const signal of stopSignals) process.on(signal, stop);
-  process.on("SIGUSR2", renewAll);
+  const signals = [
+    ["SIGTERM", stop],
+    ["SIGINT", stop],
+    ["SIGHUP", options.renewsOnHangup === true ? renewAll : stop],
+    ["SIGUSR2", renewAll],
+  ] as const;
+  for (const [signal, act] of signals) process.on(signal, act);
   for (const place of places) void keepRunning(place);
   return { done, stop };
 }
 
 function startLife(
-  { role, alive }: Place,
+  place: Place,
   { onReady, log }: SuperviseOptions,
   on: { onDown(): void; onRenew(child: ChildProcess): void },
 ): Life {
+  const { role } = place;
   const shared = role.sharedFd === undefined ? [] : [role.sharedFd];
   const child = spawn(role.command, [...role.args], {
     env: role.env,
     stdio: ["ignore", "inherit", "inherit", "ipc", ...shared],
     detached: true,
   });
-  alive.add(child);
+  place.alive.add(child);
   const served = Promise.withResolvers<boolean>();
   const exit = Promise.withResolvers<RoleExit>();
   child.on("message", (value) => {
@@ -210,13 +253,15 @@ function startLife(
     if (message === null) log("warn", `${role.name} sent a message that is none`);
     else if (message.type === "down") on.onDown();
     else if (message.type === "renew") on.onRenew(child);
+    else if (message.type === "takeover") place.inherit(child, message.path);
     else {
+      place.serves(child);
       served.resolve(true);
       onReady(role.name, message.details);
     }
   });
   const end = (how: RoleExit) => {
-    alive.delete(child);
+    place.ended(child);
     served.resolve(false);
     exit.resolve(how);
   };

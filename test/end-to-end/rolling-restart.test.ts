@@ -97,7 +97,7 @@ test("the gateway is replaced, by itself and by a signal to Berth: no client not
   for (const renew of [
     (old: number) => process.kill(old, "SIGTERM"),
     () => berth.process.kill("SIGUSR2"),
-    (old: number) => process.kill(old, "SIGTERM"),
+    () => berth.process.kill("SIGHUP"),
   ]) {
     await served(load.outcomes, 8);
     const [old = 0] = berth.pids("gateway");
@@ -120,13 +120,13 @@ test("a gateway that is killed: who comes meanwhile waits and is served", async 
   const [old = 0] = berth.pids("gateway");
   process.kill(old, "SIGKILL");
   await until("its end", () => !berth.pids("gateway").includes(old));
-  const statuses = await Promise.all(Array.from({ length: 100 }, freshHealth));
+  const statuses = await Promise.all(Array.from({ length: 100 }, freshReadiness));
   expect(new Set(statuses)).toEqual(new Set([200]));
 });
 
 /** Over a connection of its own. */
-async function freshHealth(): Promise<number | undefined> {
-  const asked = request(`${berth.url}/healthz`, { agent: false }).end();
+async function freshReadiness(): Promise<number | undefined> {
+  const asked = request(`${berth.url}/readyz`, { agent: false }).end();
   const [response] = (await once(asked, "response")) as [IncomingMessage];
   response.resume();
   return response.statusCode;
