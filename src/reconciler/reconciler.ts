@@ -51,6 +51,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const secrets = new Map<string, string>();
   const stopping = new AbortController();
   let watchingSinceMs = 0;
+  let gatewaySeenAtMs = 0;
   let unwatch: () => void = () => undefined;
   /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
   const waiting = new Map<string, { readonly reason: string; readonly claim: Claim | undefined }>();
@@ -212,6 +213,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       engineMemory: engine?.memory ?? null,
       measured: await measuredFor(deployment),
       watchingSinceMs,
+      gatewaySeenAtMs,
       limits: options.limits,
     };
   }
@@ -273,6 +275,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       for (const id of loads.put(report)) mailboxes.poke(id);
     },
     dropGateway(gatewayId) {
+      gatewaySeenAtMs = clock.now();
       for (const id of loads.drop(gatewayId)) mailboxes.poke(id);
     },
     progressOf: actor.progressOf,
