@@ -43,7 +43,7 @@ function runAsChild(node, script, args) {
     // A terminal sends Ctrl-C to the child by itself; a second one would look like impatience.
     if (signal !== "SIGINT" || !isAtTerminal) child.kill(signal);
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, forward);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"]) process.on(signal, forward);
   child.on("error", (error) => refuse(` The Node in ${node} does not run here (${error.code}).`));
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code);

@@ -20,6 +20,11 @@ async function runCli(argv: readonly string[]): Promise<number> {
       return () => process.off("SIGINT", listener);
     },
     serve: async ({ settings }) => (await import("./roles/serve.ts")).serve(settings),
+    engines: async (task) => (await import("./roles/engines.ts")).engines(task),
+    backup: async ({ settings, file, json }) =>
+      (await import("./roles/backup.ts")).backup(settings, file, json),
+    restore: async ({ settings, file, json }) =>
+      (await import("./roles/backup.ts")).restore(settings, file, json),
     down: async ({ settings, json }) => (await import("./roles/down.ts")).down(settings, json),
   });
   return await cli.run(argv);
@@ -34,9 +39,11 @@ function explainEnd(error: unknown): number {
 }
 
 const [role = "", ...rest] = process.argv.slice(2);
+const isShared = rest.length === 1 && rest[0] === "shared";
 try {
   if (role === "control" && rest.length === 0) await (await import("./roles/control.ts")).runControl();
-  else if (role === "gateway" && rest.length === 0) await (await import("./roles/gateway.ts")).runGateway();
+  else if (role === "gateway" && (rest.length === 0 || isShared))
+    await (await import("./roles/gateway.ts")).runGateway(isShared);
   else process.exitCode = await runCli(process.argv.slice(2));
 } catch (error) {
   process.exit(explainEnd(error));

@@ -48,7 +48,11 @@ export interface Store {
   /** The sealed secret, null when there is no such token. */
   sealedToken(tokenId: string): Promise<string | null>;
   /** Addresses and CIDR ranges the token may be used from, null for all. False when the account has no such token. */
-  limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean>;
+  limitToken(
+    account: string,
+    tokenId: string,
+    limits: Partial<Pick<ApiToken, "allowedIps" | "rates">>,
+  ): Promise<boolean>;
   /** True when a token of this account was removed. */
   removeToken(account: string, tokenId: string): Promise<boolean>;
 
@@ -343,6 +347,10 @@ export type LaunchSpec = {
    * an engine that starts with the whole or not at all is started with these. Absent: the engine's own choice.
    */
   readonly fittingContextTokens?: number;
+  /** The model's own context; absent where its files do not say. */
+  readonly modelContextTokens?: number;
+  /** What is served and for whom, for what engines keep or are allowed by it. */
+  readonly weights?: { readonly repo: string; readonly commit: string; readonly account: string };
   readonly engineArgs: EngineArgs;
   readonly endpoint: Endpoint;
   readonly secret: string;
@@ -354,17 +362,20 @@ export type Launch = {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** Written into the instance's own folder before the start; `args` may name them as `{dir}/<name>`. */
+  /** Written into the instance's own folder before the start; `args` and `env` may name them as `{dir}/<name>`. */
   readonly files: readonly { readonly name: string; readonly content: string }[];
   /** Absolute folders of the engine's programs beyond the system's and Berth's; an isolated engine reads no others. */
   readonly reads?: readonly string[];
-  /** Absolute folders it may write besides its own, which exist: caches that outlive the instance. */
+  /** Absolute folders it may write besides its own, made where they are not: caches that outlive the instance. */
   readonly writes?: readonly string[];
   /** True: it needs the machine's network; an isolated engine has none otherwise. */
   readonly needsNetwork?: boolean;
 };
 
-/** How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. */
+/**
+ * How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. Each passes the contract in
+ * `test/engines`.
+ */
 export interface Engine {
   readonly name: string;
   /** Hardware it can use here. */
@@ -392,6 +403,8 @@ export interface Engine {
     target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
     timeoutMs: number,
   ): Promise<Failure | null>;
+  /** How far loading is (0 to 1) by the latest lines of its output, for engines that say it nowhere else; null: nothing new. */
+  loadProgress?(lines: readonly string[]): number | null;
   /** What it printed of the memory it took, from the output up to when it was ready; null where it says nothing. */
   loadReport?(lines: readonly string[]): MeasuredMemory | null;
   /** Turns an exit and the last lines of output into a failure a person can act on. */

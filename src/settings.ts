@@ -154,6 +154,11 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_CONNECTIONS: wholeNumber(10, 1_000_000)
+    .default(20_000)
+    .describe(
+      "Most connections of clients at once; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
+    ),
   BERTH_KEEP_ALIVE_S: seconds(0, 3600)
     .default(0)
     .describe(
@@ -212,6 +217,21 @@ export const settingsShape = {
   BERTH_CPU_CONTEXT_MB: wholeNumber(1, 1_048_576)
     .default(1024)
     .describe("Memory for the context (KV cache) of one engine on the CPU."),
+  BERTH_LLAMA_SERVER: text
+    .optional()
+    .describe(
+      "Path of llama.cpp's server, or off. Default: what `berth engines install llama-server` made, else `llama-server` on PATH.",
+    ),
+  BERTH_VLLM: text
+    .optional()
+    .describe(
+      "Folder of the virtual environment that vLLM is in, or off. Default: what `berth engines install vllm` made, else `vllm` on PATH.",
+    ),
+  BERTH_TRUST_REMOTE_CODE: text
+    .optional()
+    .describe(
+      "Repositories whose own Python code vLLM may run, each at one commit: owner/name@commit, separated by commas. That code can do whatever the engine's process can.",
+    ),
   BERTH_NVIDIA_SMI: text
     .min(1)
     .default("nvidia-smi")

@@ -72,7 +72,15 @@ function snapshotOf(models: RouteModel[], version: number): RoutingSnapshot {
     allowedIps: null,
     isAdmin: false,
   };
-  return { version, atMs: Date.now(), tokens: [token], accounts: [], spentScopes: [], models };
+  return {
+    version,
+    atMs: Date.now(),
+    tokens: [token],
+    accounts: [],
+    limitedTokens: [],
+    spentScopes: [],
+    models,
+  };
 }
 
 function modelOn(port: number): RouteModel {

@@ -45,6 +45,7 @@ const snapshot: RoutingSnapshot = {
     isAdmin: false,
   })),
   accounts: [],
+  limitedTokens: [],
   spentScopes: [],
   models: [
     {
@@ -93,6 +94,7 @@ const gateway = createGateway({
     ...{
       bodyBytes: 2 ** 20,
       headMs: 30_000,
+      connectionsMax: 20_000,
       uploadMs: 300_000,
       drainMs: 1000,
       snapshotMaxAgeMs: 3_600_000,

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { noRates } from "../core/account.ts";
 import { builtinAccount, type Deployment, nothingSeen } from "../core/deployment.ts";
 import type { Clock, Store, Vault } from "../ports.ts";
 import { hashToken } from "./auth.ts";
@@ -93,6 +94,7 @@ async function addFirstToken(options: InstallationOptions, secret: string): Prom
     hash: hashToken(secret),
     fragment: secret.slice(-5),
     allowedIps: null,
+    rates: noRates,
     createdAtMs: options.clock.now(),
   };
   await options.store.addToken(token, options.vault.seal(secret, `api-token:${id}`));

@@ -1,4 +1,5 @@
 /** Berth's own operations about the installation as a whole, for administrators. */
+import type { NodeGpu } from "../core/instance.ts";
 import type { Isolation } from "../core/isolation.ts";
 import { berthDownOut, berthInfoOut } from "../schema/account.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -10,13 +11,14 @@ export function installationOperations(deps: ApiDeps): Operation[] {
       method: "GET",
       path: "/v1/berth/info",
       id: "berth_info",
-      summary: "Version of this Berth, and whether its engines are isolated",
+      summary: "Version of this Berth, whether its engines are isolated, and the GPUs that were found",
       access: "administrator",
       answer: berthInfoOut,
       handle: async ({ caller }) => ({
         version: deps.version,
         account: caller.account,
         isolation: describeIsolation(await deps.isolation()),
+        gpus: (await deps.capacity()).flatMap((node) => node.gpus.map(describeGpu)),
       }),
     }),
     operation({
@@ -31,6 +33,11 @@ export function installationOperations(deps: ApiDeps): Operation[] {
       afterwards: deps.down,
     }),
   ];
+}
+
+function describeGpu({ id, name, type, memoryBytes, usable, outage, reason }: NodeGpu) {
+  const memoryGb = Math.round(memoryBytes / 1e8) / 10;
+  return { id, name, type, memory_gb: memoryGb, usable, outage: outage ?? null, reason };
 }
 
 function describeIsolation(isolation: Isolation) {

@@ -39,7 +39,15 @@ function publish(padding = ""): void {
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "berth-link-"));
   socketPath = join(folder, "link.sock");
-  snapshot = { version: 1, atMs: 0, tokens: [], accounts: [], spentScopes: [], models: [] };
+  snapshot = {
+    version: 1,
+    atMs: 0,
+    tokens: [],
+    accounts: [],
+    limitedTokens: [],
+    spentScopes: [],
+    models: [],
+  };
   listeners = new Set();
   loads = [];
   stored = [];

@@ -3,7 +3,7 @@
  * A token may revoke itself. Administrators may revoke any: a leaked one must not wait for its owner.
  */
 
-import type { ApiToken } from "../core/account.ts";
+import { type ApiToken, noRates, type Rates } from "../core/account.ts";
 import { ipRangeRule, parseIpRange } from "../core/ip-range.ts";
 import {
   type ApiTokenOut,
@@ -14,6 +14,8 @@ import {
   apiTokenOut,
   apiTokenPath,
   nothingOut,
+  tokenLimitsIn,
+  tokenLimitsOut,
 } from "../schema/account.ts";
 import { HttpError } from "../schema/errors.ts";
 import { valueError } from "../schema/validation.ts";
@@ -106,11 +108,39 @@ export function tokenOperations(deps: ApiDeps): Operation[] {
         handle: async ({ caller, path, body }) => {
           const token = await byId(caller, path.token_id);
           const allowedIps = readRanges(body.allowed_ips);
-          if (!(await store.limitToken(token.account, token.id, allowedIps))) throw tokenNotFound();
+          if (!(await store.limitToken(token.account, token.id, { allowedIps }))) throw tokenNotFound();
           return toTokenOut({ ...token, allowedIps });
         },
       }),
     ),
+    operation({
+      method: "GET",
+      path: "/v1/berth/tokens/:token_id/limits",
+      id: "berth_token_limits",
+      summary: "What a token may use of each model, beside its account's limits",
+      params: apiTokenIdPath,
+      answer: tokenLimitsOut,
+      handle: async ({ caller, path }) => toLimitsOut((await byId(caller, path.token_id)).rates),
+    }),
+    operation({
+      method: "PUT",
+      path: "/v1/berth/tokens/:token_id/limits",
+      id: "berth_set_token_limits",
+      summary: "Sets what a token may use of each model; null and 0 are no limit",
+      params: apiTokenIdPath,
+      body: tokenLimitsIn,
+      answer: tokenLimitsOut,
+      handle: async ({ caller, path, body }) => {
+        const token = await byId(caller, path.token_id);
+        const rates = {
+          concurrentRequests: body.rate_limit ?? null,
+          requestsPerMinute: body.requests_per_minute ?? null,
+          tokensPerMinute: body.tpm_rate_limit ?? null,
+        };
+        if (!(await store.limitToken(token.account, token.id, { rates }))) throw tokenNotFound();
+        return toLimitsOut(rates);
+      },
+    }),
     operation({
       method: "DELETE",
       path: "/v1/api-tokens/id/:token_id",
@@ -135,6 +165,7 @@ export async function addToken(
     id,
     account,
     ...wanted,
+    rates: noRates,
     hash: hashToken(secret),
     fragment: secret.slice(-5),
     createdAtMs: deps.clock.now(),
@@ -175,5 +206,13 @@ function toTokenOut(token: ApiToken): ApiTokenOut {
     token_id: token.id,
     allowed_ips: token.allowedIps === null ? null : [...token.allowedIps],
     fragment: token.fragment,
+  };
+}
+
+function toLimitsOut({ concurrentRequests, requestsPerMinute, tokensPerMinute }: Rates) {
+  return {
+    rate_limit: concurrentRequests,
+    requests_per_minute: requestsPerMinute,
+    tpm_rate_limit: tokensPerMinute,
   };
 }

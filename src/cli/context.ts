@@ -35,8 +35,24 @@ export type CliDeps = {
   serve(options: LocalOptions): Promise<number>;
   /** Stops engines that outlived a Berth that no longer answers; returns the exit code. */
   down(options: LocalOptions): Promise<number>;
+  /** Lists, installs or examines engines of this machine; returns the exit code. */
+  engines(task: EnginesTask): Promise<number>;
+  /** Writes the state of this machine's Berth to a file, or fills an empty one from it; returns the exit code. */
+  backup(options: LocalOptions & { readonly file: string }): Promise<number>;
+  restore(options: LocalOptions & { readonly file: string }): Promise<number>;
   readonly version: string;
 };
+
+export type EnginesTask =
+  | { readonly do: "ls" | "doctor"; readonly json: boolean }
+  | {
+      readonly do: "install";
+      readonly engine: "vllm" | "llama-server";
+      /** vLLM's build for processors. */
+      readonly cpu: boolean;
+      readonly json: boolean;
+      readonly signal: AbortSignal;
+    };
 
 export type GlobalOptions = { readonly url?: string; readonly json?: boolean };
 

@@ -7,7 +7,7 @@ import { access, stat, statfs } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
-import { berthInfoOut, meOut } from "../schema/account.ts";
+import { type BerthInfoOut, berthInfoOut, meOut } from "../schema/account.ts";
 import { deploymentListOut, gpuAvailabilityOut } from "../schema/deploy.ts";
 import { formatBytes } from "./amounts.ts";
 import { connectionCode } from "./client.ts";
@@ -198,6 +198,7 @@ async function* checkServer(cli: Cli): AsyncGenerator<Finding> {
   yield token;
   if (token.state !== "ok") return;
   if (isAdmin) yield await checkIsolation(cli);
+  if (isAdmin) yield* checkGpus(cli);
   yield await attempt("hardware", async () => {
     const { gpus } = await client.call("GET", "/deploy/llm/gpu_availability", gpuAvailabilityOut, options);
     const free = gpus.filter((gpu) => gpu.available).map((gpu) => gpu.gpu_config);
@@ -224,6 +225,32 @@ async function attempt(check: string, ask: () => Promise<string>): Promise<Findi
     return { check, state: "fail", detail: error.message, next: "" };
   }
 }
+
+/** GPUs that are there and not offered; nothing where all are, or none is there. */
+async function* checkGpus(cli: Cli): AsyncGenerator<Finding> {
+  const asked = berthInfoOut.pick({ gpus: true });
+  let gpus: BerthInfoOut["gpus"] = [];
+  const answer = await attempt("gpu", async () => {
+    ({ gpus } = await cli.client.call("GET", "/v1/berth/info", asked, { signal: cli.signal }));
+    return "";
+  });
+  if (answer.state !== "ok") yield answer;
+  for (const { id, name, usable, outage, reason } of gpus) {
+    if (usable) continue;
+    yield {
+      check: "gpu",
+      state: outage === null ? "ok" : "warn",
+      detail: `${name} (${id}) is not offered: ${reason ?? "unknown"}`,
+      next: outage === null ? "" : (outageAdvice[outage] ?? ""),
+    };
+  }
+}
+
+const outageAdvice: Readonly<Record<string, string>> = {
+  lost: "Look at the kernel's log for Xid; reset the GPU or reboot the machine.",
+  sick: "Reset it when nothing runs on it (nvidia-smi --gpu-reset), or have it replaced.",
+  busy: "End that process, or leave the GPU to it.",
+};
 
 /** Whether engines are kept from Berth's state and from each other. */
 async function checkIsolation(cli: Cli): Promise<Finding> {

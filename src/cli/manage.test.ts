@@ -240,7 +240,12 @@ test("doctor says of each thing how it is and what to do", async () => {
   const gpu = { gpu_config: "1xother-16GB", usd_per_hour: 0, available: true, recommended: true };
   berth.answer("GET /deploy/llm/gpu_availability", () => ({ json: { gpus: [gpu] } }));
   const missing = { isolated: false, reason: "no unshare", next: "Install util-linux." };
-  const info = { version: "1", account: "ann", isolation: missing };
+  const h100 = { id: "GPU-1", name: "NVIDIA H100", type: "H100-80GB", memory_gb: 85.5, usable: true };
+  const gpus = [
+    { ...h100, outage: null, reason: null },
+    { ...h100, id: "GPU-2", usable: false, outage: "busy", reason: "process 7 (python) uses it" },
+  ];
+  const info = { version: "1", account: "ann", isolation: missing, gpus };
   berth.answer("GET /v1/berth/info", () => ({ json: info }));
   const hub = { HF_ENDPOINT: `${berth.url}/hub` };
   const well = await runCli(["doctor", "--json"], { env: { ...env(), ...hub } });
@@ -253,6 +258,7 @@ test("doctor says of each thing how it is and what to do", async () => {
     ["ready", "ok", "serves requests"],
     ["token", "ok", "account ann, administrator"],
     ["isolation", "warn", "engines are not isolated: no unshare; only one account may deploy"],
+    ["gpu", "warn", "NVIDIA H100 (GPU-2) is not offered: process 7 (python) uses it"],
     ["hardware", "ok", "free: 1xother-16GB"],
     ["models", "ok", "2 deployments, 1 running, 0 failed"],
   ]);

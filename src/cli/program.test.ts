@@ -15,7 +15,22 @@ beforeEach(async () => {
 afterEach(() => berth.close());
 
 const commands = [
-  ...["serve", "down", "deploy", "ls", "status", "stop", "start", "scale", "rm", "logs", "chat"],
+  ...[
+    "serve",
+    "down",
+    "deploy",
+    "ls",
+    "status",
+    "why",
+    "backup",
+    "restore",
+    "stop",
+    "start",
+    "scale",
+    "rm",
+    "logs",
+    "chat",
+  ],
   ...["account", "token", "doctor"],
 ];
 const env = () => ({ BERTH_URL: berth.url, BERTH_API_TOKEN: "secret-token" });
@@ -204,6 +219,9 @@ function idleDeps(): CliDeps {
     onInterrupt: () => () => undefined,
     serve: idle,
     down: idle,
+    engines: idle,
+    backup: idle,
+    restore: idle,
     version: "0",
   };
 }

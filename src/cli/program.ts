@@ -5,11 +5,13 @@
 import { Command, CommanderError } from "commander";
 import { addAccount } from "./account.ts";
 import { addAudit } from "./audit.ts";
+import { addBackup } from "./backup.ts";
 import { addChat } from "./chat.ts";
 import { type Act, type Cli, type CliDeps, type GlobalOptions, openCli } from "./context.ts";
 import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addDown } from "./down.ts";
+import { addEngines } from "./engine.ts";
 import { CliError, exitCodes, Interrupted, LocalError } from "./exit.ts";
 import { addFit } from "./fit.ts";
 import { addHistory } from "./history.ts";
@@ -26,6 +28,7 @@ import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
 import { addUpdate } from "./update.ts";
 import { addHub } from "./weights.ts";
+import { addWhy } from "./why.ts";
 
 const helpAfter = `
 Examples:
@@ -117,6 +120,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addDeploy(program, act);
   addLs(program, act);
   addStatus(program, act);
+  addWhy(program, act);
   addStop(program, act);
   addStart(program, act);
   addScale(program, act);
@@ -131,6 +135,8 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addToken(program, act);
   addAudit(program, act);
   addHub(program, act);
+  addEngines(program, act);
+  addBackup(program, act);
   addDoctor(program, act);
   return program;
 }

@@ -1,12 +1,12 @@
 /** `berth token`: the API tokens of one's own account. A new secret goes to standard output alone, so it can be kept. */
 import type { Command } from "commander";
 import { z } from "zod";
-import { type ApiTokenOut, apiTokenListOut, apiTokenOut } from "../schema/account.ts";
+import { type ApiTokenOut, apiTokenListOut, apiTokenOut, tokenLimitsOut } from "../schema/account.ts";
 import { scopedJwtOut } from "../schema/scoped-jwt.ts";
 import { formatAge } from "./amounts.ts";
 import type { Act, Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
-import { collect, decimalNumber, duration } from "./options.ts";
+import { collect, decimalNumber, duration, wholeNumber } from "./options.ts";
 import { plain, renderTable } from "./terminal.ts";
 
 const examples = `
@@ -16,6 +16,7 @@ Examples:
   berth token create office --ip 192.0.2.0/24        usable from there alone
   berth token ips laptop 10.0.0.0/8 2001:db8::/32
   berth token jwt laptop --model ann/qwen --expires 1h --limit 5
+  berth token limits ci --rpm 60 --concurrent 4
   berth token ls
   berth token rm laptop`;
 
@@ -44,6 +45,14 @@ export function addToken(program: Command, act: Act): void {
     .argument("[ranges...]", "addresses or CIDR ranges")
     .option("--any", "from everywhere")
     .action(act(runTokenIps));
+  token
+    .command("limits")
+    .description("Sets what a token may use of each model; without options it only shows that.")
+    .argument("<token>", "its name or id, not its secret")
+    .option("--concurrent <number>", "requests at once; 0: no limit", wholeNumber(0, 1_000_000_000))
+    .option("--rpm <number>", "requests a minute", wholeNumber(0, 1_000_000_000))
+    .option("--tpm <number>", "prompt and generated tokens a minute", wholeNumber(0, 1_000_000_000))
+    .action(act(runTokenLimits));
   token
     .command("jwt")
     .description("Mints a scoped JWT, a part of a token's rights to hand on, and prints it.")
@@ -105,6 +114,35 @@ async function runTokenIps(
   if (cli.json) cli.printJson(changed);
   else
     cli.print(`Token ${plain(changed.name)} may be used from ${any ? "everywhere" : ranges.join(", ")}.\n`);
+}
+
+type LimitOptions = { readonly concurrent?: number; readonly rpm?: number; readonly tpm?: number };
+
+async function runTokenLimits(cli: Cli, wanted: string, options: LimitOptions): Promise<void> {
+  const token = await findToken(cli, wanted);
+  const path = `/v1/berth/tokens/${encodeURIComponent(token.token_id)}/limits`;
+  let limits = await cli.client.call("GET", path, tokenLimitsOut, { signal: cli.signal });
+  const { concurrent, rpm, tpm } = options;
+  if (concurrent !== undefined || rpm !== undefined || tpm !== undefined) {
+    const body = {
+      rate_limit: concurrent ?? limits.rate_limit,
+      requests_per_minute: rpm ?? limits.requests_per_minute,
+      tpm_rate_limit: tpm ?? limits.tpm_rate_limit,
+    };
+    limits = await cli.client.call("PUT", path, tokenLimitsOut, { body, signal: cli.signal });
+  }
+  if (cli.json) return cli.printJson(limits);
+  const show = (limit: number | null, what: string) =>
+    `${limit === null || limit === 0 ? "any" : limit} ${what}`;
+  const { rate_limit, requests_per_minute, tpm_rate_limit } = limits;
+  const parts = [
+    show(rate_limit, "requests at once"),
+    show(requests_per_minute, "requests a minute"),
+    show(tpm_rate_limit, "tokens a minute"),
+  ];
+  cli.print(
+    `Token ${plain(token.name)} may have ${parts.join(", ")} at each model, within its account's limits.\n`,
+  );
 }
 
 type JwtOptions = {

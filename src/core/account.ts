@@ -19,17 +19,24 @@ export type ApiToken = {
   readonly fragment: string;
   /** Addresses and CIDR ranges it may be used from; null for all. */
   readonly allowedIps: readonly string[] | null;
+  /** Beside its account's limits; null and 0: no further one. */
+  readonly rates: Rates;
   readonly createdAtMs: number;
 };
 
-/** What an account may use. Null, or a GPU type that is absent: the installation's default. */
-export type AccountLimits = {
-  /** Requests at one model at once, waiting ones among them. 0 is no limit. */
+/** What may be used of each model. 0 is no limit. */
+export type Rates = {
+  /** Requests at once, waiting ones among them. */
   readonly concurrentRequests: number | null;
-  /** At one model. 0 is no limit. */
   readonly requestsPerMinute: number | null;
-  /** At one model. 0 is no limit. */
+  /** Prompt and generated tokens. */
   readonly tokensPerMinute: number | null;
+};
+
+export const noRates: Rates = { concurrentRequests: null, requestsPerMinute: null, tokensPerMinute: null };
+
+/** What an account may use. Null, or a GPU type that is absent: the installation's default. */
+export type AccountLimits = Rates & {
   /** Most GPUs of a type that its deployments may ask for together. */
   readonly gpus: Readonly<Partial<Record<GpuType, number>>>;
 };

@@ -149,7 +149,7 @@ export function planDeployment(world: World): Plan {
   // Exits are recorded first: the next look decides with the tries they count.
   if (exits.actions.some((action) => action.do === "record-exit")) return cleanUp;
 
-  const retryAtMs = retryTime(deployment.tries);
+  const retryAtMs = retryTime(deployment.tries, world.now);
   const later: Plan = { actions: [], againAtMs: retryAtMs };
   const mustWait = retryAtMs > world.now;
   if (deployment.resolved === null) {
@@ -304,7 +304,7 @@ function planUpdate(
   const { deployment, now } = world;
   const unfit = whyUpdateUnfit(world);
   if (unfit !== null) return act({ do: "revert-update", failure: unfit, reason: unfit.message });
-  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries));
+  const tryAtMs = Math.max(retryAtMs, retryTime(deployment.revisions.tries, now));
   const steps = planRollout({
     revisions: deployment.revisions,
     live,
@@ -403,8 +403,10 @@ function living(world: World): InstanceRecord[] {
   );
 }
 
-function retryTime(tries: Tries): number {
-  return tries.lastAtMs === null ? 0 : tries.lastAtMs + backoffMs(tries.count);
+/** A try that lies in the future was made before the clock was put back: waiting for that time could take for ever. */
+function retryTime(tries: Tries, now: number): number {
+  if (tries.lastAtMs === null || tries.lastAtMs > now) return 0;
+  return tries.lastAtMs + backoffMs(tries.count);
 }
 
 const nothing: Plan = { actions: [], againAtMs: null };

@@ -1,8 +1,8 @@
 /**
- * What an account may use of one model: requests and tokens a minute, requests at once. Pure: the time is a value. Owns
+ * What an account, or a token, may use of one model: requests and tokens a minute, requests at once. Pure: the time is a value. Owns
  * the counts of the last minute; must not know the line nor answer anyone.
  */
-import type { RouteAccount } from "./routing.ts";
+import type { RouteRates } from "./routing.ts";
 
 export type Limit = "concurrent_requests" | "requests_per_minute" | "tokens_per_minute";
 
@@ -67,54 +67,56 @@ type Use = { readonly requests: MinuteSum; readonly tokens: MinuteSum; concurren
 /** Counts of one model. */
 export class RateLimits {
   readonly #uses = new Map<string, Use>();
-  #limits: ReadonlyMap<string, RouteAccount> = new Map();
+  #limits: ReadonlyMap<string, RouteRates> = new Map();
 
-  setLimits(accounts: readonly RouteAccount[]): void {
-    this.#limits = new Map(accounts.map((account) => [account.name, account]));
+  setLimits(limits: readonly RouteRates[]): void {
+    this.#limits = new Map(limits.map((one) => [one.name, one]));
     for (const [name, use] of this.#uses) {
       // What is under way is counted to its end, so that a limit that comes back finds the truth.
       if (!this.#limits.has(name) && use.concurrent === 0) this.#uses.delete(name);
     }
   }
 
+  /** What one more request would exceed; nothing is counted. */
+  check(name: string, tokens: number, nowMs: number): Exceeded | null {
+    const limits = this.#limits.get(name);
+    return limits === undefined ? null : exceededBy(limits, this.#useOf(name), tokens, nowMs);
+  }
+
   /**
-   * Counts a request that comes in, or says what it would exceed; then nothing is counted.
-   * @param isReturning it was let in before: it is counted, and not refused
+   * Counts a request that comes in.
+   * @param isReturning it was let in before: its request was counted then
    */
-  enter(account: string, tokens: number, nowMs: number, isReturning: boolean): Exceeded | null {
-    const limits = this.#limits.get(account);
-    if (limits === undefined) return null;
-    const use = this.#useOf(account);
-    const exceeded = isReturning ? null : exceededBy(limits, use, tokens, nowMs);
-    if (exceeded !== null) return exceeded;
+  enter(name: string, tokens: number, nowMs: number, isReturning: boolean): void {
+    if (!this.#limits.has(name)) return;
+    const use = this.#useOf(name);
     if (!isReturning) use.requests.add(1, nowMs);
     use.tokens.add(tokens, nowMs);
     use.concurrent += 1;
-    return null;
   }
 
   /** A request that came in at `enteredAtMs` with a guess is over; `used` is null where nobody counted. */
-  leave(account: string, guessed: number, used: number | null, enteredAtMs: number, nowMs: number): void {
-    const use = this.#uses.get(account);
+  leave(name: string, guessed: number, used: number | null, enteredAtMs: number, nowMs: number): void {
+    const use = this.#uses.get(name);
     if (use === undefined) return;
     use.concurrent = Math.max(0, use.concurrent - 1);
     const more = (used ?? guessed) - guessed;
     if (more > 0) use.tokens.add(more, nowMs);
     else use.tokens.takeBack(-more, enteredAtMs, nowMs);
-    if (use.concurrent === 0 && !this.#limits.has(account)) this.#uses.delete(account);
+    if (use.concurrent === 0 && !this.#limits.has(name)) this.#uses.delete(name);
   }
 
-  #useOf(account: string): Use {
-    let use = this.#uses.get(account);
+  #useOf(name: string): Use {
+    let use = this.#uses.get(name);
     if (use === undefined) {
       use = { requests: new MinuteSum(), tokens: new MinuteSum(), concurrent: 0 };
-      this.#uses.set(account, use);
+      this.#uses.set(name, use);
     }
     return use;
   }
 }
 
-function exceededBy(limits: RouteAccount, use: Use, tokens: number, nowMs: number): Exceeded | null {
+function exceededBy(limits: RouteRates, use: Use, tokens: number, nowMs: number): Exceeded | null {
   const { concurrentRequests, requestsPerMinute, tokensPerMinute } = limits;
   if (concurrentRequests !== null && use.concurrent >= concurrentRequests) {
     return { limit: "concurrent_requests", allowed: concurrentRequests, retryMs: null };

@@ -3,13 +3,13 @@
  * which state and reason; must not leak what another account may not see (the gateway filters by account).
  */
 import { type Abilities, unknownAbilities } from "./abilities.ts";
-import type { Account, AccountLimits, AccountTerms, ApiToken } from "./account.ts";
+import type { Account, AccountTerms, ApiToken, Rates } from "./account.ts";
 import type { Deployment } from "./deployment.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
 import { isOnTrial } from "./revision.ts";
-import type { RouteAccount, RouteInstance, RouteModel, RouteState, RoutingSnapshot } from "./routing.ts";
+import type { RouteInstance, RouteModel, RouteRates, RouteState, RoutingSnapshot } from "./routing.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -24,7 +24,7 @@ export type RoutesInput = {
   /** Last load time by deployment id, milliseconds. */
   readonly loadTimesMs: ReadonlyMap<string, number>;
   /** Accounts with a limit. */
-  readonly accounts: readonly RouteAccount[];
+  readonly accounts: readonly RouteRates[];
   readonly spentScopes: readonly string[];
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
@@ -44,6 +44,7 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
       isAdmin: input.admins.has(account),
     })),
     accounts: input.accounts,
+    limitedTokens: input.tokens.flatMap(({ id, rates }) => limited(id, rates)),
     spentScopes: input.spentScopes,
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
@@ -52,25 +53,27 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
 }
 
 /** What holds for accounts without limits of their own; 0 is no limit. */
-export type DefaultRateLimits = Record<keyof Omit<AccountLimits, "gpus">, number>;
+export type DefaultRateLimits = Record<keyof Rates, number>;
 
 /** The accounts with a limit. The built-in one calls nothing. */
 export function routeAccounts(
   accounts: readonly Account[],
   terms: ReadonlyMap<string, AccountTerms>,
   defaults: DefaultRateLimits,
-): RouteAccount[] {
+): RouteRates[] {
   return accounts.flatMap(({ name }) => {
-    const limits = rateLimitsOf(terms.get(name)?.limits ?? null, defaults);
-    return Object.values(limits).some((limit) => limit !== null) ? [{ name, ...limits }] : [];
+    return limited(name, rateLimitsOf(terms.get(name)?.limits ?? null, defaults));
   });
 }
 
+/** Nothing where there is no limit. */
+function limited(name: string, rates: Rates): RouteRates[] {
+  const limits = rateLimitsOf(rates, { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 });
+  return Object.values(limits).some((limit) => limit !== null) ? [{ name, ...limits }] : [];
+}
+
 /** An account's own limits, else the defaults; null for none. */
-export function rateLimitsOf(
-  own: AccountLimits | null,
-  defaults: DefaultRateLimits,
-): Omit<RouteAccount, "name"> {
+export function rateLimitsOf(own: Rates | null, defaults: DefaultRateLimits): Omit<RouteRates, "name"> {
   const limit = (name: keyof DefaultRateLimits) => {
     const value = own?.[name] ?? defaults[name];
     return value === 0 ? null : value;

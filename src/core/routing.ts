@@ -62,10 +62,11 @@ export type RouteToken = {
   readonly isAdmin: boolean;
 };
 
-/** What an account may use of each model; null for no limit. */
-export type RouteAccount = {
+/** What an account, or one of its tokens, may use of each model; null for no limit. */
+export type RouteRates = {
+  /** Of the account, or the id of the token. */
   readonly name: string;
-  /** Requests of the account at one model at once, waiting ones among them. */
+  /** Requests at one model at once, waiting ones among them. */
   readonly concurrentRequests: number | null;
   readonly requestsPerMinute: number | null;
   /** Prompt and generated tokens. */
@@ -77,7 +78,9 @@ export type RoutingSnapshot = {
   readonly atMs: number;
   readonly tokens: readonly RouteToken[];
   /** Accounts with a limit; one that is absent has none. */
-  readonly accounts: readonly RouteAccount[];
+  readonly accounts: readonly RouteRates[];
+  /** Tokens with a limit of their own. A scoped JWT counts as its parent. */
+  readonly limitedTokens: readonly RouteRates[];
   /** Ids of scoped JWTs (`UsageRecord.scopeId`) that have used up their spending limit. */
   readonly spentScopes: readonly string[];
   readonly models: readonly RouteModel[];

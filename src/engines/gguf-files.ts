@@ -134,7 +134,7 @@ function quantizationOf(model: Model): string | null {
 
 function describeNothing(repo: string, files: readonly RepoFile[]): Failure {
   const has = (pattern: RegExp) => files.some((file) => pattern.test(file.path));
-  const next = "Choose a repository with GGUF files; for many models one exists whose name ends in -GGUF.";
+  const other = "Choose a repository with GGUF files; for many models one exists whose name ends in -GGUF.";
   const found = has(/(^|\/)adapter_model\.(safetensors|bin)$|(^|\/)adapter_config\.json$/)
     ? "a LoRA adapter, which is no model of its own"
     : has(/\.safetensors$/)
@@ -146,5 +146,13 @@ function describeNothing(repo: string, files: readonly RepoFile[]): Failure {
           : has(/\.gguf$/i)
             ? "GGUF files, but none of them is a model by itself"
             : "no weights";
-  return failure("no_loadable_weights", `The embedded engine loads GGUF files; ${repo} has ${found}.`, next);
+  const next =
+    found === "safetensors weights"
+      ? "Install vLLM, which loads them, with `berth engines install vllm` and start Berth again; or choose a repository with GGUF files, whose names often end in -GGUF."
+      : other;
+  return failure(
+    "no_loadable_weights",
+    `The engines of this machine load GGUF files; ${repo} has ${found}.`,
+    next,
+  );
 }

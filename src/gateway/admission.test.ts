@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test, vi } from "vitest";
 import type { RouteModel } from "../core/routing.ts";
 import { bareClient, bobToken, modelOf, requestText, startRig } from "./test-rig.ts";
@@ -107,6 +108,29 @@ describe("who is sent away, and when to come back", () => {
     });
     const headers = { authorization: `Bearer ${bobToken}` };
     expect((await rig.chat({}, { headers })).status).toBe(200);
+  });
+
+  test("a token's own limits, within its account's: other tokens do not feel them", async () => {
+    const rig = await startRig();
+    const other = "berth_another_token_of_ann";
+    const [first] = rig.control.tokens;
+    if (first === undefined) throw new Error("there is no token");
+    const hash = createHash("sha256").update(other).digest("hex");
+    rig.control.tokens = [...rig.control.tokens, { ...first, hash, tokenId: "t-other" }];
+    const none = { concurrentRequests: null, requestsPerMinute: null, tokensPerMinute: null };
+    rig.control.limitedTokens = [{ ...none, name: "t-other", requestsPerMinute: 1 }];
+    rig.control.accounts = [{ ...none, name: "ann", requestsPerMinute: 4 }];
+    const { instance } = await rig.engine();
+    await rig.publish(modelOf([instance]));
+    const headers = { authorization: `Bearer ${other}` };
+    const answers = [await rig.chat({}, { headers }), await rig.chat({}, { headers })];
+    expect(answers.map(({ status }) => status)).toEqual([200, 429]);
+    expect(await answers[1]?.json()).toMatchObject({
+      error: { message: expect.stringMatching(/^This token may have 1 requests a minute/) },
+    });
+    // What the token was refused does not count for the account.
+    const own = [await rig.chat(), await rig.chat(), await rig.chat(), await rig.chat()];
+    expect(own.map(({ status }) => status)).toEqual([200, 200, 200, 429]);
   });
 
   test("requests at once count those that wait, and who leaves makes room", async () => {

@@ -5,8 +5,9 @@
  */
 import { prefixKeys } from "../core/affinity.ts";
 import type { Claim, Tier } from "../core/queue.ts";
-import type { ModelLoad, RouteAccount, RouteInstance, RouteModel } from "../core/routing.ts";
-import { type Bid, Gate } from "./gate.ts";
+import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { CancelSignal } from "./cancel.ts";
+import { type Bid, Gate, type RouteLimits } from "./gate.ts";
 import { modelGone } from "./refusals.ts";
 
 /** A request, as far as its place in the line depends on it. */
@@ -63,9 +64,9 @@ export type Admission = {
    * Resolves with a slot of the deployment, after waiting for one where need be. Rejects with the HttpError the client
    * should see, or with the signal's reason when the client left.
    */
-  acquire(ask: AdmissionAsk, signal: AbortSignal): Promise<Lease>;
+  acquire(ask: AdmissionAsk, signal: CancelSignal): Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
-  setModels(models: readonly RouteModel[], accounts: readonly RouteAccount[]): void;
+  setModels(models: readonly RouteModel[], limits: RouteLimits): void;
   /** Load by deployment, of all that have or had some. */
   load(): Record<string, ModelLoad>;
 };
@@ -102,13 +103,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
       if (gate === undefined) throw modelGone();
       return gate.acquire(bidOf(ask), signal);
     },
-    setModels(models, accounts) {
+    setModels(models, limits) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
       for (const id of listed.keys()) {
         if (!gates.has(id)) gates.set(id, new Gate(options));
       }
       for (const [id, gate] of gates) {
-        gate.setModel(listed.get(id) ?? null, accounts);
+        gate.setModel(listed.get(id) ?? null, limits);
         if (!listed.has(id) && gate.isIdle) gates.delete(id);
       }
     },

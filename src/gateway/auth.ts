@@ -109,9 +109,19 @@ export function allowedModels(
   );
 }
 
+/** Of the accounts that called lately, so that not every request is charged a hash. */
+const scopes = new Map<string, string>();
+const maxScopes = 10_000;
+
 /** What engines know of an account: enough to keep its cached prompts apart from others', not its name. */
 export function scopeOf(account: string): string {
-  return hash("sha256", account).slice(0, 16);
+  let scope = scopes.get(account);
+  if (scope === undefined) {
+    scope = hash("sha256", account).slice(0, 16);
+    if (scopes.size >= maxScopes) scopes.clear();
+    scopes.set(account, scope);
+  }
+  return scope;
 }
 
 function textOf(value: string | string[] | undefined): string | null {

@@ -4,11 +4,15 @@
  */
 import { type Claim, SlotQueue } from "../core/queue.ts";
 import { RateLimits } from "../core/rate-limit.ts";
-import type { ModelLoad, RouteAccount, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { ModelLoad, RouteInstance, RouteModel, RoutingSnapshot } from "../core/routing.ts";
 import { ServiceRate } from "../core/service-rate.ts";
 import type { HttpError } from "../schema/errors.ts";
 import type { AdmissionOptions, Lease } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import * as refusals from "./refusals.ts";
+
+/** What accounts and tokens may use of each model. */
+export type RouteLimits = Pick<RoutingSnapshot, "accounts" | "limitedTokens">;
 
 /** A request at the door. */
 export type Bid = Omit<Claim, "tokens"> & {
@@ -28,7 +32,8 @@ type Held = { readonly claim: Claim; readonly instanceId: string; readonly enter
 export class Gate {
   readonly #options: AdmissionOptions;
   readonly #queue = new SlotQueue<Ticket>();
-  readonly #limits = new RateLimits();
+  readonly #accounts = new RateLimits();
+  readonly #tokens = new RateLimits();
   readonly #rate = new ServiceRate();
   /** Null when the deployment is not in the newest picture. */
   #model: RouteModel | null = null;
@@ -47,18 +52,14 @@ export class Gate {
     return this.#queue.waiting === 0 && this.#queue.running === 0;
   }
 
-  acquire(bid: Bid, signal: AbortSignal): Promise<Lease> | Lease {
+  acquire(bid: Bid, signal: CancelSignal): Promise<Lease> | Lease {
     const nowMs = this.#options.now();
     const off = this.#off();
     if (off !== null) throw off;
     signal.throwIfAborted();
     if (!bid.isReturning) this.#lastRequestAtMs = nowMs;
     const claim = { ...bid, tokens: this.#guess(bid) };
-    const exceeded = this.#limits.enter(bid.account, claim.tokens, nowMs, bid.isReturning);
-    if (exceeded !== null) {
-      const retryMs = exceeded.retryMs ?? this.#rate.serviceMs;
-      throw refusals.rateLimited(this.#name, bid.account, exceeded, retryMs);
-    }
+    this.#enterLimits(claim, nowMs, bid.isReturning);
     const instanceId = this.#queue.take(claim, nowMs);
     if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs });
     const refusal = bid.isReturning ? null : this.#refusal(bid, nowMs);
@@ -68,10 +69,11 @@ export class Gate {
     throw refusal;
   }
 
-  setModel(model: RouteModel | null, accounts: readonly RouteAccount[]): void {
+  setModel(model: RouteModel | null, { accounts, limitedTokens }: RouteLimits): void {
     const before = this.#instances;
     this.#model = model;
-    this.#limits.setLimits(accounts);
+    this.#accounts.setLimits(accounts);
+    this.#tokens.setLimits(limitedTokens);
     this.#instances = new Map(model?.instances.map((instance) => [instance.id, instance]));
     this.#queue.setInstances(model?.instances ?? []);
     if (model?.state !== "starting") this.#startingSinceMs = null;
@@ -106,7 +108,7 @@ export class Gate {
     }
   }
 
-  #wait(bid: Bid, claim: Claim, signal: AbortSignal, sinceMs: number): Promise<Lease> {
+  #wait(bid: Bid, claim: Claim, signal: CancelSignal, sinceMs: number): Promise<Lease> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
       const settle = () => {
@@ -202,8 +204,23 @@ export class Gate {
     };
   }
 
-  #leaveLimits({ account, tokens }: Claim, used: number | null, enteredAtMs: number): void {
-    this.#limits.leave(account, tokens, used, enteredAtMs, this.#options.now());
+  /** Counts a request for its account and its token, or throws what the client hears; then it counts for neither. */
+  #enterLimits({ account, tokenId, tokens }: Claim, nowMs: number, isReturning: boolean): void {
+    const ofAccount = isReturning ? null : this.#accounts.check(account, tokens, nowMs);
+    const ofToken = isReturning ? null : this.#tokens.check(tokenId, tokens, nowMs);
+    const exceeded = ofAccount ?? ofToken;
+    if (exceeded !== null) {
+      const whose = ofAccount === null ? "This token" : account;
+      throw refusals.rateLimited(this.#name, whose, exceeded, exceeded.retryMs ?? this.#rate.serviceMs);
+    }
+    this.#accounts.enter(account, tokens, nowMs, isReturning);
+    this.#tokens.enter(tokenId, tokens, nowMs, isReturning);
+  }
+
+  #leaveLimits({ account, tokenId, tokens }: Claim, used: number | null, enteredAtMs: number): void {
+    const nowMs = this.#options.now();
+    this.#accounts.leave(account, tokens, used, enteredAtMs, nowMs);
+    this.#tokens.leave(tokenId, tokens, used, enteredAtMs, nowMs);
   }
 
   /** Tells of a taken or freed slot; `edge` is the in-flight count that makes it urgent. */

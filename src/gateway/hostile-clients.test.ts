@@ -1,4 +1,5 @@
 /** Clients that break the protocol, or use it up: a right answer or a clean refusal, and no engine hears twice. */
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { annToken, bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
@@ -227,4 +228,22 @@ test("thousands of connections that say nothing, or half a head: little memory, 
   expect((await rig.chat()).status).toBe(200);
   // Both ends are in this process, and the runner's own memory too: far above what they take, far below a leak.
   expect((process.memoryUsage().rss - before) / count).toBeLessThan(100_000);
+});
+
+test("connections above the limit are closed; those within it, idle ones among them, are served", async () => {
+  const rig = await startRig({ limits: { connectionsMax: 3 } });
+  const health = () => "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+  const within = await Promise.all([bareClient(rig.port), bareClient(rig.port), bareClient(rig.port)]);
+  for (const { socket } of within) {
+    socket.write(health());
+    expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1.1 200/);
+  }
+  const above = await bareClient(rig.port);
+  await above.closed();
+  const [first, ...others] = within;
+  first?.socket.destroy();
+  for (const { socket } of others) {
+    socket.write(health());
+    expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1.1 200/);
+  }
 });

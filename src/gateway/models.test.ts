@@ -33,7 +33,7 @@ test("one whose engine is not known yet, and one that makes embeddings", () => {
 });
 
 test("a selector may name the version, or its beginning, of the one a model has", () => {
-  const parts = { version: 1, atMs: 0, tokens: [], accounts: [], spentScopes: [] };
+  const parts = { version: 1, atMs: 0, tokens: [], accounts: [], limitedTokens: [], spentScopes: [] };
   const directory = indexSnapshot({ ...parts, models: [model] });
   const find = (selector: string, account: string | null = "ann") =>
     findModel(directory, selector, account)?.deploymentId ?? null;

@@ -19,6 +19,8 @@ export type Log = (
 export type GatewayLimits = {
   /** Longest wait for a model that is starting or at zero. */
   readonly waitMs: number;
+  /** Connections of clients at once. */
+  readonly connectionsMax: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
   /** Between comments to the client of a stream that waits; 0 for none. */
@@ -56,6 +58,8 @@ export type GatewayOptions = {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** Descriptor of a socket that is bound already, in place of host and port; others may hold it too. */
+  readonly listenFd?: number;
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */

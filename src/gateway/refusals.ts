@@ -39,7 +39,7 @@ export function noSlot(name: string, waitMs: number | null): HttpError {
 
 export function rateLimited(
   name: string,
-  account: string,
+  whose: string,
   exceeded: Exceeded,
   retryMs: number | null,
 ): HttpError {
@@ -48,7 +48,7 @@ export function rateLimited(
     requests_per_minute: "requests a minute",
     tokens_per_minute: "tokens a minute",
   }[exceeded.limit];
-  const text = `${account} may have ${exceeded.allowed} ${what} at ${name} (${exceeded.limit}). Try again later, or ask an administrator for more.`;
+  const text = `${whose} may have ${exceeded.allowed} ${what} at ${name} (${exceeded.limit}). Try again later, or ask an administrator for more.`;
   return new HttpError("rate_limited", text, { retryAfterS: retryS(retryMs, fullRetryS) });
 }
 

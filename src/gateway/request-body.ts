@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { HttpError } from "../schema/errors.ts";
+import type { CancelSignal } from "./cancel.ts";
 
 const inflate = promisify(gunzip);
 
@@ -17,7 +18,7 @@ const inflate = promisify(gunzip);
 export async function readBody(
   request: IncomingMessage,
   limitBytes: number,
-  signal: AbortSignal,
+  signal: CancelSignal,
   response: ServerResponse | null,
 ): Promise<Buffer> {
   const coding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
@@ -36,7 +37,7 @@ export async function readBody(
   }
 }
 
-function collect(request: IncomingMessage, limitBytes: number, signal: AbortSignal): Promise<Buffer> {
+function collect(request: IncomingMessage, limitBytes: number, signal: CancelSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = [];
     let bytes = 0;

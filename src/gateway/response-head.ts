@@ -48,7 +48,6 @@ const ownHeaders = new Set([
 const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
-const outerSpace = /^[ \t]+|[ \t]+$/g;
 
 /** What a head says about its connection and its body, in lower case. */
 type Control = {
@@ -73,7 +72,7 @@ export function parseHead(text: string): ResponseHead {
     const colon = line.indexOf(":");
     // Without a colon the name is empty, which no name may be.
     const name = line.slice(0, Math.max(0, colon));
-    const value = line.slice(colon + 1).replace(outerSpace, "");
+    const value = withoutOuterSpace(line, colon + 1);
     if (!headerName.test(name) || !headerValue.test(value))
       throw new MalformedResponse("a header is malformed");
     const key = name.toLowerCase();
@@ -86,6 +85,19 @@ export function parseHead(text: string): ResponseHead {
     framing.kind !== "close" && !connection.has("close") && (!isOldVersion || connection.has("keep-alive"));
   const contentType = (contentTypes[0] ?? "").split(";", 1)[0]?.trim() ?? "";
   return { status, headers: without(headers, connection), contentType, framing, isReusable };
+}
+
+/** What stands from there to the end of the line, without the spaces and tabs around it. */
+function withoutOuterSpace(line: string, from: number): string {
+  let start = from;
+  let end = line.length;
+  while (start < end && isSpace(line.charCodeAt(start))) start += 1;
+  while (end > start && isSpace(line.charCodeAt(end - 1))) end -= 1;
+  return line.slice(start, end);
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 function noteControl(

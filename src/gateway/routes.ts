@@ -46,8 +46,21 @@ const faces: readonly { readonly path: RegExp; readonly face: Face }[] = [
   { path: /^\/v1\/inference\/.+$/, face: nativeFace },
 ];
 
+/** What was found for the plain paths of inference, of which there are few: no model's name and no query is in them. */
+const plainRoutes = new Map<string, Route>();
+
 /** @param target the request target as it came: a path, or a whole URL as proxies get it */
 export function findRoute(target: string): Route {
+  const known = plainRoutes.get(target);
+  if (known !== undefined) return known;
+  const route = readRoute(target);
+  if (route.kind === "inference" && route.path === target && !target.startsWith("/v1/inference/")) {
+    plainRoutes.set(target, route);
+  }
+  return route;
+}
+
+function readRoute(target: string): Route {
   const origin = target.replace(/^https?:\/\/[^/?#]*/i, "");
   const start = origin.search(/[?#]/);
   const path = (start === -1 ? origin : origin.slice(0, start)).replace(/(?<!\/)\/+$/, "");
@@ -71,6 +84,7 @@ export function findRoute(target: string): Route {
 
 /** The path alone, for logs: queries can hold secrets, and so does the path of a token that is named by its secret. */
 export function pathOf(target: string): string {
+  if (plainRoutes.has(target)) return target;
   const path = target.replace(/[?#].*$/s, "").slice(0, 512);
   return (decode(path) ?? path).replace(
     /(api-tokens\/+(?!id\/)|payment\/+usage\/+(?!(?:tokens|rent)(?:\/|$)))[^/]+/i,

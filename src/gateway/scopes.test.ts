@@ -146,6 +146,7 @@ describe("the book", () => {
     atMs: 0,
     tokens: [{ hash: "a".repeat(64), tokenId: "t-ann", account: "ann", allowedIps: null, isAdmin: false }],
     accounts: [],
+    limitedTokens: [],
     spentScopes: [],
     models: [],
   });

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as PortServer } from "node:net";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
@@ -37,8 +37,11 @@ export type Gateway = {
   start(): Promise<{ host: string; port: number }>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
-  /** Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. */
-  stop(): Promise<void>;
+  /**
+   * Takes no new connections, lets requests under way finish within limits.drainMs, then cuts them. With a successor at the
+   * same socket, connections that wait for their next request may still send it, and are closed with its answer.
+   */
+  stop(hasSuccessor?: boolean): Promise<void>;
   /** Requests at engines and requests waiting, for tests and metrics. */
   load(): { running: number; queued: number };
 };
@@ -47,11 +50,12 @@ export type Gateway = {
 const maxCheckMs = 5_000;
 const keepAliveMs = 65_000;
 const maxHeadBytes = 16_384;
-const maxConnections = 20_000;
 /** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
 const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
 const farewellMs = 500;
+/** How long a kept connection may still bring a request after a successor has come; HTTP clients know within that it closes. */
+const lingerMs = 2_000;
 const retryAfterS = 2;
 const nothingSpooled: SpoolReading = { bytes: 0, dropped: 0 };
 /** Longest that an answer of control waits for the routes it has caused; they take milliseconds. */
@@ -91,7 +95,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     load: () => admission.load(),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
-      admission.setModels(snapshot.models, snapshot.accounts);
+      admission.setModels(snapshot.models, snapshot);
       faults.setModels(snapshot.models);
       metrics.setModels(snapshot.models);
       gate.reach(snapshot.version);
@@ -242,7 +246,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   const server = listenable(options);
-  server.maxConnections = maxConnections;
+  server.maxConnections = limits.connectionsMax;
   // Node drops headers above this number without a word; maxHeaderSize bounds them already.
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => void handle(request, response, false));
@@ -256,10 +260,22 @@ export function createGateway(options: GatewayOptions): Gateway {
     await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
   }
 
-  async function stop(): Promise<void> {
+  async function stop(hasSuccessor: boolean): Promise<void> {
     isStopping = true;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await quiet(limits.drainMs);
+    const endsAtMs = clock.now() + limits.drainMs;
+    const leftMs = () => Math.max(0, endsAtMs - clock.now());
+    for (const { response } of visits) if (!response.headersSent) response.shouldKeepAlive = false;
+    const closed = new Promise<void>((resolve) => {
+      // An HTTP server's own close also cuts connections that wait for a request, which may be on its way.
+      if (hasSuccessor) PortServer.prototype.close.call(server, () => resolve());
+      else server.close(() => resolve());
+    });
+    await quiet(leftMs());
+    if (hasSuccessor) {
+      await clock.sleep(lingerMs);
+      server.close(); // ends its checks of slow clients, and the connections that are idle
+      await quiet(leftMs());
+    }
     for (const visit of visits) {
       visit.cut(
         new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
@@ -277,7 +293,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(options.port, options.host, () => {
+        const { listenFd, port, host } = options;
+        server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, () => {
           server.off("error", reject);
           resolve();
         });
@@ -286,8 +303,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       const { address, port } = server.address() as AddressInfo;
       return { host: address, port };
     },
-    stop() {
-      stopped ??= stop();
+    stop(hasSuccessor = false) {
+      stopped ??= stop(hasSuccessor);
       return stopped;
     },
     load() {

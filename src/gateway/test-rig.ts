@@ -15,9 +15,9 @@ import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../..
 import { unknownAbilities } from "../core/abilities.ts";
 import type {
   LoadReport,
-  RouteAccount,
   RouteInstance,
   RouteModel,
+  RouteRates,
   RouteToken,
   ScopeVerdict,
 } from "../core/routing.ts";
@@ -38,6 +38,7 @@ export const rigLimits: GatewayLimits = {
   bodyBytes: 1024 * 1024,
   drainMs: 200,
   headMs: 30_000,
+  connectionsMax: 20_000,
   uploadMs: 300_000,
   snapshotMaxAgeMs: 3_600_000,
   connectMs: 5000,
@@ -181,7 +182,8 @@ export type FakeControl = {
   judge(jwt: string): ScopeVerdict;
   /** Scoped JWTs that were asked about. */
   readonly asked: string[];
-  accounts: readonly RouteAccount[];
+  accounts: readonly RouteRates[];
+  limitedTokens: readonly RouteRates[];
   /** What the public API answers. */
   api: RequestListener;
   /** Answers the version of the new snapshot. */
@@ -200,12 +202,13 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
     for (const follower of followers) follower.write("\n");
   }, 2000);
   const line = () =>
-    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, spentScopes: control.spentScopes, models })}\n`;
+    `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, limitedTokens: control.limitedTokens, spentScopes: control.spentScopes, models })}\n`;
   const asked: string[] = [];
   const control: FakeControl = {
     loads,
     asked,
     accounts: [],
+    limitedTokens: [],
     spentScopes: [],
     judge: () => ({ ok: false, reason: "no judge here" }),
     tokens: [

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
 import { readTraceContext, type TraceContext } from "../core/trace-context.ts";
+import { Cancel, type CancelSignal } from "./cancel.ts";
 import { type ClientOrigin, originOf, type Trust } from "./client-address.ts";
 import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
 import { pathOf } from "./routes.ts";
@@ -18,11 +19,14 @@ export type Visit = {
   readonly origin: ClientOrigin;
   readonly record: RequestRecord;
   /** Aborted when the client has left (with ClientLeft) or the gateway cuts it (with an HttpError). */
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** The client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean;
   cut(reason: Error): void;
 };
+
+/** One that goes on without its client, and waits for other things than engines. */
+export type DetachedVisit = Visit & { readonly signal: AbortSignal };
 
 /** Reason of an abort: there is nobody to answer any more. */
 export class ClientLeft extends Error {}
@@ -47,7 +51,7 @@ export function openVisit(
   const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
   const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.isTrusted);
   const trace = traceOf(headers);
-  const abort = new AbortController();
+  const cancel = new Cancel();
   const record = openRecord({
     requestId,
     traceparent: trace?.traceparent ?? null,
@@ -63,9 +67,9 @@ export function openVisit(
     trace,
     origin,
     record,
-    signal: abort.signal,
+    signal: cancel,
     expectsContinue: options.expectsContinue,
-    cut: (reason) => abort.abort(reason),
+    cut: (reason) => cancel.abort(reason),
   };
   let isOver = false;
   const end = () => {
@@ -75,7 +79,7 @@ export function openVisit(
     record.durationMs = options.now() - record.startedAtMs;
     record.isClientGone = !response.writableFinished;
     record.status = response.headersSent ? response.statusCode : clientLeftStatus;
-    if (record.isClientGone) abort.abort(new ClientLeft("the client has left"));
+    if (record.isClientGone) cancel.abort(new ClientLeft("the client has left"));
     options.onEnd(visit);
   };
   response.setHeader("x-request-id", requestId);
@@ -93,7 +97,7 @@ export function openVisit(
  * The same request going on without its client, who has an answer already: a record of its own, and no connection whose
  * end would end it. Whoever opens it closes it.
  */
-export function detachVisit(asked: Visit, nowMs: number): Visit {
+export function detachVisit(asked: Visit, nowMs: number): DetachedVisit {
   const { requestId, traceparent, method, path, clientAddress, account, tokenId, scopeId, kind } =
     asked.record;
   const abort = new AbortController();

@@ -8,7 +8,7 @@ import { HttpError } from "../schema/errors.ts";
 import { CollectedReply } from "./collected-reply.ts";
 import type { Delivery, ReplyAbout } from "./faces/face.ts";
 import type { Clock, Log } from "./options.ts";
-import { detachVisit, type Visit } from "./visit.ts";
+import { type DetachedVisit, detachVisit, type Visit } from "./visit.ts";
 import { post, signBody } from "./webhook-post.ts";
 
 /** Requests whose answers are to be posted, at once. */
@@ -44,7 +44,7 @@ export type WebhookJob = {
 export function createWebhooks(deps: WebhookDeps): Webhooks {
   let jobs = 0;
 
-  async function work(visit: Visit, job: WebhookJob): Promise<void> {
+  async function work(visit: DetachedVisit, job: WebhookJob): Promise<void> {
     let latest: CollectedReply | null = null;
     await job.serve(visit, (about) => {
       latest = new CollectedReply(job.delivery, about);
@@ -54,7 +54,7 @@ export function createWebhooks(deps: WebhookDeps): Webhooks {
     if (result !== null) await deliver(visit, job, Buffer.from(JSON.stringify(result)));
   }
 
-  async function deliver({ requestId, signal }: Visit, job: WebhookJob, body: Buffer): Promise<void> {
+  async function deliver({ requestId, signal }: DetachedVisit, job: WebhookJob, body: Buffer): Promise<void> {
     const { url, tokenHash } = job;
     for (let tries = 1; ; tries += 1) {
       const signature = signBody(body, tokenHash, deps.clock.now());

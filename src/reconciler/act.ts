@@ -42,6 +42,9 @@ export type Actor = {
 
 type Job = { readonly kind: "resolve" | "fetch"; readonly abort: AbortController };
 
+/** An instance that cannot be ended is tried after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryRemoveMs = 60_000;
+
 /** @param onFreed something of the machines was freed */
 export function createActor(
   options: ReconcilerOptions,
@@ -55,6 +58,7 @@ export function createActor(
   /** Instances being removed, with their deployments. */
   const removing = new Map<string, string>();
   const background = new Set<Promise<void>>();
+  const stopping = new AbortController();
   const warmUps = createWarmUps(options, run);
 
   function run(deploymentId: string, what: string, work: () => Promise<void>): void {
@@ -209,6 +213,7 @@ export function createActor(
       ...inputs,
     });
     const fitting = fittingContext(await fitInput(options, deployment));
+    const modelTokens = resolved.facts?.contextTokens ?? null;
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
       if (changed !== null) throw new FailureError(changed);
@@ -221,9 +226,11 @@ export function createActor(
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,
           servedNames: servedNames(deployment),
+          weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
+          ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
         },
       });
     } catch (error) {
@@ -235,20 +242,37 @@ export function createActor(
     poke(deployment.id);
   }
 
+  /** Goes on until it is gone: what may still run keeps its GPUs, and its record. */
   function remove(instanceId: string, deploymentId: string): void {
     if (removing.has(instanceId)) return;
     removing.set(instanceId, deploymentId);
     run(deploymentId, "Ending an instance", async () => {
       try {
-        await driver.remove(instanceId, options.limits.stopGraceMs);
-        await store.removeInstance(instanceId);
-        warmUps.forget(instanceId);
-        room.release(instanceId);
-        onFreed();
+        for (let failed = 0; !(await tryRemove(instanceId, deploymentId)); failed += 1) {
+          await clock.sleep(Math.min(maxRetryRemoveMs, 1_000 * 2 ** failed), stopping.signal);
+        }
+      } catch (error) {
+        if (!stopping.signal.aborted) throw error; // the next control goes on
       } finally {
         removing.delete(instanceId);
       }
     });
+  }
+
+  async function tryRemove(instanceId: string, deploymentId: string): Promise<boolean> {
+    try {
+      await driver.remove(instanceId, options.limits.stopGraceMs);
+      await store.removeInstance(instanceId);
+    } catch (error) {
+      log("error", "an instance could not be ended; it is tried again", {
+        ...{ deploymentId, instanceId, error: String(error) },
+      });
+      return false;
+    }
+    warmUps.forget(instanceId);
+    room.release(instanceId);
+    onFreed();
+    return true;
   }
 
   async function drain(
@@ -357,6 +381,7 @@ export function createActor(
     warmUps,
     progressOf: (deploymentId) => progress.get(deploymentId) ?? null,
     cancelAll() {
+      stopping.abort();
       for (const job of jobs.values()) job.abort.abort(new Error("control is stopping"));
     },
     async settled() {

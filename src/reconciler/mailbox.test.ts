@@ -29,12 +29,15 @@ function handClock() {
           sleeper.wake();
         }
       }
-      await new Promise((resolve) => setImmediate(resolve));
+      await settle();
     },
   };
 }
 
-const settle = () => new Promise((resolve) => setImmediate(resolve));
+/** A look gives way once when it ends, and the next one begins after that. */
+const settle = async () => {
+  for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
 
 describe("mailboxes", () => {
   it("serve one look at a time and fold pokes that come meanwhile into one", async () => {
@@ -82,5 +85,28 @@ describe("mailboxes", () => {
     boxes.poke("a");
     await settle();
     expect(looks).toHaveLength(3);
+  });
+
+  it("serve a few deployments at once, what was poked before what can wait, and one that hangs holds up none", async () => {
+    const { clock } = handClock();
+    const looks: string[] = [];
+    const gate = Promise.withResolvers<null>();
+    const boxes = createMailboxes(
+      clock,
+      (id) => {
+        looks.push(id);
+        return id === "hangs" ? gate.promise : Promise.resolve(null);
+      },
+      2,
+    );
+    boxes.poke("hangs");
+    for (const id of ["a", "b", "c"]) boxes.pokeLater(id);
+    boxes.poke("now");
+    boxes.poke("b");
+    expect(looks).toEqual(["hangs", "a"]);
+    while (looks.length < 5) await settle();
+    expect(looks).toEqual(["hangs", "a", "now", "b", "c"]);
+    gate.resolve(null);
+    await boxes.stop();
   });
 });

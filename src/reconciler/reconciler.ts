@@ -15,6 +15,7 @@ import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
 import { byClaim, type Claim } from "../core/scale-share.ts";
 import { type Actor, createActor } from "./act.ts";
+import { withDeadlines } from "./deadlines.ts";
 import { LoadBoard } from "./loads.ts";
 import { createMailboxes } from "./mailbox.ts";
 import type { ReconcilerOptions } from "./options.ts";
@@ -41,11 +42,14 @@ export type Reconciler = {
   stop(): Promise<void>;
 };
 
-/** A look that fails (the store or the driver refuses) is repeated after this time. */
-const retryLookMs = 1_000;
+/** A look that fails (the store or the driver refuses) is repeated after 1 s, 2 s, 4 s … up to this time. */
+const maxRetryLookMs = 30_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { store, driver, clock, log } = options;
+  const { store, clock, log } = options;
+  const driver = withDeadlines(options.driver, clock);
+  /** Looks that failed in a row, by deployment. */
+  const failedLooks = new Map<string, number>();
   const loads = new LoadBoard();
   const loadTimesMs = new Map<string, number>();
   const secrets = new Map<string, string>();
@@ -63,7 +67,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   const mailboxes = createMailboxes(clock, look);
   const room = createRoom(store, options.gpuLimit ?? (async () => Number.POSITIVE_INFINITY));
-  const actor: Actor = createActor(options, room, mailboxes.poke, pokeWaiting);
+  const actor: Actor = createActor({ ...options, driver }, room, mailboxes.poke, pokeWaiting);
 
   async function look(deploymentId: string): Promise<number | null> {
     try {
@@ -80,10 +84,13 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       for (const action of plan.actions) await actor.act(deployment, action);
       await noteWaiting(deployment, plan);
       if (plan.waitsFor !== undefined && freed !== freedBefore) mailboxes.poke(deploymentId);
+      failedLooks.delete(deploymentId);
       return plan.againAtMs;
     } catch (error) {
+      const failed = failedLooks.get(deploymentId) ?? 0;
+      failedLooks.set(deploymentId, failed + 1);
       log("error", "a look at a deployment failed", { deploymentId, error: String(error) });
-      return clock.now() + retryLookMs;
+      return clock.now() + Math.min(maxRetryLookMs, 1_000 * 2 ** failed);
     }
   }
 
@@ -233,7 +240,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       if (isKnown) ids.add(instance.deploymentId);
       else actor.removeOrphan(instance);
     }
-    for (const id of ids) mailboxes.poke(id);
+    for (const id of ids) mailboxes.pokeLater(id);
   }
 
   /** Not waited for: the hint is repeated by the next sweep. */

@@ -16,7 +16,13 @@ export type Room = {
   /** The instance was never started, or has ended. */
   release(instanceId: string): void;
   /** What bounds the next placement of a deployment. */
-  bounds(deployment: Deployment): Promise<Required<Pick<PlaceInput, "occupiedGpus" | "cpuUse" | "quota">>>;
+  bounds(deployment: Deployment): Promise<Bounds>;
+};
+
+export type Bounds = {
+  readonly occupiedGpus: ReadonlySet<string>;
+  readonly cpuUse: ReadonlyMap<string, CpuUse>;
+  readonly quota: NonNullable<PlaceInput["quota"]>;
 };
 
 type Holding = {
@@ -90,7 +96,7 @@ export function createRoom(
       }
       return {
         occupiedGpus: new Set([...held.values()].flatMap(({ placement }) => placement.gpus)),
-        cpuUse: cpuUse as ReadonlyMap<string, CpuUse>,
+        cpuUse,
         quota: { account, held: heldByAccount, limit },
       };
     },

@@ -17,6 +17,7 @@ import { createScopeJudge } from "../api/scopes.ts";
 import { readCatalogue } from "../catalogue/read.ts";
 import { gpuLimit } from "../core/gpu-quota.ts";
 import { addToRate, quiet, readRate } from "../core/live-rate.ts";
+import { servesAccount } from "../core/token-owner.ts";
 import { weightFilesChooser } from "../engines/weight-files.ts";
 import { cacheFolder } from "../hub/cache-folder.ts";
 import { openHubRoom } from "../hub/room.ts";
@@ -55,9 +56,8 @@ function openCatalogue(settings: Settings) {
 
 /** HF_TOKEN where this account may use it: one that an administrator named, by default the first. */
 function installationToken(settings: Settings, firstAccount: string, account: string): string | null {
-  const named = settings.BERTH_HF_TOKEN_ACCOUNTS?.split(",").map((name) => name.trim()) ?? [firstAccount];
-  const isNamed = named.some((name) => name.toLowerCase() === account.toLowerCase());
-  return isNamed ? (settings.HF_TOKEN ?? null) : null;
+  const isServed = servesAccount(settings.BERTH_HF_TOKEN_ACCOUNTS, firstAccount, account);
+  return isServed ? (settings.HF_TOKEN ?? null) : null;
 }
 
 /** The process that owns the store: deploy API, reconciler, hub. */
@@ -109,8 +109,8 @@ export async function runControl(): Promise<void> {
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const { hub } = hubRoom;
-  const driver = openDriver(settings, log);
-  const engines = openEngines(settings);
+  const engines = await openEngines(settings, log);
+  const driver = openDriver(settings, engines, log);
   const accountRates = {
     concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
     requestsPerMinute: settings.BERTH_ACCOUNT_RPM,

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Settings } from "../settings.ts";
 import type { Log } from "../telemetry/log.ts";
-import { engineGraceMs, openDriver } from "./machine.ts";
+import { engineGraceMs, openDriver, openEngines } from "./machine.ts";
 import { loadSettings, openLog, takeLock } from "./process.ts";
 
 /** Ends the engines of a Berth that does not run any more. */
@@ -32,7 +32,7 @@ async function endEngines(settings: Settings, log: Log): Promise<number> {
     10_000,
     `Berth runs on ${home} but does not answer; see its log.`,
   );
-  const driver = openDriver(settings, log);
+  const driver = openDriver(settings, await openEngines(settings, log), log);
   const instances = await driver.observe();
   await Promise.all(instances.map((instance) => driver.remove(instance.id, engineGraceMs)));
   await driver.close();

@@ -9,12 +9,16 @@ import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { listed } from "../settings.ts";
 import { readTls } from "../settings-files.ts";
-import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
+import { endAfterSuccessor, sharedFd, tellSupervisor } from "../supervisor/child.ts";
+import { connectionsWithin, openFilesLimit } from "../supervisor/open-files.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
 
-/** The process that owns the public port. */
-export async function runGateway(): Promise<void> {
+/**
+ * The process that owns the public port.
+ * @param isShared the supervisor holds the port, for this process and its successor
+ */
+export async function runGateway(isShared: boolean): Promise<void> {
   const settings = loadSettings();
   const log = openLog("gateway", settings);
   const { api, link } = sockets(settings);
@@ -31,12 +35,14 @@ export async function runGateway(): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
+    ...(isShared && { listenFd: sharedFd }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
     webhookTargets: listed(settings.BERTH_WEBHOOK_TARGETS),
     limits: {
       waitMs: settings.BERTH_WAIT_S * 1000,
+      connectionsMax: connectionsWithin(settings.BERTH_CONNECTIONS, openFilesLimit()),
       queueMax: settings.BERTH_QUEUE,
       keepAliveMs: settings.BERTH_KEEP_ALIVE_S * 1000,
       queueBytes: settings.BERTH_QUEUE_MB * 2 ** 20,
@@ -64,8 +70,8 @@ export async function runGateway(): Promise<void> {
   });
   const { host, port } = await gateway.start();
   spool.start();
-  endOnSignal(async () => {
-    await gateway.stop();
+  endAfterSuccessor(async (hasSuccessor) => {
+    await gateway.stop(hasSuccessor);
     await spool.stop();
   });
   // Before, it answers, but only with 503.

@@ -5,8 +5,11 @@
 import { dirname, join } from "node:path";
 import { createLocalDriver } from "../drivers/local/driver.ts";
 import { createEmbeddedEngine } from "../engines/embedded.ts";
+import { createLlamaServerEngine } from "../engines/llama-server.ts";
+import { findEngines } from "../engines/machine-engines.ts";
+import { createVllmEngine } from "../engines/vllm.ts";
 import type { Engine } from "../ports.ts";
-import type { Settings } from "../settings.ts";
+import { listed, type Settings } from "../settings.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { root, sockets } from "./process.ts";
@@ -14,21 +17,43 @@ import { root, sockets } from "./process.ts";
 /** How long an engine may take to end before it is killed. */
 export const engineGraceMs = 5_000;
 
-export function openEngines(settings: Settings): ReadonlyMap<string, Engine> {
-  const embedded = createEmbeddedEngine({
-    nodePath: process.execPath,
-    serverPath: join(root, "src/engines/embedded/server.ts"),
-    contextMemoryBytes: settings.BERTH_CPU_CONTEXT_MB * 2 ** 20,
-    threads: settings.BERTH_CPU_THREADS,
-  });
-  return new Map([[embedded.name, embedded]]);
+/** In the order of preference: the first that can load a repository gets it. */
+export async function openEngines(settings: Settings, log: Log): Promise<ReadonlyMap<string, Engine>> {
+  const contextMemoryBytes = settings.BERTH_CPU_CONTEXT_MB * 2 ** 20;
+  const threads = settings.BERTH_CPU_THREADS;
+  const hasOwnUsers = process.getuid?.() === 0 && settings.BERTH_ISOLATION === "auto";
+  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const engines: Engine[] = [];
+  if (llamaServer.state === "found") {
+    engines.push(createLlamaServerEngine({ program: llamaServer.program, contextMemoryBytes, threads }));
+  }
+  engines.push(
+    createEmbeddedEngine({
+      nodePath: process.execPath,
+      serverPath: join(root, "src/engines/embedded/server.ts"),
+      ...{ contextMemoryBytes, threads },
+    }),
+  );
+  if (vllm.state === "found") {
+    engines.push(
+      createVllmEngine({
+        ...{ program: vllm.program, allowPickle: settings.BERTH_ALLOW_PICKLE, contextMemoryBytes },
+        trustedCode: listed(settings.BERTH_TRUST_REMOTE_CODE ?? ""),
+        cacheFolder: hasOwnUsers ? null : join(settings.BERTH_HOME, "engine-cache"),
+      }),
+    );
+  }
+  for (const found of [llamaServer, vllm]) {
+    if (found.state === "broken") log("warn", "an engine is there and cannot be used", found);
+  }
+  return new Map(engines.map((engine) => [engine.name, engine]));
 }
 
-export function openDriver(settings: Settings, log: Log) {
+export function openDriver(settings: Settings, engines: ReadonlyMap<string, Engine>, log: Log) {
   return createLocalDriver({
     home: settings.BERTH_HOME,
     socketDirectory: sockets(settings).directory,
-    engines: openEngines(settings),
+    engines,
     clock: systemClock,
     readyTimeoutMs: settings.BERTH_LOAD_S * 1000,
     environment: process.env,

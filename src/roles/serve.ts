@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { banner } from "../cli/banner.ts";
 import { makeHome, readPrices, readTls } from "../settings-files.ts";
-import { choosePort, isLoopback } from "../supervisor/address.ts";
+import { holdPort, isLoopback } from "../supervisor/address.ts";
 import { supervise } from "../supervisor/supervise.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -23,8 +23,9 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
   makeHome(home);
   const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
   const lock = await takeLock(join(home, "serve.lock"), 0, busy);
-  // Chosen once, here, so that a gateway that is started again comes back on the same port.
-  const port = await choosePort(settings.BERTH_HOST, settings.BERTH_PORT);
+  // Held here, so that connections wait while the gateway is started again.
+  const held = await holdPort(settings.BERTH_HOST, settings.BERTH_PORT);
+  const { port } = held;
   const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
   const url = publicUrl(settings, port);
   if (url.startsWith("http:") && !isLoopback(settings.BERTH_HOST)) {
@@ -38,13 +39,20 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
     name,
     command: process.execPath,
     // A large space for new objects (in MB) lets the process grow to several times what it has in use.
-    args: ["--max-semi-space-size=8", join(root, "src/main.ts"), name],
+    args: [
+      "--max-semi-space-size=8",
+      join(root, "src/main.ts"),
+      name,
+      ...(name === "gateway" ? ["shared"] : []),
+    ],
     env,
+    ...(name === "gateway" && { isRenewable: true, sharedFd: held.fd }),
   }));
   const supervisor = supervise({
     roles,
     clock: systemClock,
     stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
+    onStopping: () => held.release(),
     log,
     onReady(role, details) {
       const isFirst = ready.size < roles.length;

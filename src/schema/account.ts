@@ -117,6 +117,20 @@ export const apiTokenOut = z.object({
 });
 export type ApiTokenOut = z.output<typeof apiTokenOut>;
 
+const tokenRate = z.int().min(0).max(1_000_000_000).nullable();
+
+/** Body of `PUT /v1/berth/tokens/{token_id}/limits`, with the names of an account's limits. */
+export const tokenLimitsIn = z.object({
+  rate_limit: tokenRate.optional(),
+  requests_per_minute: tokenRate.optional(),
+  tpm_rate_limit: tokenRate.optional(),
+});
+export const tokenLimitsOut = z.object({
+  rate_limit: tokenRate,
+  requests_per_minute: tokenRate,
+  tpm_rate_limit: tokenRate,
+});
+
 export const apiTokenListOut = z.array(apiTokenOut);
 
 export const apiTokenPath = z.object({ api_token: z.string() });
@@ -181,7 +195,18 @@ export const berthInfoOut = z.object({
   version: z.string(),
   account: z.string(),
   isolation: z.object({ isolated: z.boolean(), reason: z.string().nullable(), next: z.string().nullable() }),
+  /** Every GPU that was found, also those that are not offered, with the reason; `outage`: `lost`, `sick` or `busy`. */
+  gpus: z
+    .array(
+      z.object({
+        ...{ id: z.string(), name: z.string(), type: z.string(), memory_gb: z.number() },
+        ...{ usable: z.boolean(), outage: z.string().nullable(), reason: z.string().nullable() },
+      }),
+    )
+    .default([]),
 });
+
+export type BerthInfoOut = z.output<typeof berthInfoOut>;
 
 /** `POST /v1/berth/down`. */
 export const berthDownOut = z.object({ status: z.literal("stopping") });

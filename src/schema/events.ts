@@ -33,3 +33,15 @@ export const eventsOut = z.object({
   progress: downloadProgressOut.nullable(),
 });
 export type EventsOut = z.output<typeof eventsOut>;
+
+/** `GET /deploy/{deploy_id}/why`. */
+export const whyOut = z.object({
+  status: z.string(),
+  /** What the status follows from. */
+  facts: z.array(z.string()),
+  /** What was asked for last, and what was decided since; oldest first. */
+  chain: z.array(eventOut),
+  /** What would lead to another state. */
+  would_change: z.array(z.string()),
+});
+export type WhyOut = z.output<typeof whyOut>;

@@ -84,6 +84,7 @@ export const routingSnapshot = z.object({
   atMs: z.number(),
   tokens: z.array(token).max(1_000_000),
   accounts: z.array(account).max(1_000_000),
+  limitedTokens: z.array(account).max(1_000_000),
   spentScopes: z.array(id).max(1_000_000),
   models: z.array(model).max(100_000),
 });

@@ -70,11 +70,14 @@ export function testAccess(store: () => Store): void {
     expect(await store().sealedToken("t1")).toBe("sealed text");
     expect(await store().sealedToken("t2")).toBeNull();
     expect((await store().tokens("ann"))[0]?.allowedIps).toEqual(["10.0.0.0/8"]);
-    expect(await store().limitToken("bob", "t1", null)).toBe(false);
-    expect(await store().limitToken("ann", "t1", ["::1"])).toBe(true);
+    expect(await store().limitToken("bob", "t1", { allowedIps: null })).toBe(false);
+    expect(await store().limitToken("ann", "t1", { allowedIps: ["::1"] })).toBe(true);
     expect((await store().tokenByHash(sampleToken().hash))?.allowedIps).toEqual(["::1"]);
-    expect(await store().limitToken("ann", "t1", null)).toBe(true);
+    expect(await store().limitToken("ann", "t1", { allowedIps: null })).toBe(true);
     expect((await store().tokenByHash(sampleToken().hash))?.allowedIps).toBeNull();
+    const rates = { concurrentRequests: 2, requestsPerMinute: null, tokensPerMinute: 0 };
+    expect(await store().limitToken("ann", "t1", { rates })).toBe(true);
+    expect(await store().tokenByHash(sampleToken().hash)).toMatchObject({ allowedIps: null, rates });
   });
 
   test("terms are the defaults until they are changed, and no change is lost", async () => {

@@ -13,26 +13,26 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addUsage,
   addAccess,
   addRevisions,
+  addTokenRates,
 ];
 
 /** Version of the state that this code reads and writes. */
 export const stateVersion = migrations.length;
 
 /**
- * Runs the steps that are missing.
+ * Runs the steps that are missing, up to and with `upTo`.
  * @returns how many ran
  * @throws StoreError when the state is newer than this code; nothing was changed then
  */
-export async function migrate(database: Database): Promise<number> {
+export async function migrate(database: Database, upTo = stateVersion): Promise<number> {
   return database.kysely.connection().execute(async (connection) => {
     try {
       for (const statement of database.beginExclusive) await sql.raw(statement).execute(connection);
       const found = await readVersion(connection);
       if (found > stateVersion) throw newerStateError(database.where, found, stateVersion);
-      const missing = migrations.slice(found);
+      const missing = migrations.slice(found, upTo);
       for (const step of missing) await step(connection);
-      if (missing.length > 0)
-        await sql`update berth_schema set version = ${stateVersion}`.execute(connection);
+      if (missing.length > 0) await sql`update berth_schema set version = ${upTo}`.execute(connection);
       await sql`commit`.execute(connection);
       return missing.length;
     } catch (error) {
@@ -245,4 +245,9 @@ async function addRevisions(db: Kysely<Tables>): Promise<void> {
       .where("id", "=", id)
       .execute();
   }
+}
+
+/** Null: none of its own. */
+async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
+  await sql.raw("alter table tokens add column rates text not null default 'null'").execute(db);
 }

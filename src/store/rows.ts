@@ -4,7 +4,7 @@
  * Pure; must not query.
  */
 import { z } from "zod";
-import type { Account, ApiToken } from "../core/account.ts";
+import { type Account, type ApiToken, noRates } from "../core/account.ts";
 import {
   type Deployment,
   type DeploymentConfig,
@@ -138,6 +138,9 @@ const accountRow = z
   .object({ name: z.string(), is_admin: flag, created_at_ms: timeMs })
   .transform((row): Account => ({ name: row.name, isAdmin: row.is_admin, createdAtMs: row.created_at_ms }));
 
+const rate = z.int().min(0).nullable();
+const rates = z.object({ concurrentRequests: rate, requestsPerMinute: rate, tokensPerMinute: rate });
+
 const tokenRow = z
   .object({
     id: z.string(),
@@ -147,10 +150,12 @@ const tokenRow = z
     fragment: z.string(),
     created_at_ms: timeMs,
     allowed_ips: json(z.array(z.string()).nullable()),
+    rates: json(rates.nullable()),
   })
   .transform(
-    ({ created_at_ms, allowed_ips, ...row }): ApiToken => ({
+    ({ created_at_ms, allowed_ips, rates: own, ...row }): ApiToken => ({
       ...row,
+      rates: own ?? noRates,
       allowedIps: allowed_ips,
       createdAtMs: created_at_ms,
     }),
@@ -286,6 +291,7 @@ export function writeToken(token: ApiToken, sealed: string): Tables["tokens"] {
     created_at_ms: token.createdAtMs,
     sealed,
     allowed_ips: JSON.stringify(token.allowedIps),
+    rates: JSON.stringify(token.rates),
   };
   readToken(row);
   return row;

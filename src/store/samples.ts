@@ -1,6 +1,6 @@
 /** Values for the store's tests: one plain sample of each kind, and generators of every value that may be stored. */
 import fc from "fast-check";
-import type { ApiToken } from "../core/account.ts";
+import { type ApiToken, noRates } from "../core/account.ts";
 import { type Deployment, gpuTypes, nothingSeen } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
 import { type FailureCode, failureCodes } from "../core/failure.ts";
@@ -11,7 +11,7 @@ import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standar
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
   const id = more.id ?? "t1";
   const plain = { id, account: "ann", name: id, hash: `hash of ${id}`, fragment: "abcde" };
-  return { ...plain, allowedIps: null, createdAtMs: 10, ...more };
+  return { ...plain, allowedIps: null, rates: noRates, createdAtMs: 10, ...more };
 }
 
 export function sampleDeployment(more: Partial<Deployment> = {}): Deployment {

@@ -11,17 +11,21 @@ import type { DeploymentEvent } from "../core/event.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import type { AccessStore, Store, UsageStore } from "../ports.ts";
 import { createAccessStore } from "./access.ts";
+import { DeploymentCache } from "./deployment-cache.ts";
 import { StoreError } from "./error.ts";
 import { migrate, stateVersion } from "./migrations.ts";
 import { openPostgres } from "./postgres.ts";
 import * as rows from "./rows.ts";
 import { openSqlite } from "./sqlite.ts";
-import type { Tables } from "./tables.ts";
+import type { Database, Tables } from "./tables.ts";
 import { createUsageStore } from "./usage.ts";
 
 /** Events kept per deployment, the newest. Up to `pruneEvery` more may be in the table. */
 export const eventsKept = 500;
 const pruneEvery = 50;
+
+/** Rows that one statement names by their ids; SQLite and PostgreSQL take far more. */
+const rowsAtOnce = 500;
 
 /** Tries of a write that others keep overtaking; far above the number of writers there are. */
 const maxTries = 100;
@@ -31,10 +35,7 @@ const maxTries = 100;
  * @throws StoreError when it must not or cannot be used: damaged, newer than this Berth, not reachable; it is unchanged then
  */
 export async function openStore(options: { home: string; databaseUrl: string | null }): Promise<Store> {
-  const database =
-    options.databaseUrl === null
-      ? openSqlite(join(options.home, "berth.db"), stateVersion)
-      : await openPostgres(options.databaseUrl);
+  const database = await openDatabase(options);
   try {
     await migrate(database);
   } catch (error) {
@@ -44,10 +45,18 @@ export async function openStore(options: { home: string; databaseUrl: string | n
   return new SqlStore(database.kysely);
 }
 
+/** The database itself, its tables as they are: for who carries the state elsewhere. */
+export async function openDatabase(options: { home: string; databaseUrl: string | null }): Promise<Database> {
+  return options.databaseUrl === null
+    ? openSqlite(join(options.home, "berth.db"), stateVersion)
+    : await openPostgres(options.databaseUrl);
+}
+
 class SqlStore implements Store {
   readonly usage: UsageStore;
   readonly access: AccessStore;
   readonly #db: Kysely<Tables>;
+  readonly #read = new DeploymentCache();
 
   constructor(db: Kysely<Tables>) {
     this.#db = db;
@@ -105,7 +114,7 @@ class SqlStore implements Store {
   #tokenRows() {
     return this.#db
       .selectFrom("tokens")
-      .select(["id", "account", "name", "hash", "fragment", "created_at_ms", "allowed_ips"]);
+      .select(["id", "account", "name", "hash", "fragment", "created_at_ms", "allowed_ips", "rates"]);
   }
 
   async sealedToken(tokenId: string): Promise<string | null> {
@@ -117,10 +126,18 @@ class SqlStore implements Store {
     return row?.sealed ?? null;
   }
 
-  async limitToken(account: string, tokenId: string, allowedIps: readonly string[] | null): Promise<boolean> {
+  async limitToken(
+    account: string,
+    tokenId: string,
+    limits: Partial<Pick<ApiToken, "allowedIps" | "rates">>,
+  ): Promise<boolean> {
+    const { allowedIps, rates } = limits;
     const limited = await this.#db
       .updateTable("tokens")
-      .set({ allowed_ips: JSON.stringify(allowedIps) })
+      .set({
+        ...(allowedIps === undefined ? {} : { allowed_ips: JSON.stringify(allowedIps) }),
+        ...(rates === undefined ? {} : { rates: JSON.stringify(rates) }),
+      })
       .where("account", "=", account)
       .where("id", "=", tokenId)
       .returning("id")
@@ -150,15 +167,33 @@ class SqlStore implements Store {
 
   async deployment(id: string): Promise<Deployment | null> {
     const row = await this.#deploymentRow(id);
-    return row === undefined ? null : rows.readDeployment(row);
+    return row === undefined ? null : this.#read.read(row);
   }
 
+  /** Asks for the versions first: of thousands, few were written since they were read. */
   async deployments(query: { account?: string; includeDeleted: boolean }): Promise<Deployment[]> {
-    let wanted = this.#db.selectFrom("deployments").selectAll();
+    let wanted = this.#db.selectFrom("deployments").select(["id", "version"]);
     if (query.account !== undefined) wanted = wanted.where("account", "=", query.account);
     if (!query.includeDeleted) wanted = wanted.where("desired", "!=", "delete");
     const found = await wanted.orderBy("created_at_ms", "desc").orderBy("id", "desc").execute();
-    return found.map(rows.readDeployment);
+    const listed = found.map(({ id, version }) => ({ id, deployment: this.#read.find(id, version) }));
+    const fresh = await this.#readRows(listed.filter((one) => one.deployment === null).map(({ id }) => id));
+    return listed
+      .map(({ id, deployment }) => deployment ?? fresh.get(id))
+      .filter((one) => one !== undefined)
+      .filter(({ desired }) => query.includeDeleted || desired !== "delete");
+  }
+
+  async #readRows(ids: readonly string[]): Promise<Map<string, Deployment>> {
+    const read = new Map<string, Deployment>();
+    for (let from = 0; from < ids.length; from += rowsAtOnce) {
+      const some = ids.slice(from, from + rowsAtOnce);
+      const found = await this.#db.selectFrom("deployments").selectAll().where("id", "in", some).execute();
+      for (const row of found) read.set(row.id, this.#read.read(row));
+      // Thousands of rows take a second to check: whoever waits for something else gets a turn.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return read;
   }
 
   async changeDeployment(
@@ -168,7 +203,7 @@ class SqlStore implements Store {
     for (let attempt = 1; attempt <= maxTries; attempt += 1) {
       const row = await this.#deploymentRow(id);
       if (row === undefined) return null;
-      const current = rows.readDeployment(row);
+      const current = this.#read.read(row);
       const next = change(current);
       if (next === null) return current;
       if (next.id !== id) throw new TypeError(`A change of deployment ${id} returned deployment ${next.id}.`);

@@ -21,6 +21,7 @@ export type Tables = {
     sealed: string;
     /** JSON of a list or of null. */
     allowed_ips: string;
+    rates: string;
   };
   /** `terms` is JSON; a write names the version it read (compare and swap). */
   account_terms: { account: string; terms: string; version: number };

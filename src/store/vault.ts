@@ -36,7 +36,7 @@ export function openVault(options: { home: string; secretKeyHex: string | null }
   const hex = options.secretKeyHex ?? readOrCreateKey(join(options.home, "secret.key"));
   if (!keyPattern.test(hex)) throw new StoreError("BERTH_SECRET_KEY must be 64 hexadecimal digits.");
   const key = Buffer.from(hex, "hex");
-  const keyId = createHmac("sha256", key).update("berth vault key id").digest("hex").slice(0, 8);
+  const keyId = idOfKey(key);
   const prefix = `v1.${keyId}.`;
 
   return {
@@ -63,6 +63,16 @@ export function openVault(options: { home: string; secretKeyHex: string | null }
       }
     },
   };
+}
+
+function idOfKey(key: Buffer): string {
+  return createHmac("sha256", key).update("berth vault key id").digest("hex").slice(0, 8);
+}
+
+/** Which key an installation has, null for none: it is not made. The id tells nothing of the key. */
+export function findKeyId(options: { home: string; secretKeyHex: string | null }): string | null {
+  const hex = options.secretKeyHex ?? readKey(join(options.home, "secret.key"));
+  return hex === null ? null : idOfKey(Buffer.from(hex, "hex"));
 }
 
 function readBody(sealed: string, keyId: string): Buffer {

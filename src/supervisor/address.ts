@@ -1,13 +1,46 @@
-/** The address of the public port: choosing it, naming it, and saying why it cannot be had. */
+/** The address of the public port: taking it, naming it, and saying why it cannot be had. */
+import { lookup } from "node:dns/promises";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import * as net from "node:net";
+
+/** A port that is bound but not listened on by whoever holds it. */
+export type HeldPort = {
+  readonly port: number;
+  /** For processes that listen on it. Connections wait, none is refused, while one of them ends and another begins. */
+  readonly fd: number;
+  /** From now on the port is open only as long as a process listens. */
+  release(): void;
+};
+
+type BoundHandle = {
+  readonly fd: number;
+  close(): void;
+};
+
+/** What node:cluster binds with: a server of node:net would accept connections here. */
+const { _createServerHandle: bindHandle } = net as unknown as {
+  _createServerHandle(address: string, port: number, addressType: 4 | 6, fd: number, flags: number): unknown;
+};
 
 /**
- * The port to listen on, known to be free now: `port` itself, or for 0 one that the system chooses.
+ * Takes the port: `port` itself, or for 0 one that the system chooses.
  * @throws the system's error when it cannot be listened on, which explainListenError puts into words
  */
-export async function choosePort(host: string, port: number): Promise<number> {
-  const server = createServer();
+export async function holdPort(host: string, port: number): Promise<HeldPort> {
+  const chosen = await tryPort(host, port);
+  const { address, family } = await lookup(host);
+  const bound = bindHandle(address, chosen, family === 6 ? 6 : 4, -1, 0);
+  if (!isHandle(bound)) throw new Error(`${host}:${chosen} could not be bound (${String(bound)})`);
+  return { port: chosen, fd: bound.fd, release: () => bound.close() };
+}
+
+function isHandle(value: unknown): value is BoundHandle {
+  return typeof value === "object" && value !== null && "fd" in value && "close" in value;
+}
+
+/** Listens for a moment: what would be wrong is said by the system, with all its words. */
+async function tryPort(host: string, port: number): Promise<number> {
+  const server = net.createServer();
   server.listen(port, host);
   await once(server, "listening");
   const address = server.address();

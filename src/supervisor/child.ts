@@ -2,13 +2,16 @@
  * The supervised side: how a role notices that its supervisor is gone, and talks to it. Both do nothing in a role that
  * was started by itself.
  */
-import type { ChildMessage } from "./message.ts";
+import { type ChildMessage, parseSupervisorMessage } from "./message.ts";
 
 /**
  * Exit code (EX_CONFIG of sysexits.h) of a role that cannot run with its settings: starting it again would not help,
  * so the supervisor stops with the same code, unless the role has served with them before. The role has said on stderr what is wrong.
  */
 export const configurationExitCode = 78;
+
+/** Where a role finds the file that its supervisor shares with it: after the standard three and the channel. */
+export const sharedFd = 4;
 
 /** Calls back once when the supervisor has ended, also when it had before this call; never without a supervisor. */
 export function onSupervisorGone(callback: () => void): void {
@@ -32,11 +35,36 @@ export function tellSupervisor(message: ChildMessage): boolean {
 
 /** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */
 export function endOnSignal(end: () => Promise<void>): void {
+  const endOnce = once(end);
+  process.on("SIGTERM", () => endOnce());
+  onSupervisorGone(() => endOnce());
+}
+
+/**
+ * For a role that is renewed while it serves: told to end, it asks for a successor, and runs `end` once that one serves. At
+ * once where there is none to come: its supervisor stops, is gone, or never was, or it is told a second time.
+ */
+export function endAfterSuccessor(end: (hasSuccessor: boolean) => Promise<void>): void {
+  const endOnce = once(end);
+  let isAsked = false;
+  process.on("SIGTERM", () => {
+    if (isAsked || !tellSupervisor({ type: "renew" })) endOnce(false);
+    isAsked = true;
+  });
+  process.on("message", (value) => {
+    const message = parseSupervisorMessage(value);
+    if (message !== null) endOnce(message.hasSuccessor);
+  });
+  process.channel?.unref();
+  onSupervisorGone(() => endOnce(false));
+}
+
+function once<Args extends unknown[]>(end: (...args: Args) => Promise<void>): (...args: Args) => void {
   let isEnding = false;
-  const endOnce = () => {
+  return (...args) => {
     if (isEnding) return;
     isEnding = true;
-    end().then(
+    end(...args).then(
       () => process.exit(0),
       (error: unknown) => {
         process.stderr.write(`${String(error)}\n`);
@@ -44,6 +72,4 @@ export function endOnSignal(end: () => Promise<void>): void {
       },
     );
   };
-  process.on("SIGTERM", endOnce);
-  onSupervisorGone(endOnce);
 }

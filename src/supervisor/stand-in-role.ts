@@ -3,7 +3,7 @@
  * arguments say. Usage: node stand-in-role.ts <name> <file> [behaviour].
  */
 import { appendFileSync } from "node:fs";
-import { configurationExitCode, onSupervisorGone, tellSupervisor } from "./child.ts";
+import { configurationExitCode, endAfterSuccessor, onSupervisorGone, tellSupervisor } from "./child.ts";
 
 const [name = "", file = "", behaviour = ""] = process.argv.slice(2);
 
@@ -13,7 +13,9 @@ function end(how: string): never {
 }
 
 if (behaviour === "misconfigured") process.exit(configurationExitCode);
-if (behaviour === "stubborn") process.on("SIGTERM", () => undefined);
+if (behaviour === "renewable")
+  endAfterSuccessor(async (hasSuccessor) => end(hasSuccessor ? "succeeded" : "stopped"));
+else if (behaviour === "stubborn") process.on("SIGTERM", () => undefined);
 else process.on("SIGTERM", () => end("stopped"));
 process.on("SIGINT", () => end("interrupted"));
 process.on("SIGUSR1", () => process.exit(configurationExitCode));

@@ -44,6 +44,7 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
       command: process.execPath,
       args: [script, name, file, behaviour],
       env: process.env,
+      isRenewable: behaviour === "renewable",
     })),
     clock: { ...clock, now },
     stopGraceMs: 20_000,
@@ -116,6 +117,25 @@ describe("supervise", () => {
     await until("a new control", () => pidsOf("control").length === 2);
     expect(pidsOf("gateway")).toHaveLength(1);
     expect(isAlive(pidsOf("gateway")[0] ?? 0)).toBe(true);
+  });
+
+  it("renews a role that is told to end: its successor serves first", async () => {
+    const { stop, done } = start({ control: "", gateway: "renewable" });
+    await until("both", () => ready.length === 2);
+    const [first = 0] = pidsOf("gateway");
+    process.kill(first, "SIGTERM");
+    await until("the end of the first", () => ends().includes("gateway succeeded"));
+    const [, second = 0] = pidsOf("gateway");
+    expect(isAlive(second)).toBe(true);
+    process.emit("SIGUSR2");
+    await until("a third", () => pidsOf("gateway").length === 3 && ends().length === 2);
+    // The one that has taken over is looked after like the first.
+    process.kill(pidsOf("gateway")[2] ?? 0, "SIGKILL");
+    await until("a fourth", () => pidsOf("gateway").length === 4);
+    expect(pidsOf("control")).toHaveLength(1);
+    stop();
+    expect(await done).toBe(0);
+    expect(ends()).toEqual(["gateway succeeded", "gateway succeeded", "gateway stopped", "control stopped"]);
   });
 
   it("stops everything when a role asks for it", async () => {

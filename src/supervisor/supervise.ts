@@ -1,17 +1,22 @@
 /**
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
- * channel, so that they notice its end. Knows nothing of what a role does.
+ * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
+ * it is told to end. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
-import { parseChildMessage } from "./message.ts";
+import { parseChildMessage, type SupervisorMessage } from "./message.ts";
 
 export type Role = {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
+  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. */
+  readonly isRenewable?: boolean;
+  /** An open file that it finds as its descriptor 4. */
+  readonly sharedFd?: number;
 };
 
 export type SuperviseOptions = {
@@ -22,6 +27,8 @@ export type SuperviseOptions = {
   readonly stopGraceMs: number;
   /** A role serves, for the first time or again after it was started anew. */
   onReady(role: string, details: Readonly<Record<string, string>>): void;
+  /** Everything is about to stop: before the first role is told. */
+  onStopping?(): void;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
 };
 
@@ -50,15 +57,51 @@ export function restartDelayMs(endsInARow: number): number {
   return Math.min(maxRestartMs, firstRestartMs * 2 ** (endsInARow - 1));
 }
 
-type Running = { child: ChildProcess | null };
 type RoleExit = { readonly code: number | null; readonly signal: string | null };
 
-/** Starts the roles and takes over SIGTERM, SIGINT and SIGHUP until `done`. */
+/** One process of a role. */
+type Life = {
+  readonly child: ChildProcess;
+  /** Whether it came to serve before it ended. */
+  readonly served: Promise<boolean>;
+  /** Never rejects: a program that cannot be started has ended. */
+  readonly exit: Promise<RoleExit>;
+};
+
+/** A role with its processes: one, and for a while those that it was renewed from or is renewed by. */
+class Place {
+  readonly role: Role;
+  readonly alive = new Set<ChildProcess>();
+  isRenewing = false;
+  /** Serves already, and is to take the place. */
+  successor: Life | null = null;
+  #onSuccessor: (() => void) | null = null;
+
+  constructor(role: Role) {
+    this.role = role;
+  }
+
+  succeed(life: Life): void {
+    this.successor = life;
+    this.#onSuccessor?.();
+  }
+
+  /** Resolves with the exit, or null when a successor has come before. */
+  async endOf(life: Life): Promise<RoleExit | null> {
+    const succeeded = new Promise<null>((resolve) => {
+      this.#onSuccessor = () => resolve(null);
+      if (this.successor !== null) resolve(null);
+    });
+    return await Promise.race([life.exit, succeeded]);
+  }
+}
+
+/** Starts the roles and takes over SIGTERM, SIGINT, SIGHUP and SIGUSR2 until `done`. */
 export function supervise(options: SuperviseOptions): Supervisor {
   const { clock, log } = options;
   const stopping = new AbortController();
   const forcing = new AbortController();
-  const running = options.roles.map((role) => ({ role, child: null as ChildProcess | null }));
+  const places = options.roles.map((role) => new Place(role));
   const { promise: done, resolve } = Promise.withResolvers<number>();
   let stopAskedAtMs: number | null = null;
 
@@ -74,23 +117,57 @@ export function supervise(options: SuperviseOptions): Supervisor {
   async function shutDown(exitCode: number): Promise<void> {
     if (stopping.signal.aborted) return;
     stopping.abort();
-    for (const one of running.toReversed()) {
-      if (one.child !== null) await endChild(one.child, options, forcing.signal);
+    options.onStopping?.();
+    for (const { alive } of places.toReversed()) {
+      await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
     }
     for (const signal of stopSignals) process.off(signal, stop);
+    process.off("SIGUSR2", renewAll);
     resolve(exitCode);
   }
 
-  async function keepRunning(role: Role, slot: Running): Promise<void> {
+  function renewAll(): void {
+    for (const place of places) if (place.role.isRenewable === true) void renew(place);
+  }
+
+  async function renew(place: Place): Promise<void> {
+    if (place.isRenewing || stopping.signal.aborted) return;
+    place.isRenewing = true;
+    log("info", `${place.role.name} is renewed`, {});
+    const life = start(place);
+    if (await life.served) place.succeed(life);
+    else
+      log("error", `${place.role.name} could not be renewed; the one that serves goes on`, await life.exit);
+    place.isRenewing = false;
+  }
+
+  function start(place: Place): Life {
+    return startLife(place, options, {
+      onDown: () => void shutDown(0),
+      onRenew: (child) => {
+        if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
+        else void renew(place);
+      },
+    });
+  }
+
+  async function keepRunning(place: Place): Promise<void> {
+    const { role } = place;
     let endsInARow = 0;
     let hasServed = false;
-    const onceServed = () => {
-      hasServed = true;
-    };
     while (!stopping.signal.aborted) {
       const startedAtMs = clock.now();
-      const exit = await runOnce(role, slot, options, onceServed, () => void shutDown(0));
+      const life = place.successor ?? start(place);
+      place.successor = null;
+      void life.served.then((isServing) => {
+        hasServed ||= isServing;
+      });
+      const exit = await place.endOf(life);
       if (stopping.signal.aborted) return;
+      if (exit === null) {
+        void retire(life.child);
+        continue;
+      }
       // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
       if (exit.code === configurationExitCode && !hasServed) {
         await shutDown(configurationExitCode);
@@ -103,53 +180,71 @@ export function supervise(options: SuperviseOptions): Supervisor {
     }
   }
 
+  /** Its successor serves: it finishes what it has. */
+  async function retire(child: ChildProcess): Promise<void> {
+    await endChild(child, options, forcing.signal, { type: "end", hasSuccessor: true });
+  }
+
   for (const signal of stopSignals) process.on(signal, stop);
-  for (const one of running) void keepRunning(one.role, one);
+  process.on("SIGUSR2", renewAll);
+  for (const place of places) void keepRunning(place);
   return { done, stop };
 }
 
-/** Runs a role until it ends. Never rejects: a program that cannot be started has ended. */
-async function runOnce(
-  role: Role,
-  slot: Running,
+function startLife(
+  { role, alive }: Place,
   { onReady, log }: SuperviseOptions,
-  onServing: () => void,
-  onDown: () => void,
-): Promise<RoleExit> {
-  return await new Promise((resolve) => {
-    const child = spawn(role.command, [...role.args], {
-      env: role.env,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-      detached: true,
-    });
-    slot.child = child;
-    child.on("message", (value) => {
-      const message = parseChildMessage(value);
-      if (message === null) log("warn", `${role.name} sent a message that is none`);
-      else if (message.type === "down") onDown();
-      else {
-        onServing();
-        onReady(role.name, message.details);
-      }
-    });
-    const end = (exit: RoleExit) => {
-      slot.child = null;
-      resolve(exit);
-    };
-    child.once("error", (error) => {
-      log("error", `${role.name} has a problem: ${error.message}`);
-      if (child.pid === undefined) end({ code: null, signal: null });
-    });
-    child.once("exit", (code, signal) => end({ code, signal }));
+  on: { onDown(): void; onRenew(child: ChildProcess): void },
+): Life {
+  const shared = role.sharedFd === undefined ? [] : [role.sharedFd];
+  const child = spawn(role.command, [...role.args], {
+    env: role.env,
+    stdio: ["ignore", "inherit", "inherit", "ipc", ...shared],
+    detached: true,
   });
+  alive.add(child);
+  const served = Promise.withResolvers<boolean>();
+  const exit = Promise.withResolvers<RoleExit>();
+  child.on("message", (value) => {
+    const message = parseChildMessage(value);
+    if (message === null) log("warn", `${role.name} sent a message that is none`);
+    else if (message.type === "down") on.onDown();
+    else if (message.type === "renew") on.onRenew(child);
+    else {
+      served.resolve(true);
+      onReady(role.name, message.details);
+    }
+  });
+  const end = (how: RoleExit) => {
+    alive.delete(child);
+    served.resolve(false);
+    exit.resolve(how);
+  };
+  child.once("error", (error) => {
+    log("error", `${role.name} has a problem: ${error.message}`);
+    if (child.pid === undefined) end({ code: null, signal: null });
+  });
+  child.once("exit", (code, signal) => end({ code, signal }));
+  return { child, served: served.promise, exit: exit.promise };
+}
+
+function tell(child: ChildProcess, message: SupervisorMessage): void {
+  // A child that has just ended hears nothing, and its end is noticed.
+  if (child.connected) child.send(message, () => undefined);
 }
 
 /** Asks the child to end, kills it when it takes too long or force is asked for, and waits until it is gone. */
-async function endChild(child: ChildProcess, options: SuperviseOptions, force: AbortSignal): Promise<void> {
+async function endChild(
+  child: ChildProcess,
+  options: SuperviseOptions,
+  force: AbortSignal,
+  message: SupervisorMessage | null = null,
+): Promise<void> {
   const { promise: gone, resolve } = Promise.withResolvers<void>();
   child.once("exit", () => resolve());
   if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill("SIGTERM");
+  if (message === null) child.kill("SIGTERM");
+  else tell(child, message);
   const over = new AbortController();
   const tooLong = pause(options.clock, options.stopGraceMs, AbortSignal.any([force, over.signal])).then(
     () => {

@@ -1,9 +1,11 @@
 /**
- * A restart of everything that serves, one part after another, under clients that never try again: a replaced engine costs
- * nobody anything; a replaced gateway finishes what it has begun, and is away for a moment.
+ * A restart of everything that serves, one part after another, under clients that never try again: neither a replaced
+ * engine nor a replaced gateway costs anybody anything. A gateway that is killed loses only what it had begun.
  */
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Berth, isReady, startBerth, token, until, untilStatus } from "../harness/berth.ts";
+import { type Berth, startBerth, token, until, untilStatus } from "../harness/berth.ts";
 
 let berth: Berth;
 let id = "";
@@ -29,10 +31,11 @@ const bothRun = () =>
     return body.instances?.running === 2;
   });
 
-/** whole: answered to the end; unreached: the connection failed before a byte came; anything else is what was lost. */
-type Outcome = "whole" | "unreached" | { readonly status: number; readonly text: string };
+/** Answered to the end, or what was lost; status 0 when no answer began. */
+type Outcome = "whole" | { readonly status: number; readonly text: string };
 
 async function ask(stream: boolean): Promise<Outcome> {
+  let failure = "";
   const response = await fetch(`${berth.url}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}` },
@@ -40,8 +43,11 @@ async function ask(stream: boolean): Promise<Outcome> {
       ...{ model: "mine", stream, max_tokens: 40, temperature: 0 },
       messages: [{ role: "user", content: "Tell me a story about a fox." }],
     }),
-  }).catch(() => null);
-  if (response === null) return "unreached";
+  }).catch((error: unknown) => {
+    failure = String((error as Error).cause ?? error);
+    return null;
+  });
+  if (response === null) return { status: 0, text: failure };
   const text = await response.text().catch((error: unknown) => String(error));
   const isWhole = stream ? text.endsWith("data: [DONE]\n\n") : text.includes('"finish_reason"');
   const isGood = response.status === 200 && isWhole && !text.includes('"error"');
@@ -52,11 +58,7 @@ function startLoad() {
   let isOver = false;
   const outcomes: Outcome[] = [];
   const client = async (stream: boolean) => {
-    while (!isOver) {
-      const outcome = await ask(stream);
-      outcomes.push(outcome);
-      if (outcome === "unreached") await until("somebody at the port", () => isReady(berth.url));
-    }
+    while (!isOver) outcomes.push(await ask(stream));
   };
   const clients = Promise.all([client(true), client(true), client(true), client(false)]);
   return {
@@ -89,22 +91,43 @@ test("engines end one after another: no client notices", async () => {
   expect(load.outcomes.filter((outcome) => outcome !== "whole")).toEqual([]);
 });
 
-test("the gateway is replaced: what it has begun it finishes", async () => {
+test("the gateway is replaced, by itself and by a signal to Berth: no client notices", async () => {
   const load = startLoad();
-  await served(load.outcomes, 8);
-  const [old = 0] = berth.pids("gateway");
   const engines = berth.pids("engine");
-  process.kill(old, "SIGTERM");
-  await until("another gateway", () => {
-    const [now = old] = berth.pids("gateway");
-    return now !== old;
-  });
+  for (const renew of [
+    (old: number) => process.kill(old, "SIGTERM"),
+    () => berth.process.kill("SIGUSR2"),
+    (old: number) => process.kill(old, "SIGTERM"),
+  ]) {
+    await served(load.outcomes, 8);
+    const [old = 0] = berth.pids("gateway");
+    renew(old);
+    await until("another gateway alone", () => {
+      const now = berth.pids("gateway");
+      return now.length === 1 && !now.includes(old);
+    });
+  }
   await served(load.outcomes, 8);
   await load.end();
-  // Between the two nobody is at the port: who comes then is turned away before anything of the request is read.
-  expect(load.outcomes.filter((outcome) => outcome !== "whole" && outcome !== "unreached")).toEqual([]);
+  expect(load.outcomes.filter((outcome) => outcome !== "whole")).toEqual([]);
   expect(berth.pids("engine")).toEqual(engines);
   const begun = berth.output().match(/POST \/v1\/chat\/completions \d+|"isClientGone":\w+/g) ?? [];
   expect(begun.length).toBeGreaterThan(load.outcomes.length);
   expect(new Set(begun)).toEqual(new Set(["POST /v1/chat/completions 200", '"isClientGone":false']));
 });
+
+test("a gateway that is killed: who comes meanwhile waits and is served", async () => {
+  const [old = 0] = berth.pids("gateway");
+  process.kill(old, "SIGKILL");
+  await until("its end", () => !berth.pids("gateway").includes(old));
+  const statuses = await Promise.all(Array.from({ length: 100 }, freshHealth));
+  expect(new Set(statuses)).toEqual(new Set([200]));
+});
+
+/** Over a connection of its own. */
+async function freshHealth(): Promise<number | undefined> {
+  const asked = request(`${berth.url}/healthz`, { agent: false }).end();
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  response.resume();
+  return response.statusCode;
+}

@@ -103,6 +103,8 @@ export async function startBerth(
     BERTH_ACCOUNT: "first",
     HF_ENDPOINT: "http://127.0.0.1:9",
     BERTH_DRAIN_S: "60",
+    // What else the machine has must not change what a test sees.
+    ...{ BERTH_LLAMA_SERVER: "off", BERTH_VLLM: "off" },
     ...options.env,
   });
   const child = spawn(process.execPath, [main, "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });

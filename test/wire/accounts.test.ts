@@ -24,6 +24,23 @@ describe("API tokens", () => {
     expect((await api.call("POST", "/v1/api-tokens", { body: { name: "" } })).status).toBe(422);
   });
 
+  test("a token's own limits are its owner's to set, and reach the gateway", async () => {
+    const made = (await api.call("POST", "/v1/api-tokens", { body: { name: "ci" } })).json as Made;
+    const url = `/v1/berth/tokens/${made.token_id}/limits`;
+    const none = { rate_limit: null, requests_per_minute: null, tpm_rate_limit: null };
+    expect((await api.call("GET", url)).json).toEqual(none);
+    const body = { requests_per_minute: 60, rate_limit: 4 };
+    expect((await api.call("PUT", url, { body })).json).toEqual({ ...none, ...body });
+    expect(await api.store.tokens("ann")).toContainEqual(
+      expect.objectContaining({
+        id: made.token_id,
+        rates: { concurrentRequests: 4, requestsPerMinute: 60, tokensPerMinute: null },
+      }),
+    );
+    expect((await api.call("PUT", url, { body, token: api.tokens.bob })).status).toBe(404);
+    expect((await api.call("PUT", url, { body: { requests_per_minute: -1 } })).status).toBe(422);
+  });
+
   test.each(["secret", "id"] as const)(
     "revoked by its %s it is refused at once, also by itself",
     async (by) => {
@@ -92,6 +109,7 @@ test("berth down answers first", async () => {
     version: "0.0.0-test",
     account: "root",
     isolation: { isolated: true, reason: null, next: null },
+    gpus: [],
   });
 });
 

@@ -8,15 +8,17 @@ import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { createApi } from "../../src/api/app.ts";
 import { hashToken } from "../../src/api/auth.ts";
+import type { ApiDeps } from "../../src/api/deps.ts";
 import { prepareInstallation } from "../../src/api/first-start.ts";
 import type { Operation } from "../../src/api/operation.ts";
 import { readCatalogue } from "../../src/catalogue/read.ts";
+import { noRates } from "../../src/core/account.ts";
 import type { DownloadProgress } from "../../src/core/event.ts";
 import type { NodeCapacity } from "../../src/core/instance.ts";
 import type { Isolation } from "../../src/core/isolation.ts";
 import { weightFilesChooser } from "../../src/engines/weight-files.ts";
 import { openHubRoom } from "../../src/hub/room.ts";
-import type { InstanceLog, Store, Vault } from "../../src/ports.ts";
+import type { Hub, InstanceLog, Store, Vault } from "../../src/ports.ts";
 import { outageOf } from "../../src/store/outage.ts";
 import { openStore } from "../../src/store/store.ts";
 import { openVault } from "../../src/store/vault.ts";
@@ -33,6 +35,7 @@ export type RealApi = {
   readonly app: FastifyInstance;
   readonly operations: readonly Operation[];
   readonly store: Store;
+  readonly hub: Hub;
   /** The database, for tests that look behind the API. */
   readonly databaseFile: string;
   readonly vault: Vault;
@@ -62,7 +65,8 @@ export const allowedImage = `engines/one@sha256:${"a".repeat(64)}`;
 
 export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
 
-export async function startRealApi(): Promise<RealApi> {
+/** @param more what is run after all, instead of recorded */
+export async function startRealApi(more: Partial<ApiDeps> = {}): Promise<RealApi> {
   const home = await mkdtemp(join(tmpdir(), "berth-api-"));
   const store = await openStore({ home, databaseUrl: null });
   const vault = openVault({ home, secretKeyHex: null });
@@ -138,11 +142,13 @@ export async function startRealApi(): Promise<RealApi> {
       downs += 1;
     },
     log: (level, message, fields) => logged.push(JSON.stringify({ level, message, ...fields })),
+    ...more,
   });
   const api: RealApi = {
     app,
     operations,
     store,
+    hub: hubRoom.hub,
     databaseFile: join(home, "berth.db"),
     vault,
     tokens,
@@ -191,7 +197,10 @@ export async function startRealApi(): Promise<RealApi> {
     const id = newId();
     const hash = hashToken(tokens[name]);
     const token = { id, account: name, name: "first", hash, fragment: "56789", createdAtMs: api.now };
-    await store.addToken({ ...token, allowedIps: null }, vault.seal(tokens[name], `api-token:${id}`));
+    await store.addToken(
+      { ...token, allowedIps: null, rates: noRates },
+      vault.seal(tokens[name], `api-token:${id}`),
+    );
   }
   return api;
 }

@@ -111,6 +111,7 @@ const bodies: Readonly<Record<string, (ids: Readonly<Record<string, string>>) =>
   "POST /v1/api-tokens": () => ({ name: "new" }),
   "PUT /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: ["10.0.0.0/8"] }),
   "PATCH /v1/api-tokens/id/{token_id}": () => ({ allowed_ips: null }),
+  "PUT /v1/berth/tokens/{token_id}/limits": () => ({ requests_per_minute: 100 }),
   "POST /v1/accounts": () => ({ name: "carl" }),
   "PATCH /v1/accounts/{name}": () => ({ is_disabled: false }),
   "PATCH /v1/me": () => ({ email: "someone@example.org" }),

@@ -2,6 +2,7 @@
  * The fake engine as a program: `node tools/fake-engine/server.ts --socket PATH --secret S [--slots N ...]`. Prints one
  * line when it listens; SIGTERM ends it. See engine.ts for what it does.
  */
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { createFakeEngine, type Fault, fakeEngineDefaults } from "./engine.ts";
 
@@ -18,7 +19,7 @@ const faultKinds = [
   "busy",
 ] as const;
 
-const usage = `fake-engine (--socket PATH | --port N) [--secret S] [--slots N] [--tokens N] [--delay-ms N] [--load-ms N]
+const usage = `fake-engine (--socket PATH | --port N) [--secret S | --secret-file PATH] [--slots N] [--tokens N] [--delay-ms N] [--load-ms N]
   [--context N] [--fault ${faultKinds.join("|")}[:TOKENS]]`;
 
 const { values } = parseArgs({
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     socket: { type: "string" },
     port: { type: "string" },
     secret: { type: "string", default: fakeEngineDefaults.secret },
+    "secret-file": { type: "string" },
     slots: { type: "string", default: String(fakeEngineDefaults.slots) },
     tokens: { type: "string", default: String(fakeEngineDefaults.tokens) },
     "delay-ms": { type: "string", default: "0" },
@@ -41,7 +43,7 @@ if ((values.socket === undefined) === (values.port === undefined)) {
 }
 
 const engine = createFakeEngine({
-  secret: values.secret,
+  secret: values["secret-file"] === undefined ? values.secret : readFileSync(values["secret-file"], "utf8"),
   slots: wholeNumber("slots", values.slots),
   tokens: wholeNumber("tokens", values.tokens),
   delayMs: wholeNumber("delay-ms", values["delay-ms"]),

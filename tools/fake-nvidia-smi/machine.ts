@@ -66,7 +66,9 @@ export function answer(
   if (args[0] !== "-q" || args[1] !== "-x")
     return { code: 2, output: `Invalid combination of input arguments.\n` };
   const only = args[2] === "-i" ? args[3] : undefined;
-  const asked = machine.gpus.filter(({ uuid }) => only === undefined || uuid === only);
+  const asked = machine.gpus.filter(
+    ({ uuid }, index) => only === undefined || uuid === only || String(index) === only,
+  );
   const lost = asked.find((gpu) => !isThere(gpu));
   const line = lost === undefined ? "" : `${lostLine(machine.gpus.indexOf(lost), lost)}\n`;
   if (lost !== undefined && (machine.failsWhole === true || only !== undefined))

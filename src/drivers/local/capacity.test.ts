@@ -85,6 +85,24 @@ it.each([false, true])(
   },
 );
 
+it.each([false, true])(
+  "a GPU that was lost before this start, under an instance; the whole question fails: %s",
+  async (failsWhole) => {
+    tool.become({ ...tool.machine, failsWhole });
+    tool.change(0, { lost: "Unknown Error" });
+    const held = new Set(["GPU-inv-0", "GPU-inv-1", "MIG-gone"]);
+    const gpus = inventory({ owners: async () => ({ pids: new Set(), held }) });
+    const outage = new Map((await gpus.read()).map(({ id, outage = null }) => [id, outage]));
+    expect(outage).toEqual(
+      new Map([
+        ["GPU-inv-0", "lost"],
+        ["GPU-inv-1", null],
+        ["GPU-inv-2", null],
+      ]),
+    );
+  },
+);
+
 it("names a part of a card by its id", async () => {
   tool.change(0, { parts: [{ uuid: "MIG-inv", profile: "1g.10gb", memoryMib: 9856 }] });
   expect((await inventory().read())[0]).toMatchObject({

@@ -55,8 +55,8 @@ export function openGpuInventory(options: GpuInventoryOptions): GpuInventory {
     const isFirst = readAtMs === null;
     try {
       // Engines that end during the question are still known as ours after it.
-      const earlier = hasNvidia ? await options.owners() : nobody;
-      const inventory = await tool.read();
+      const earlier = hasNvidia || isFirst ? await options.owners() : nobody;
+      const inventory = await tool.read(earlier.held);
       hasNvidia = inventory !== null && inventory.gpus.length > 0;
       const own = hasNvidia ? joinOwners(earlier, await options.owners()) : nobody;
       others ??= await findOtherGpus(options.environment, options.platform);

@@ -9,8 +9,9 @@ import { checkId } from "./record.ts";
 /** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last of them zero. */
 const maxPathBytes = process.platform === "linux" ? 107 : 103;
 
+/** llama.cpp's server takes an address for a socket's path by this ending. */
 export function socketPath(directory: string, instanceId: string): string {
-  return join(directory, checkId(instanceId), "s");
+  return join(directory, checkId(instanceId), "s.sock");
 }
 
 /** Makes the place for a new socket. Throws, with what to do, when it would be too long or open to others. */

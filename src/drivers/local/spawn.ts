@@ -131,6 +131,7 @@ function engineEnvironment({
   environment,
   env: replaced,
   outer,
+  folder,
   instanceId,
 }: SpawnOptions): Record<string, string> {
   const env: Record<string, string> = {};
@@ -138,5 +139,6 @@ function engineEnvironment({
     const value = environment[name];
     if (value !== undefined) env[name] = value;
   }
-  return { ...env, ...replaced, ...launch.env, [instanceMark]: instanceId, [folderMark]: outer };
+  const own = Object.entries(launch.env).map(([name, value]) => [name, value.replaceAll("{dir}", folder)]);
+  return { ...env, ...replaced, ...Object.fromEntries(own), [instanceMark]: instanceId, [folderMark]: outer };
 }

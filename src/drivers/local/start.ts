@@ -3,7 +3,7 @@
  * Either the instance is in the driver's care afterwards, or nothing of it is left.
  */
 import { randomBytes } from "node:crypto";
-import { realpath } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Engine, InstanceSpec } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
@@ -55,6 +55,7 @@ async function launchInstance(
   await folders.create(id);
   const folder = folders.enginePath(id);
   await writeLaunchFiles(launch, folder);
+  for (const kept of launch.writes ?? []) await mkdir(kept, { recursive: true, mode: 0o700 });
   const walled = await isolator.wall({
     ...{ instanceId: id, launch, folder, outer: folders.path(id) },
     socketFolder: dirname(endpoint.path),

@@ -11,8 +11,10 @@ import { judgeHealth } from "./health.ts";
 import type { Instance } from "./instance.ts";
 import type { SavedExit } from "./record.ts";
 
-/** Lines of output that an engine's last words are looked for in. */
-const lastWordsLines = 100;
+/** Lines of output that an engine's last words are looked for in: causes stand above the tracebacks of every process that fell with them. */
+const lastWordsLines = 400;
+/** Lines of output that how far an engine has loaded is looked for in. */
+const progressLines = 40;
 /** Lines of output that what an engine took of memory is looked for in. */
 const loadReportLines = 2000;
 
@@ -56,12 +58,14 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
   };
   const verdict = judgeHealth(health, facts, limits);
   switch (verdict.kind) {
-    case "loading":
-      if (verdict.progress !== instance.loadProgress) {
-        instance.loadProgress = verdict.progress;
+    case "loading": {
+      const progress = verdict.progress ?? (await readProgress(instance)) ?? instance.loadProgress;
+      if (progress !== instance.loadProgress) {
+        instance.loadProgress = progress;
         context.changed(instance);
       }
       return verdict.probeInMs;
+    }
     case "ready":
       instance.silentProbes = 0;
       await noteReady(instance, verdict, context);
@@ -84,6 +88,12 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
       });
       return 0;
   }
+}
+
+/** From what it prints, for an engine that has no other way to say it. */
+async function readProgress({ engine, output }: Instance): Promise<number | null> {
+  if (engine?.loadProgress === undefined) return null;
+  return engine.loadProgress(await output.lastLines(progressLines));
 }
 
 /** Null when the instance ended or was released before the answer came. */

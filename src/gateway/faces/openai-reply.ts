@@ -19,6 +19,9 @@ const maxHeldBytes = 1024 * 1024;
 /** Of longer ones the end is held back: usage stands there. */
 const maxTailBytes = 4096;
 
+/** Bodies up to this size, in bytes, are given to node:http as text, one character a byte: it writes that with the head at once. */
+const maxJoinedBytes = 16_384;
+
 const noBytes = Buffer.alloc(0);
 
 /** stream: events pass; whole: held until complete; long: too long to be held; late: an error after comments went out. */
@@ -122,7 +125,9 @@ export class OpenAiReply implements Reply {
     this.sentBytes = bytes.length;
     const length = hasNoBody ? [] : ["content-length", String(bytes.length)];
     this.#response.writeHead(status, [...(this.#head?.headers ?? []), ...length]);
-    this.#response.end(hasNoBody ? undefined : bytes);
+    if (hasNoBody) this.#response.end();
+    else if (bytes.length > maxJoinedBytes) this.#response.end(bytes);
+    else this.#response.end(bytes.toString("latin1"), "latin1");
   }
 
   #writeEvents(piece: Buffer): boolean {

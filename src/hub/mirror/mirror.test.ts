@@ -253,6 +253,19 @@ describe("questions", () => {
     expect(paths.sort()).toEqual([...Object.keys(files), "sub", "sub/dir"].sort());
   });
 
+  test("a raw file is what git keeps: a small one itself, of a large one the pointer", async () => {
+    await using fixture = await startFixture({ "acme/tiny": files });
+    const mirror = open(fixture);
+    const small = await ask(mirror, "/acme/tiny/raw/main/config.json");
+    expect(String(await bytesOf(small))).toBe("{}\n");
+    const large = await ask(mirror, "/acme/tiny/raw/main/tiny-Q4_K_M.gguf");
+    expect(String(large.body)).toBe(
+      `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256Of(weights)}\nsize 1000000\n`,
+    );
+    expect((await ask(mirror, "/acme/tiny/raw/main/nothing.txt")).status).toBe(404);
+    expect(storageAsks(fixture)).toHaveLength(0);
+  });
+
   test("the default branch is at the commit that everything else is of", async () => {
     await using fixture = await startFixture({ "acme/tiny": files });
     const mirror = open(fixture);

@@ -21,7 +21,7 @@ import type { Keeper } from "../keeper.ts";
 import { blobName } from "../names.ts";
 import { readArriving, readBlob, watchFetch } from "./arriving.ts";
 import { type Question, readQuestion, readRange } from "./questions.ts";
-import { infoOf, manifestOf, refsOf, treeOf } from "./shapes.ts";
+import { infoOf, manifestOf, pointerOf, refsOf, treeOf } from "./shapes.ts";
 
 export type MirrorOptions = {
   readonly hub: Hub;
@@ -122,10 +122,15 @@ export function createMirror(options: MirrorOptions): Mirror {
         return answerTree(listing, question, asked.baseUrl);
       case "manifest":
         return answerManifest(listing, question.tag, options.chooseFiles);
+      case "raw":
       case "file": {
         const file = listing.files.find(({ path }) => path === question.path);
         const commit = { "x-repo-commit": listing.commit };
         if (file === undefined) return refuse(404, "EntryNotFound", "Entry not found", commit);
+        if (question.kind === "raw" && file.sha256 !== null) {
+          const type = { "content-type": "text/plain; charset=utf-8" };
+          return { status: 200, headers: { ...commit, ...type }, body: pointerOf(file.sha256, file.bytes) };
+        }
         return await answerFile(found, file, asked, signal);
       }
     }

@@ -23,6 +23,8 @@ export type Question =
       readonly limit: number;
     }
   | { readonly kind: "file"; readonly repo: string; readonly revision: string; readonly path: string }
+  /** The file as git keeps it: of a large one, the pointer to it. */
+  | { readonly kind: "raw"; readonly repo: string; readonly revision: string; readonly path: string }
   /** Which commit the default branch is at; llama.cpp begins with it. */
   | { readonly kind: "refs"; readonly repo: string }
   /** Older versions of llama.cpp ask which GGUF file a tag stands for. */
@@ -70,13 +72,14 @@ export function readQuestion(target: string): Question | null {
   return readFileQuestion(parts);
 }
 
-/** `/{owner}/{name}/resolve/{revision}/{path}` */
+/** `/{owner}/{name}/resolve/{revision}/{path}`, or `raw` in the place of `resolve`. */
 function readFileQuestion(parts: readonly string[]): Question | null {
   const [owner = "", name = "", verb = "", revision = "", ...rest] = parts;
   const repo = repoOf(owner, name);
   const path = rest.join("/");
-  if (repo === null || verb !== "resolve" || !isRevision(revision) || !isFilePath(path)) return null;
-  return { kind: "file", repo, revision, path };
+  if (repo === null || !isRevision(revision) || !isFilePath(path)) return null;
+  if (verb === "resolve") return { kind: "file", repo, revision, path };
+  return verb === "raw" ? { kind: "raw", repo, revision, path } : null;
 }
 
 /** The segments of a path, each decoded by itself; null where the encoding is broken. */

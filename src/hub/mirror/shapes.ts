@@ -61,8 +61,13 @@ export function manifestOf(file: RepoFile): object {
 
 function largeFile({ sha256, bytes }: RepoFile, hashName: "oid" | "sha256"): object {
   if (sha256 === null) return {};
-  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes}\n`;
-  return { lfs: { [hashName]: sha256, size: bytes, pointerSize: pointer.length } };
+  const pointerSize = pointerOf(sha256, bytes).length;
+  return { lfs: { [hashName]: sha256, size: bytes, pointerSize } };
+}
+
+/** What git keeps in the place of a large file. */
+export function pointerOf(sha256: string, bytes: number): string {
+  return `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes}\n`;
 }
 
 /** The default branch alone: others are known by name only when somebody asks for them. */

@@ -3,8 +3,8 @@
  * logs what comes back.
  */
 import { request } from "node:http";
-import { type Failure, failure } from "../../core/failure.ts";
-import type { Endpoint } from "../../core/instance.ts";
+import { type Failure, failure } from "../core/failure.ts";
+import type { Endpoint } from "../core/instance.ts";
 
 /** Bytes of an answer that are read: a health report, a token, one embedding. */
 const largestAnswer = 1_048_576;
@@ -27,7 +27,10 @@ export function callEngine(
         : { host: endpoint.host, port: endpoint.port }),
       path,
       method: body === null ? "GET" : "POST",
-      headers: { authorization: `Bearer ${secret}` },
+      headers: {
+        authorization: `Bearer ${secret}`,
+        ...(body === null ? {} : { "content-type": "application/json" }),
+      },
       signal: AbortSignal.timeout(timeoutMs),
       agent: false,
     });

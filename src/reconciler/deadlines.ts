@@ -1,0 +1,39 @@
+/**
+ * A driver that answers in time or fails: one that hangs must not hold up the deployments that others of it serve. What
+ * comes too late is not lost, since every look asks anew what there is: a late start is adopted where its record is still
+ * there, else ended as an orphan.
+ */
+import type { Clock, Driver } from "../ports.ts";
+
+const answerMs = 15_000;
+/** Recording an instance and starting its process; loading goes on afterwards. */
+const startMs = 60_000;
+/** Beyond the time the engine is given. */
+const removeMs = 30_000;
+
+export function withDeadlines(driver: Driver, clock: Clock): Driver {
+  async function within<T>(what: string, limitMs: number, asked: Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const late = clock.sleep(limitMs, over.signal).then(
+      () => {
+        throw new Error(`the driver did not ${what} within ${limitMs / 1000} s`);
+      },
+      () => new Promise<never>(() => undefined), // aborted: it has answered
+    );
+    try {
+      return await Promise.race([asked, late]);
+    } finally {
+      over.abort();
+    }
+  }
+  return {
+    capacity: () => within("say what the machines have", answerMs, driver.capacity()),
+    isolation: () => within("say how engines are shut in", answerMs, driver.isolation()),
+    observe: () => within("say what runs", answerMs, driver.observe()),
+    start: (spec) => within("start an instance", startMs, driver.start(spec)),
+    remove: (id, graceMs) => within("end an instance", graceMs + removeMs, driver.remove(id, graceMs)),
+    watch: (onChange) => driver.watch(onChange),
+    watchCapacity: (onChange) => driver.watchCapacity(onChange),
+    readLogs: (deploymentId) => driver.readLogs(deploymentId),
+  };
+}

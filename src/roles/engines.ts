@@ -1,0 +1,242 @@
+/**
+ * `berth engines`: what this machine has of engines, installing one, and what is wrong. Runs on the machine itself, with or
+ * without a Berth that runs; a Berth learns of a new engine when it starts.
+ */
+import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import type { EnginesTask } from "../cli/context.ts";
+import { findProgram } from "../engines/find-program.ts";
+import {
+  type Installation,
+  llamaServerInstallation,
+  type Step,
+  vllmInstallation,
+} from "../engines/install.ts";
+import type { Found } from "../engines/llama-server/program.ts";
+import { engineFolder, findEngines } from "../engines/machine-engines.ts";
+import type { Settings } from "../settings.ts";
+import { openEngines } from "./machine.ts";
+import { loadSettings, openLog } from "./process.ts";
+
+const run = promisify(execFile);
+
+/** @returns the exit code */
+export async function engines(task: EnginesTask): Promise<number> {
+  const settings = loadSettings();
+  switch (task.do) {
+    case "ls":
+      return await list(settings, task.json);
+    case "doctor":
+      return await examine(settings, task.json);
+    case "install":
+      return await install(settings, task);
+  }
+}
+
+type Row = {
+  readonly name: string;
+  readonly runs_on: "cpu" | "gpu";
+  readonly version: string;
+  readonly path: string;
+  readonly abilities: readonly string[];
+};
+
+async function list(settings: Settings, wantsJson: boolean): Promise<number> {
+  const log = openLog("engines", { ...settings, BERTH_LOG_LEVEL: "error" });
+  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const programs: Record<string, { version: string; path: string }> = {
+    embedded: { version: `llama.cpp ${(await readCarried()).release}`, path: "a part of Berth" },
+    ...(llamaServer.state === "found" ? { "llama-server": llamaServer.program } : {}),
+    ...(vllm.state === "found" ? { vllm: vllm.program } : {}),
+  };
+  const rows: Row[] = [...(await openEngines(settings, log)).values()].map((engine) => ({
+    ...{ name: engine.name, runs_on: engine.runsOn },
+    ...{ version: programs[engine.name]?.version ?? "", path: programs[engine.name]?.path ?? "" },
+    abilities: Object.entries(engine.abilities).flatMap(([name, value]) => (value === true ? [name] : [])),
+  }));
+  print(wantsJson ? `${JSON.stringify(rows, null, 2)}\n` : rows.map(describeRow).join(""));
+  return 0;
+}
+
+function describeRow({ name, runs_on, version, path, abilities }: Row): string {
+  return `${name.padEnd(14)}${runs_on.padEnd(5)}${version}\n${" ".repeat(14)}${path}\n${" ".repeat(14)}${abilities.join(", ")}\n`;
+}
+
+type Finding = {
+  readonly check: string;
+  readonly state: "ok" | "warn";
+  readonly detail: string;
+  readonly next: string;
+};
+
+async function examine(settings: Settings, wantsJson: boolean): Promise<number> {
+  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const findings: Finding[] = [
+    {
+      check: "embedded",
+      state: "ok",
+      detail: `llama.cpp ${(await readCarried()).release}, a part of Berth`,
+      next: "",
+    },
+    describeFound(
+      "llama-server",
+      llamaServer,
+      "GGUF files are served by the embedded engine, which is slower and uses no GPU.",
+    ),
+    describeFound("vllm", vllm, "Models in safetensors files cannot be deployed."),
+    ...(await examineTools()),
+  ];
+  if (wantsJson) print(`${JSON.stringify(findings, null, 2)}\n`);
+  else {
+    for (const { check, state, detail, next } of findings) {
+      print(
+        `${state.padEnd(6)}${check.padEnd(14)}${detail}\n${next === "" ? "" : `${" ".repeat(20)}${next}\n`}`,
+      );
+    }
+  }
+  return 0;
+}
+
+function describeFound(
+  name: "llama-server" | "vllm",
+  found: Found<{ readonly version: string; readonly path: string }>,
+  without: string,
+): Finding {
+  const install = `Install it with \`berth engines install ${name}\`.`;
+  if (found.state === "absent") {
+    return { check: name, state: "warn", detail: "is not on this machine", next: `${without} ${install}` };
+  }
+  if (found.state === "broken") {
+    const detail = `${found.path} cannot be used: ${found.why}`;
+    return { check: name, state: "warn", detail, next: install };
+  }
+  const { version, path } = found.program;
+  return { check: name, state: "ok", detail: `${version} (${path})`, next: "" };
+}
+
+/** What installing needs; none of it is needed to run Berth. */
+async function examineTools(): Promise<Finding[]> {
+  const needs = [
+    { check: "building", programs: ["git", "cmake", "c++"], of: "llama-server" },
+    { check: "Python", programs: ["python3"], of: "vllm" },
+  ];
+  return await Promise.all(
+    needs.map(async ({ check, programs, of }): Promise<Finding> => {
+      const lacking = await lackingOf(programs);
+      return lacking.length === 0
+        ? { check, state: "ok", detail: `${programs.join(", ")} are here`, next: "" }
+        : {
+            ...{ check, state: "warn", detail: `there is no ${lacking.join(", no ")}` },
+            next: `\`berth engines install ${of}\` needs it.`,
+          };
+    }),
+  );
+}
+
+async function lackingOf(programs: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(programs.map((program) => findProgram([program], process.env)));
+  return programs.filter((_, index) => found[index] === null);
+}
+
+type Install = Extract<EnginesTask, { readonly do: "install" }>;
+
+async function install(settings: Settings, task: Install): Promise<number> {
+  const folder = engineFolder(settings.BERTH_HOME, task.engine);
+  const lacking = await lackingOf(task.engine === "vllm" ? ["python3"] : ["git", "cmake", "c++"]);
+  if (lacking.length > 0)
+    return fail(`installing ${task.engine} needs ${lacking.join(" and ")}, which is not here.`);
+  const plan = task.engine === "vllm" ? await planVllm(folder, task.cpu) : await planLlamaServer(folder);
+  if (typeof plan === "string") return fail(plan);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  for (const [index, step] of plan.steps.entries()) {
+    process.stderr.write(`${index + 1}/${plan.steps.length} ${step.text}\n`);
+    await writeAll(step.writes ?? []);
+    const code = await runStep(step, task.signal);
+    if (code !== 0) {
+      await rm(folder, { recursive: true, force: true });
+      return fail(`${step.text} failed: ${step.command} ended with ${code}; what it said is above.`);
+    }
+  }
+  await writeAll(plan.after);
+  for (const path of plan.leftovers) await rm(path, { recursive: true, force: true });
+  const found = await findEngines(settings, process.env);
+  const state = (task.engine === "vllm" ? found.vllm : found.llamaServer).state;
+  if (state !== "found")
+    return fail(`${task.engine} is in ${folder} now, but does not run; see \`berth engines doctor\`.`);
+  const text = `${task.engine} is installed in ${folder}. A Berth that runs uses it after its next start.`;
+  print(task.json ? `${JSON.stringify({ engine: task.engine, folder })}\n` : `${text}\n`);
+  return 0;
+}
+
+async function planVllm(folder: string, forCpu: boolean): Promise<Installation | string> {
+  const { stdout } = await run("python3", ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
+  const pythonVersion = stdout.trim();
+  if (!/^3\.1[0-3]$/.test(pythonVersion))
+    return `vLLM needs Python 3.10 to 3.13; python3 is ${pythonVersion}.`;
+  return vllmInstallation({ folder, python: "python3", pythonVersion, forCpu });
+}
+
+async function planLlamaServer(folder: string): Promise<Installation | string> {
+  const { bundle, release } = await readCarried();
+  if (!existsSync(bundle)) return "the source of llama.cpp is not beside node-llama-cpp.";
+  const withCuda = (await findProgram(["nvcc", "/usr/local/cuda/bin/nvcc"], process.env)) !== null;
+  return llamaServerInstallation({ folder, bundle, release, jobs: availableParallelism(), withCuda });
+}
+
+/** The release of llama.cpp that node-llama-cpp is built from, and its source. */
+async function readCarried(): Promise<{ bundle: string; release: string }> {
+  const entry = createRequire(import.meta.url).resolve("node-llama-cpp");
+  const folder = join(dirname(entry), "../llama");
+  const about = await readFile(join(folder, "binariesGithubRelease.json"), "utf8");
+  const { release } = JSON.parse(about) as { release: string };
+  return { bundle: join(folder, "gitRelease.bundle"), release };
+}
+
+/** Resolves to the exit code; what the program says goes to standard error as it comes. */
+async function runStep({ command, args }: Step, signal: AbortSignal): Promise<number | string> {
+  const child = spawn(command, args, { stdio: ["ignore", 2, 2], env: await installEnvironment(), signal });
+  return await new Promise((resolve) => {
+    child.once("error", (error) => resolve((error as NodeJS.ErrnoException).code ?? error.message));
+    child.once("exit", (code, by) => resolve(code ?? by ?? "unknown"));
+  });
+}
+
+/** The person's own, with its proxies and certificates, but without Berth's secrets; uv is told where pip fetches from. */
+async function installEnvironment(): Promise<NodeJS.ProcessEnv> {
+  const own = Object.entries(process.env).filter(([name]) => !/^BERTH_|^HF_TOKEN$|DATABASE_URL/.test(name));
+  const environment = Object.fromEntries(own);
+  if (environment.UV_DEFAULT_INDEX !== undefined) return environment;
+  const index = environment.PIP_INDEX_URL ?? (await pipIndex());
+  return index === null ? environment : { ...environment, UV_DEFAULT_INDEX: index };
+}
+
+async function pipIndex(): Promise<string | null> {
+  try {
+    const { stdout } = await run("python3", ["-m", "pip", "config", "get", "global.index-url"]);
+    return stdout.trim() || null;
+  } catch {
+    return null; // Not set, or no pip: uv's own default is right.
+  }
+}
+
+async function writeAll(files: Installation["after"]): Promise<void> {
+  for (const { path, content } of files) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function fail(sentence: string): number {
+  process.stderr.write(`berth: ${sentence}\n`);
+  return 1;
+}
