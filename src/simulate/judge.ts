@@ -54,7 +54,8 @@ export class Judge {
     if (taken.length > 0) this.#say("gpu twice", `${id} starts on ${taken.join(", ")}, which is taken`);
     for (const { count, lastAtMs } of [tries, revisions.tries]) {
       const waitMs = count < 2 ? 0 : Math.min(300_000, 1_000 * 2 ** (count - 2));
-      if (lastAtMs !== null && world.now - lastAtMs < waitMs)
+      // A failure in the future was before the clock was put back: nobody waits for that time.
+      if (lastAtMs !== null && lastAtMs <= world.now && world.now - lastAtMs < waitMs)
         this.#say("back-off", `${id} starts ${world.now - lastAtMs} ms after its failure ${count}`);
     }
   }
