@@ -11,15 +11,6 @@ it.each(fixed)("seed %i breaks no rule", (seed) => {
   expect(answered + refused).toBe(asked.length);
 });
 
-it("fresh seeds break no rule", () => {
-  for (let index = 0; index < 8; index += 1) {
-    const seed = Math.floor(Math.random() * 2 ** 30);
-    expect(simulate(createScenario(seed)).violations, `npm run simulate -- --seeds 1 --from ${seed}`).toEqual(
-      [],
-    );
-  }
-});
-
 it("a seed always goes the same way", () => {
   expect(simulate(createScenario(5))).toEqual(simulate(createScenario(5)));
 });
