@@ -256,8 +256,28 @@ describe("draining", () => {
       doing({ deployment: stopped, instances: [draining], load: { ...noLoad, inFlight: { i: 2 } } }),
     ).toEqual([]);
     expect(
-      doing({ deployment: stopped, instances: [draining], load: { ...noLoad, inFlight: { i: 0 } } }),
+      doing({
+        deployment: stopped,
+        instances: [draining],
+        load: { ...noLoad, inFlight: { i: 0 } },
+        now: now + 5_000,
+      }),
     ).toEqual(["remove"]);
+  });
+
+  it("waits for a gateway that was lost and may come back with requests, whatever the others say", () => {
+    const lost = {
+      now: now + 20_000,
+      gatewaySeenAtMs: now + 18_000,
+      load: { ...noLoad, inFlight: { i: 0 } },
+    };
+    for (const gateways of [0, 1]) {
+      const plan = planDeployment(world({ deployment: stopped, instances: [draining], ...lost, gateways }));
+      expect(plan).toEqual({ actions: [], againAtMs: now + 23_000 });
+      expect(
+        doing({ deployment: stopped, instances: [draining], ...lost, gateways, now: now + 23_000 }),
+      ).toEqual(["remove"]);
+    }
   });
 
   it("ends at the limit whatever is left", () => {

@@ -68,6 +68,8 @@ export type World = {
   readonly measured?: MeasuredMemory | null;
   /** When this control began to watch; nothing is known to be idle for longer than that. */
   readonly watchingSinceMs: number;
+  /** When a gateway was last lost; it may still be there, with requests, and come back. Absent: never. */
+  readonly gatewaySeenAtMs?: number;
   readonly limits: PlanLimits;
 };
 
@@ -375,16 +377,20 @@ function planDrain(world: World, record: InstanceRecord): Plan {
   const endsAtMs = (record.drainSinceMs ?? world.now) + world.limits.drainMs;
   if (world.now >= endsAtMs)
     return remove(`the drain limit passed with ${inFlight ?? "an unknown number of"} requests`);
-  const gatewaysDueAtMs = world.gateways === 0 ? world.watchingSinceMs + gatewayGraceMs : null;
-  return { actions: [], againAtMs: earlier(endsAtMs, gatewaysDueAtMs) };
+  const dueAtMs = gatewaysDueAtMs(world);
+  const isAwaited = (inFlight ?? 0) === 0 && world.now < dueAtMs;
+  return { actions: [], againAtMs: earlier(endsAtMs, isAwaited ? dueAtMs : null) };
+}
+
+/** Until then a gateway that control does not see may be on its way back, with requests at any instance. */
+function gatewaysDueAtMs({ watchingSinceMs, gatewaySeenAtMs }: World): number {
+  return Math.max(watchingSinceMs, gatewaySeenAtMs ?? 0) + gatewayGraceMs;
 }
 
 /** Requests at a draining instance; null while a gateway may still send or hold some that it has not reported. */
 function requestsAt(world: World, instanceId: string): number | null {
-  const reported = world.load.inFlight[instanceId];
-  if (reported !== undefined) return reported;
-  const noGateway = world.gateways === 0 && world.now >= world.watchingSinceMs + gatewayGraceMs;
-  return noGateway ? 0 : null;
+  const reported = world.load.inFlight[instanceId] ?? (world.gateways === 0 ? 0 : null);
+  return reported === 0 && world.now < gatewaysDueAtMs(world) ? null : reported;
 }
 
 /** Instances that serve or will. */

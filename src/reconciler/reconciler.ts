@@ -55,6 +55,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const secrets = new Map<string, string>();
   const stopping = new AbortController();
   let watchingSinceMs = 0;
+  let gatewaySeenAtMs = 0;
   let unwatch: () => void = () => undefined;
   /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
   const waiting = new Map<string, { readonly reason: string; readonly claim: Claim | undefined }>();
@@ -219,6 +220,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       engineMemory: engine?.memory ?? null,
       measured: await measuredFor(deployment),
       watchingSinceMs,
+      gatewaySeenAtMs,
       limits: options.limits,
     };
   }
@@ -280,6 +282,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       for (const id of loads.put(report)) mailboxes.poke(id);
     },
     dropGateway(gatewayId) {
+      gatewaySeenAtMs = clock.now();
       for (const id of loads.drop(gatewayId)) mailboxes.poke(id);
     },
     progressOf: actor.progressOf,

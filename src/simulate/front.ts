@@ -1,0 +1,197 @@
+/**
+ * A gateway of a simulated world: the real line in front of pretended engines. Goes by the last snapshot that reached it,
+ * and reports what it has. Every request that it accepts is answered, or refused with a reason.
+ */
+import { type Claim, SlotQueue } from "../core/queue.ts";
+import type { LoadReport, ModelLoad } from "../core/routing.ts";
+import type { Machines } from "./machines.ts";
+import type { Timeline } from "./timeline.ts";
+
+export type SimulatedRequest = {
+  readonly deployment: string;
+  readonly workMs: number;
+  outcome: null | "answered" | { readonly refused: string };
+  tries: number;
+};
+
+export type Snapshot = ReadonlyMap<string, SnapshotModel>;
+export type SnapshotModel = {
+  /** No request will change that it does not serve. */
+  readonly isOff: boolean;
+  readonly instances: readonly {
+    readonly id: string;
+    readonly slots: number;
+    readonly isDraining: boolean;
+  }[];
+};
+
+type Ticket = Claim & { readonly request: SimulatedRequest };
+type Gate = { readonly line: SlotQueue<Ticket>; lastRequestAtMs: number };
+type Flight = { readonly ticket: Ticket; readonly instanceId: string; readonly deployment: string };
+
+const waitMs = 240_000;
+const lineLimits = { requests: 200, bytes: 1e9 };
+
+export class Gateway {
+  readonly id: string;
+  isUp = true;
+  /** Called after anything that control should hear of soon. */
+  onChange: () => void = () => undefined;
+  #snapshot: Snapshot = new Map();
+  #gates = new Map<string, Gate>();
+  #flights = new Set<Flight>();
+  readonly #time: Timeline;
+  readonly #machines: Machines;
+
+  constructor(id: string, time: Timeline, machines: Machines) {
+    this.id = id;
+    this.#time = time;
+    this.#machines = machines;
+  }
+
+  accept(request: SimulatedRequest): void {
+    if (!this.isUp) {
+      refuse(request, "no gateway");
+      return;
+    }
+    const model = this.#snapshot.get(request.deployment);
+    if (model === undefined) {
+      refuse(request, "no such model");
+      return;
+    }
+    if (model.isOff) {
+      refuse(request, "the model is off");
+      return;
+    }
+    const gate = this.#gateOf(request.deployment);
+    gate.lastRequestAtMs = this.#time.nowMs;
+    const ticket: Ticket = { ...plainClaim, request };
+    if (!gate.line.join(ticket, lineLimits).joined) {
+      refuse(request, "the line is full");
+      return;
+    }
+    this.#time.after(waitMs, () => {
+      if (request.outcome === null && gate.line.leave(ticket)) {
+        refuse(request, "nobody was free in time");
+        this.onChange();
+      }
+    });
+    this.#grant(request.deployment, gate);
+    this.onChange();
+  }
+
+  take(snapshot: Snapshot): void {
+    if (!this.isUp) return;
+    this.#snapshot = snapshot;
+    for (const id of new Set([...snapshot.keys(), ...this.#gates.keys()])) {
+      const model = snapshot.get(id);
+      const gate = this.#gateOf(id);
+      gate.line.setInstances(model?.instances ?? []);
+      if (model === undefined || model.isOff) {
+        for (const { request } of gate.line.dismiss()) refuse(request, "the model is off");
+      }
+      this.#grant(id, gate);
+    }
+  }
+
+  /** An engine is gone: what it had is tried again elsewhere. */
+  loseInstance(instanceId: string): void {
+    for (const flight of [...this.#flights].filter((one) => one.instanceId === instanceId)) {
+      this.#flights.delete(flight);
+      const gate = this.#gateOf(flight.deployment);
+      gate.line.release(instanceId);
+      this.#again(flight, gate);
+      this.onChange();
+    }
+  }
+
+  crash(): void {
+    this.isUp = false;
+    for (const { ticket } of this.#flights) refuse(ticket.request, "the gateway was lost");
+    for (const { line } of this.#gates.values())
+      for (const { request } of line.dismiss()) refuse(request, "the gateway was lost");
+    this.#flights = new Set();
+    this.#gates = new Map();
+    this.#snapshot = new Map();
+  }
+
+  inFlightAt(instanceId: string): number {
+    return [...this.#flights].filter((flight) => flight.instanceId === instanceId).length;
+  }
+
+  report(): LoadReport {
+    const models: Record<string, ModelLoad> = {};
+    for (const [id, { line, lastRequestAtMs }] of this.#gates) {
+      const inFlight: Record<string, number> = {};
+      for (const busy of line.busyInstances()) inFlight[busy] = line.inFlight(busy);
+      for (const one of this.#snapshot.get(id)?.instances ?? [])
+        if (one.isDraining) inFlight[one.id] = line.inFlight(one.id);
+      const lastAtMs = lastRequestAtMs < 0 ? null : lastRequestAtMs;
+      models[id] = { queued: line.waiting, running: line.running, lastRequestAtMs: lastAtMs, inFlight };
+    }
+    return { gatewayId: this.id, models };
+  }
+
+  #grant(deployment: string, gate: Gate): void {
+    for (const { ticket, instanceId } of gate.line.grant(this.#time.nowMs)) {
+      const flight = { ticket, instanceId, deployment };
+      this.#flights.add(flight);
+      const process = this.#machines.processes.get(instanceId);
+      if (process?.state !== "running") {
+        gate.line.pause(instanceId, this.#time.nowMs + 500);
+        this.#time.after(1, () => this.#failed(flight));
+      } else this.#time.after(ticket.request.workMs, () => this.#done(flight));
+    }
+  }
+
+  #failed(flight: Flight): void {
+    if (!this.#flights.delete(flight)) return;
+    const gate = this.#gateOf(flight.deployment);
+    gate.line.release(flight.instanceId);
+    this.#again(flight, gate);
+    this.onChange();
+  }
+
+  #done(flight: Flight): void {
+    if (!this.#flights.delete(flight)) return;
+    flight.ticket.request.outcome = "answered";
+    const gate = this.#gateOf(flight.deployment);
+    gate.line.release(flight.instanceId);
+    this.#grant(flight.deployment, gate);
+    this.onChange();
+  }
+
+  #again({ ticket, deployment }: Flight, gate: Gate): void {
+    ticket.request.tries += 1;
+    if (ticket.request.tries >= 3) {
+      refuse(ticket.request, "its engines were lost");
+      return;
+    }
+    gate.line.rejoin(ticket);
+    this.#time.after(600, () => this.#grant(deployment, gate));
+  }
+
+  #gateOf(deployment: string): Gate {
+    let gate = this.#gates.get(deployment);
+    if (gate === undefined) {
+      gate = { line: new SlotQueue(), lastRequestAtMs: -1 };
+      this.#gates.set(deployment, gate);
+    }
+    return gate;
+  }
+}
+
+export function refuse(request: SimulatedRequest, refused: string): void {
+  if (request.outcome === null) request.outcome = { refused };
+}
+
+const plainClaim: Omit<Claim, "tier"> & { readonly tier: "default" } = {
+  account: "a",
+  tokenId: "t",
+  tier: "default",
+  tokens: 100,
+  promptTokens: 50,
+  bytes: 100,
+  prefix: [],
+  avoid: [],
+};
