@@ -12,6 +12,7 @@ const snapshot = {
     { hash: "a".repeat(64), tokenId: "t1", account: "ann", allowedIps: ["10.0.0.0/8"], isAdmin: true },
   ],
   accounts: [{ name: "ann", concurrentRequests: 200, requestsPerMinute: null, tokensPerMinute: 1000 }],
+  limitedTokens: [],
   spentScopes: ["s1"],
   models: [
     {
