@@ -247,6 +247,17 @@ describe("zero", () => {
   });
 });
 
+describe("recovery", () => {
+  it("keeps the back-off of an instance that fails while another serves", () => {
+    const tries = { count: 3, lastAtMs: now + 100_000, lastFailure: crash };
+    const settings = { minInstances: 2, maxInstances: 2, inactiveShutdownS: null };
+    const facts = deployment({ settings, hasRun: true, tries });
+    const instances = [instance("i", "running")];
+    expect(doing({ deployment: facts, instances, now: now + 100_001 })).toEqual([]);
+    expect(doing({ deployment: facts, instances, now: now + 160_000 })).toEqual(["clear-tries", "start"]);
+  });
+});
+
 describe("draining", () => {
   const draining = instance("i", "running", { intent: "drain", drainSinceMs: now });
   const stopped = deployment({ desired: "stop" });

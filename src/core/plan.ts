@@ -286,7 +286,10 @@ function planMarks(world: World, live: readonly InstanceRecord[]): Plan {
   if (serving.length === 0) return nothing;
   const marks = deployment.hasRun ? nothing : act({ do: "mark-run", reason: "the first instance answers" });
   if (deployment.tries.count === 0) return marks;
-  const stableAtMs = Math.min(...serving.map((record) => (record.observed?.readyAtMs ?? now) + stableMs));
+  const readyAtMs = Math.min(...serving.map((record) => record.observed?.readyAtMs ?? now));
+  const { lastAtMs } = deployment.tries;
+  // One that has served for long says nothing of another that failed since: without its back-off that one starts at once, for ever.
+  const stableAtMs = Math.max(readyAtMs, lastAtMs === null || lastAtMs > now ? 0 : lastAtMs) + stableMs;
   const clear: Plan =
     now >= stableAtMs
       ? act({ do: "clear-tries", reason: `it has run for ${stableMs / 1000} s` })
