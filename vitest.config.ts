@@ -1,9 +1,10 @@
-// Two projects: fast tests beside the source, and tests of the whole that start real processes (one file at a time:
-// two cores are not enough for several real engines at once).
+// Three projects: fast tests beside the source; tests of the API as it is on the wire, in one process; and tests of the whole that
+// start real processes (one file at a time: two cores are not enough for several real engines at once).
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     projects: [
       {
         test: {
@@ -15,8 +16,17 @@ export default defineConfig({
       },
       {
         test: {
+          name: "wire",
+          include: ["test/wire/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: "whole",
           include: ["test/**/*.test.ts"],
+          exclude: ["test/wire/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
