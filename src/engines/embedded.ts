@@ -11,6 +11,7 @@ import { refuseEngineArgs, translateStandardArgs } from "./embedded/arguments.ts
 import { contextStep } from "./embedded/capacity.ts";
 import type { LaunchFile } from "./embedded/launch.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
+import { explainCrash } from "./last-words.ts";
 
 export type EmbeddedEngineOptions = {
   /** The Node that runs the server program. */
@@ -134,16 +135,7 @@ function explainExit(
       "Run Berth on another machine.",
     );
   }
-  const how = exit.signal === null ? `code ${exit.code ?? "unknown"}` : `signal ${exit.signal}`;
-  const last = lastLines
-    .findLast((line) => line.trim() !== "")
-    ?.trim()
-    .slice(0, 200);
-  return failure(
-    "engine_crashed",
-    `The embedded engine ended with ${how}${last === undefined ? "" : `; its last words were: ${last.replace(/[.!]*$/, "")}`}.`,
-    "The deployment's logs have more.",
-  );
+  return explainCrash("The embedded engine", exit, lastLines);
 }
 
 const explained: Readonly<Record<string, { code: FailureCode; before: string; next: string }>> = {

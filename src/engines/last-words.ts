@@ -19,6 +19,11 @@ export function explainUnknownExit(engine: string, exit: ProcessExit, lastLines:
       "Install a version that was built for it, or run Berth on another machine.",
     );
   }
+  return explainCrash(engine, exit, lastLines);
+}
+
+/** How it ended, with the last thing it said. */
+export function explainCrash(engine: string, exit: ProcessExit, lastLines: readonly string[]): Failure {
   const how = exit.signal === null ? `code ${exit.code ?? "unknown"}` : `signal ${exit.signal}`;
   const last = lastLines
     .findLast((line) => line.trim() !== "")
