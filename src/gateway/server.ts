@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, Server as PortServer } from "node:net";
+import type { GatewayView } from "../core/gateway-view.ts";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
@@ -16,14 +17,13 @@ import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
-import { Faults } from "./faults.ts";
-import { handOver, openTakeover, type Takeover } from "./handover.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
 import { sendMetrics } from "./metrics-page.ts";
 import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
 import type { GatewayOptions } from "./options.ts";
+import { Peers } from "./peers.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
@@ -38,10 +38,12 @@ export type Gateway = {
   follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
-  /** Waits at a Unix socket for an older gateway's slots. To be called before `start`. */
-  openTakeover(path: string): Promise<Takeover>;
-  /** Gives the slots over to the gateway that waits there. */
-  handOver(path: string): Promise<void>;
+  /** Where there may be other processes: hears them from now on. To be called before `enter`. */
+  openToPeers(): Promise<void>;
+  /** Enters a view of the processes, of which this is one. */
+  enter(view: GatewayView): void;
+  /** Resolves when this process may give slots out. */
+  readonly settled: Promise<void>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
   /**
@@ -63,6 +65,8 @@ const apiSilenceMs = 40_000;
 const farewellMs = 500;
 /** How long a kept connection may still bring a request after a successor has come; HTTP clients know within that it closes. */
 const lingerMs = 2_000;
+/** Between two looks whether other processes are done. */
+const peersPollMs = 50;
 const retryAfterS = 2;
 /** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
 const backlog = 4096;
@@ -85,9 +89,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
-  const faults = new Faults(now);
   const metrics = new Metrics();
-  const gate = createVersionGate(clock, routesWaitMs);
+  const routesHere = createVersionGate(clock, routesWaitMs);
+  const routesEverywhere = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
     limits: {
       waitMs: limits.waitMs,
@@ -95,9 +99,18 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueMax: limits.queueMax,
       queueBytes: limits.queueBytes,
     },
+    isShared: options.shared !== undefined,
     now,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
+  const peers =
+    options.shared === undefined
+      ? null
+      : new Peers({
+          ...{ ...options.shared, admission, log, now },
+          routesReached: routesHere.reached,
+          onRoutesEverywhere: routesEverywhere.reach,
+        });
   const link = createLink({
     ...options,
     snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
@@ -106,9 +119,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models, snapshot);
-      faults.setModels(snapshot.models);
       metrics.setModels(snapshot.models);
-      gate.reach(snapshot.version);
+      routesHere.reach(snapshot.version);
+      if (peers === null) routesEverywhere.reach(snapshot.version);
+      else peers.routesChanged(snapshot.version);
       haveRoutes();
     },
   });
@@ -122,7 +136,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     onEnd: closeVisit,
   });
   const { continuesStreams } = options;
-  const parts = { admission, pool, faults, webhooks, authenticator };
+  const parts = { admission, pool, webhooks, authenticator };
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
   const metricsPage = {
@@ -177,7 +191,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
           silenceMs: apiSilenceMs,
-          routesReached: gate.reached,
+          routesReached: routesEverywhere.reached,
         });
     }
   }
@@ -294,6 +308,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     await quiet(farewellMs);
     server.closeAllConnections();
     await closed;
+    // What other processes have in lines here goes on until they are done too.
+    while (peers?.isIdle === false && leftMs() > 0) await clock.sleep(peersPollMs);
+    peers?.close();
     pool.destroy();
     await link.stop();
   }
@@ -307,10 +324,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     routed,
     follow,
-    openTakeover: (path) => openTakeover(path, admission, log),
-    async handOver(path) {
-      await handOver(path, admission, log);
-    },
+    settled: peers?.settled ?? Promise.resolve(),
+    openToPeers: async () => peers?.open(),
+    enter: (view) => peers?.enter(view),
     async start() {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);

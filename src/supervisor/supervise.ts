@@ -2,11 +2,11 @@
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
  * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
- * it is told to end. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
- * of what a role does.
+ * it is told to end. Roles that share their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
+import { Members, tell } from "./members.ts";
 import { parseChildMessage, type SupervisorMessage } from "./message.ts";
 
 export type Role = {
@@ -16,12 +16,14 @@ export type Role = {
   readonly env: NodeJS.ProcessEnv;
   /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. */
   readonly isRenewable?: boolean;
+  /** It shares its work with the other roles that have a seat, and is told who they are. They stop together. */
+  readonly seat?: number;
   /** An open file that it finds as its descriptor 4. */
   readonly sharedFd?: number;
 };
 
 export type SuperviseOptions = {
-  /** In the order of their start; they are stopped in the opposite order, one after the other. */
+  /** In the order of their start; they are stopped in the opposite order, one after the other but for those that share. */
   readonly roles: readonly Role[];
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
   /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
@@ -74,8 +76,6 @@ class Place {
   readonly role: Role;
   /** In the order of their start. */
   readonly alive = new Set<ChildProcess>();
-  /** Those that wait for what the process before them hands over, and where. */
-  readonly #heirs = new Map<ChildProcess, string>();
   isRenewing = false;
   /** Serves already, and is to take the place. */
   successor: Life | null = null;
@@ -83,28 +83,6 @@ class Place {
 
   constructor(role: Role) {
     this.role = role;
-  }
-
-  /** Tells the process before this one to hand over, or this one that there is none. */
-  inherit(heir: ChildProcess, path: string): void {
-    this.#heirs.set(heir, path);
-    const before = [...this.alive].slice(0, [...this.alive].indexOf(heir)).at(-1);
-    if (before === undefined) tell(heir, { type: "alone" });
-    else tell(before, { type: "hand over", path });
-  }
-
-  serves(child: ChildProcess): void {
-    this.#heirs.delete(child);
-  }
-
-  /** Whoever waited for it is told anew. */
-  ended(child: ChildProcess): void {
-    const alive = [...this.alive];
-    const next = alive[alive.indexOf(child) + 1];
-    this.alive.delete(child);
-    this.#heirs.delete(child);
-    const path = next === undefined ? undefined : this.#heirs.get(next);
-    if (next !== undefined && path !== undefined) this.inherit(next, path);
   }
 
   /** Resolves when no more than one is alive. */
@@ -137,6 +115,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const stopping = new AbortController();
   const forcing = new AbortController();
   const places = options.roles.map((role) => new Place(role));
+  const members = new Members(clock, (message) => log("error", message));
   const { promise: done, resolve } = Promise.withResolvers<number>();
   let stopAskedAtMs: number | null = null;
 
@@ -153,15 +132,17 @@ export function supervise(options: SuperviseOptions): Supervisor {
     if (stopping.signal.aborted) return;
     stopping.abort();
     options.onStopping?.();
-    for (const { alive } of places.toReversed()) {
-      await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
+    for (const together of stages(places).toReversed()) {
+      const alive = together.flatMap((place) => [...place.alive]);
+      await Promise.all(alive.map((child) => endChild(child, options, forcing.signal)));
     }
     for (const [signal, act] of signals) process.off(signal, act);
     resolve(exitCode);
   }
 
-  function renewAll(): void {
-    for (const place of places) if (place.role.isRenewable === true) void renew(place);
+  /** One after the other: never more than one is there twice for the sake of a renewal. */
+  async function renewAll(): Promise<void> {
+    for (const place of places) if (place.role.isRenewable === true) await renew(place);
   }
 
   async function renew(place: Place): Promise<void> {
@@ -179,7 +160,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
   }
 
   function start(place: Place): Life {
-    return startLife(place, options, {
+    return startLife(place, members, options, {
       onDown: () => void shutDown(0),
       onRenew: (child) => {
         if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
@@ -225,16 +206,24 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const signals = [
     ["SIGTERM", stop],
     ["SIGINT", stop],
-    ["SIGHUP", options.renewsOnHangup === true ? renewAll : stop],
-    ["SIGUSR2", renewAll],
+    ["SIGHUP", options.renewsOnHangup === true ? () => void renewAll() : stop],
+    ["SIGUSR2", () => void renewAll()],
   ] as const;
   for (const [signal, act] of signals) process.on(signal, act);
   for (const place of places) void keepRunning(place);
   return { done, stop };
 }
 
+/** Those that stop at once; the stages stop one after the other. */
+function stages(places: readonly Place[]): Place[][] {
+  return Object.values(
+    Object.groupBy(places, ({ role }, at) => (role.seat === undefined ? `at ${at}` : "sharing")),
+  ).filter((stage) => stage !== undefined);
+}
+
 function startLife(
   place: Place,
+  members: Members,
   { onReady, log }: SuperviseOptions,
   on: { onDown(): void; onRenew(child: ChildProcess): void },
 ): Life {
@@ -246,6 +235,7 @@ function startLife(
     detached: true,
   });
   place.alive.add(child);
+  if (role.seat !== undefined) members.started(child);
   const served = Promise.withResolvers<boolean>();
   const exit = Promise.withResolvers<RoleExit>();
   child.on("message", (value) => {
@@ -253,15 +243,17 @@ function startLife(
     if (message === null) log("warn", `${role.name} sent a message that is none`);
     else if (message.type === "down") on.onDown();
     else if (message.type === "renew") on.onRenew(child);
-    else if (message.type === "takeover") place.inherit(child, message.path);
-    else {
-      place.serves(child);
+    else if (message.type === "entered") members.entered(child, message.version);
+    else if (message.type === "join") {
+      if (role.seat !== undefined) members.joins(child, role.seat, message.path);
+    } else {
       served.resolve(true);
       onReady(role.name, message.details);
     }
   });
   const end = (how: RoleExit) => {
-    place.ended(child);
+    place.alive.delete(child);
+    members.ended(child);
     served.resolve(false);
     exit.resolve(how);
   };
@@ -271,11 +263,6 @@ function startLife(
   });
   child.once("exit", (code, signal) => end({ code, signal }));
   return { child, served: served.promise, exit: exit.promise };
-}
-
-function tell(child: ChildProcess, message: SupervisorMessage): void {
-  // A child that has just ended hears nothing, and its end is noticed.
-  if (child.connected) child.send(message, () => undefined);
 }
 
 /** Asks the child to end, kills it when it takes too long or force is asked for, and waits until it is gone. */
