@@ -91,7 +91,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
   const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
   await (others === null ? gateway.routed : others.joined);
-  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+  tellSupervisor({ type: "ready", details: { host, port: String(port), pid: self } });
 }
 
 /** Learns which processes share the port and the slots, and joins them once there are routes: what it then owns it must know. */
