@@ -53,7 +53,9 @@ export class Gate {
   moveTo(elsewhere: SlotKeeper | null): void {
     const before = this.#keeper;
     if (before.at === (elsewhere?.at ?? null)) return;
+    const past = this.line?.past() ?? null;
     this.#keeper = elsewhere ?? new Line(this.#options, false);
+    if (past !== null) this.#keeper.adopt(past);
     this.line?.setModel(this.#model, this.#limits);
     for (const lease of this.#own) this.#keeper.hold(lease);
     before.close();

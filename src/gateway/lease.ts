@@ -3,7 +3,9 @@
  * another. The line may move while the request goes on; the request does not notice.
  */
 import type { Claim } from "../core/queue.ts";
+import type { PastUse } from "../core/rate-limit.ts";
 import type { RouteInstance } from "../core/routing.ts";
+import type { LearnedRate } from "../core/service-rate.ts";
 import type { CancelSignal } from "./cancel.ts";
 
 /** A request at the door. */
@@ -26,6 +28,14 @@ export type SlotEnd = {
   readonly verdict: "succeeded" | "failed" | null;
 };
 
+/** What a line has learned and counted, for the one that takes its place. */
+export type LinePast = {
+  readonly accounts: readonly PastUse[];
+  readonly tokens: readonly PastUse[];
+  readonly rate: LearnedRate;
+  readonly lastRequestAtMs: number | null;
+};
+
 /** The line has moved: ask again where it is now. */
 export class Moved extends Error {}
 
@@ -38,6 +48,8 @@ export type SlotKeeper = {
   /** From now on it counts a slot that is taken already. */
   hold(lease: Lease): void;
   release(lease: Lease, end: SlotEnd): void;
+  /** It takes the place of a line that has ended in peace. */
+  adopt(past: LinePast): void;
   /** True when one more try is within the deployment's retry budget; it is taken from it. */
   mayRetry(): boolean | Promise<boolean>;
   /** It is the line no more: who waits hears Moved, and what it counts is counted elsewhere. */

@@ -6,7 +6,7 @@ import type { Claim } from "../core/queue.ts";
 import { HttpError } from "../schema/errors.ts";
 import type { LeaseAnswer, LeaseQuestion } from "../schema/leases.ts";
 import type { CancelSignal } from "./cancel.ts";
-import { type Bid, Lease, Moved, type SlotEnd, type SlotKeeper } from "./lease.ts";
+import { type Bid, Lease, type LinePast, Moved, type SlotEnd, type SlotKeeper } from "./lease.ts";
 
 type Asking = {
   readonly deploymentId: string;
@@ -25,6 +25,8 @@ export type LesseeOptions = {
   now(): number;
   /** Version of the routes that this process goes by. */
   routes(): number;
+  /** What is sent is heard; else all is told once it is. */
+  isConnected(): boolean;
   send(question: LeaseQuestion): void;
 };
 
@@ -33,6 +35,8 @@ export class Lessee {
   readonly #asking = new Map<number, Asking>();
   readonly #held = new Map<number, Held>();
   readonly #retries = new Map<number, Retry>();
+  /** Of lines that were here, until it has been told: once, since it adds up there. */
+  readonly #pasts = new Map<string, LinePast>();
   #keys = 0;
 
   constructor(options: LesseeOptions) {
@@ -46,6 +50,7 @@ export class Lessee {
       acquire: (bid, signal) => this.#ask(deploymentId, bid, signal),
       hold: (lease) => this.#hold(deploymentId, lease),
       release: (lease, end) => this.#release(lease, end),
+      adopt: (past) => this.#adopt(deploymentId, past),
       mayRetry: () => this.#mayRetry(deploymentId),
       close: () => this.#close(deploymentId),
     };
@@ -53,6 +58,9 @@ export class Lessee {
 
   /** The other side knows nothing, or nothing any more. Those who wait keep their order. */
   tellAll(): void {
+    for (const [deploymentId, past] of this.#pasts)
+      this.#options.send({ type: "past", deploymentId, ...past });
+    this.#pasts.clear();
     for (const [key, { deploymentId, lease }] of this.#held) this.#sayHold(key, deploymentId, lease);
     for (const [key, { deploymentId, bid }] of this.#asking) this.#sayAsk(key, deploymentId, bid);
     for (const [key, { deploymentId }] of this.#retries)
@@ -133,6 +141,11 @@ export class Lessee {
     if (this.#held.delete(key)) this.#options.send({ type: "release", key, ...end });
   }
 
+  #adopt(deploymentId: string, past: LinePast): void {
+    if (this.#options.isConnected()) this.#options.send({ type: "past", deploymentId, ...past });
+    else this.#pasts.set(deploymentId, past);
+  }
+
   #mayRetry(deploymentId: string): Promise<boolean> {
     const key = this.#nextKey();
     return new Promise((resolve) => {
@@ -154,6 +167,7 @@ export class Lessee {
       asking.fail(new Moved("the line has moved"));
     }
     for (const [key, held] of this.#held) if (held.deploymentId === deploymentId) this.#held.delete(key);
+    this.#pasts.delete(deploymentId);
     for (const retry of [...this.#retries.values()])
       if (retry.deploymentId === deploymentId) retry.answer(false);
   }

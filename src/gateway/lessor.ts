@@ -18,7 +18,10 @@ export type LessorOptions = {
 };
 
 /** What a lessee may say once both are in the same view, or it in an earlier one. */
-export type LeaseRequest = Extract<LeaseQuestion, { type: "hold" | "ask" | "leave" | "release" | "retry" }>;
+export type LeaseRequest = Extract<
+  LeaseQuestion,
+  { type: "past" | "hold" | "ask" | "leave" | "release" | "retry" }
+>;
 type Asked = Extract<LeaseRequest, { type: "ask" }>;
 
 export class Lessor {
@@ -36,10 +39,12 @@ export class Lessor {
   }
 
   hear(request: LeaseRequest): void {
-    const { key } = request;
     switch (request.type) {
+      case "past":
+        this.#options.admission.lineOf(request.deploymentId)?.adopt(request);
+        return;
       case "hold": {
-        const { deploymentId, claim, instance, startedAtMs } = request;
+        const { key, deploymentId, claim, instance, startedAtMs } = request;
         const line = this.#options.admission.lineOf(deploymentId);
         // The line has moved on, and the other process will tell where it is now.
         if (line === null) return;
@@ -52,21 +57,21 @@ export class Lessor {
         void this.#ask(request);
         return;
       case "leave":
-        this.#asking.get(key)?.abort(new Error("it does not wait any longer"));
-        this.#release(key);
+        this.#asking.get(request.key)?.abort(new Error("it does not wait any longer"));
+        this.#release(request.key);
         return;
       case "release": {
-        const lease = this.#held.get(key)?.lease;
+        const lease = this.#held.get(request.key)?.lease;
         if (request.used !== null) lease?.served(request.used);
         if (request.pauseMs > 0) lease?.pause(request.pauseMs);
         if (request.verdict === "succeeded") lease?.succeeded();
         if (request.verdict === "failed") lease?.failed();
-        this.#release(key);
+        this.#release(request.key);
         return;
       }
       case "retry": {
         const isYes = this.#options.admission.lineOf(request.deploymentId)?.mayRetry() ?? false;
-        this.#options.send({ type: "may", key, isYes });
+        this.#options.send({ type: "may", key: request.key, isYes });
       }
     }
   }

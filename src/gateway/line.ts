@@ -11,7 +11,7 @@ import type { HttpError } from "../schema/errors.ts";
 import type { AdmissionOptions } from "./admission.ts";
 import type { CancelSignal } from "./cancel.ts";
 import { Faults } from "./faults.ts";
-import { type Bid, Lease, Moved, type SlotEnd, type SlotKeeper } from "./lease.ts";
+import { type Bid, Lease, type LinePast, Moved, type SlotEnd, type SlotKeeper } from "./lease.ts";
 import * as refusals from "./refusals.ts";
 
 /** What accounts and tokens may use of each model. */
@@ -22,6 +22,8 @@ type Ticket = Claim & {
   fail(error: unknown): void;
 };
 
+/** Accounts, and tokens, whose last minute goes over to another process: that many are a message of some 2 MB at most. */
+const maxPastNames = 500;
 const unbounded = { requests: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
 export class Line implements SlotKeeper {
@@ -118,6 +120,26 @@ export class Line implements SlotKeeper {
     this.#leaveLimits(claim, used, countedAtMs);
     this.#slotChanged(instance.id, 0);
     this.grant();
+  }
+
+  adopt({ accounts, tokens, rate, lastRequestAtMs }: LinePast): void {
+    const nowMs = this.#options.now();
+    this.#accounts.adopt(accounts, nowMs);
+    this.#tokens.adopt(tokens, nowMs);
+    this.#rate.adopt(rate);
+    if (lastRequestAtMs !== null)
+      this.#lastRequestAtMs = Math.max(this.#lastRequestAtMs ?? 0, lastRequestAtMs);
+  }
+
+  /** What is under way is left out: whoever it belongs to tells it. */
+  past(): LinePast {
+    const nowMs = this.#options.now();
+    return {
+      accounts: this.#accounts.past(maxPastNames, nowMs),
+      tokens: this.#tokens.past(maxPastNames, nowMs),
+      rate: this.#rate.learned,
+      lastRequestAtMs: this.#lastRequestAtMs,
+    };
   }
 
   mayRetry(): boolean {

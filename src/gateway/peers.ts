@@ -153,7 +153,8 @@ export class Peers {
     let isClosed = false;
     const send = (question: LeaseQuestion) => lines?.send(question);
     const { now, self, log } = this.#options;
-    const lessee = new Lessee({ owner: id, now, routes: () => this.#routes, send });
+    const isConnected = () => lines !== null;
+    const lessee = new Lessee({ owner: id, now, routes: () => this.#routes, isConnected, send });
 
     const open = () => {
       const opened = connect(path);

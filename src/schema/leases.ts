@@ -28,12 +28,31 @@ const bid = z.object({
 });
 const claim = z.object({ ...claimFields, tokens: z.number().min(0) });
 
+const used = z
+  .array(z.tuple([count, z.number().min(0)]).readonly())
+  .max(60)
+  .readonly();
+const pastUses = z
+  .array(z.object({ name: id, requests: used, tokens: used }))
+  .max(1000)
+  .readonly();
+const average = z.number().min(0);
+
 /** A line from the process whose requests they are. `key` numbers them. */
 export const leaseQuestion = z.discriminatedUnion("type", [
   /** The first line: who it is. */
   z.object({ type: z.literal("hello"), from: id }),
   /** What follows is told in this view. */
   z.object({ type: z.literal("view"), version: count }),
+  /** What it has learned while the line was there. */
+  z.object({
+    type: z.literal("past"),
+    deploymentId: id,
+    accounts: pastUses,
+    tokens: pastUses,
+    rate: z.object({ served: count, meanMs: average, counted: count, meanOutput: average }),
+    lastRequestAtMs: z.number().nullable(),
+  }),
   /** It has a slot already. */
   z.object({
     type: z.literal("hold"),
