@@ -66,6 +66,8 @@ export type GatewayOptions = {
     readonly self: string;
     /** Unix socket at which it hears the others. */
     readonly path: string;
+    /** There is more than one all the time, not only while one takes another's place. */
+    readonly areMany: boolean;
   };
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;

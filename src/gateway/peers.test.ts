@@ -57,7 +57,10 @@ async function startProcess(seat: number, queueMax = 1000): Promise<Process> {
   const limits = { waitMs: 60_000, slotWaitMs: 60_000, queueMax, queueBytes: 1e6 };
   const admission = createAdmission({ limits, isShared: true, now: Date.now, onLoad: () => undefined });
   const peers = new Peers({
-    ...{ self: id, path, admission, log: () => undefined, now: Date.now },
+    ...{ self: id, path, areMany: true, admission, log: () => undefined, now: Date.now },
+    figures: async () => [
+      { name: "count", help: "h", type: "counter", samples: [{ labels: { of: id }, value: Number.NaN }] },
+    ],
     routesReached: async () => undefined,
     onRoutesEverywhere: (reached) => routesEverywhere.push(reached),
   });
@@ -314,6 +317,20 @@ describe("processes side by side", () => {
     await expect(refused).rejects.toMatchObject({ code: "queue_full" });
     held.release();
     await vi.waitFor(() => expect(next.admission.load()[id]?.running).toBe(0));
+  });
+
+  test("one of them tells the figures of all; who has a successor is left out", async () => {
+    const only = await come(0);
+    expect(await only.peers.figures()).toEqual({ own: 1, others: [] });
+    const other = await come(1);
+    const successor = await come(1);
+    const figures = await only.peers.figures();
+    expect(figures?.own).toBe(1);
+    const samples = [{ labels: { of: successor.id }, value: Number.NaN }];
+    expect(figures?.others).toEqual([
+      { number: 2, families: [{ name: "count", help: "h", type: "counter", samples }] },
+    ]);
+    expect(await other.peers.figures()).toMatchObject({ own: null, others: [{ number: 1 }, { number: 2 }] });
   });
 
   test("a version of the routes is reached when the last of them has reached it", async () => {

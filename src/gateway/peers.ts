@@ -8,8 +8,10 @@
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { type GatewayMember, type GatewayView, ownerOf, Telling } from "../core/gateway-view.ts";
+import type { MetricFamily } from "../schema/exposition.ts";
 import { type LeaseQuestion, leaseAnswer, leaseQuestion } from "../schema/leases.ts";
 import type { Admission } from "./admission.ts";
+import { askForFigures, sendFigures } from "./figures.ts";
 import { Lessee } from "./lessee.ts";
 import { type LeaseRequest, Lessor } from "./lessor.ts";
 import { type MessageLines, openMessageLines } from "./message-lines.ts";
@@ -22,14 +24,20 @@ export type PeersOptions = {
   readonly self: string;
   /** Unix socket at which it hears the others. */
   readonly path: string;
+  /** There is more than one all the time, not only while one takes another's place. */
+  readonly areMany: boolean;
   readonly admission: Pick<Admission, "lineOf" | "moveLines" | "settle">;
   readonly log: Log;
   now(): number;
   /** Resolves when this process goes by routes of this version, or has waited long enough for them. */
   routesReached(version: number): Promise<void>;
+  /** What this process has counted. */
+  figures(): Promise<readonly MetricFamily[]>;
   /** All processes go by routes of this version or a later one. */
   onRoutesEverywhere(version: number): void;
 };
+
+export type Figures = { readonly number: number; readonly families: readonly MetricFamily[] };
 
 /** A connection to another process, whose lines this one's requests stand in. */
 type Link = {
@@ -127,6 +135,23 @@ export class Peers {
     this.#lookAtRoutes();
   }
 
+  /**
+   * What the other processes have counted, by their numbers, and this one's number; null where there is one alone. A process
+   * that only finishes what it has is left out, and has no number any more: its successor has it.
+   */
+  async figures(): Promise<{ readonly own: number | null; readonly others: readonly Figures[] } | null> {
+    const { self, areMany } = this.#options;
+    if (!areMany) return null;
+    let own: number | null = null;
+    const asked: Promise<Figures | null>[] = [];
+    for (const { id, seat, path } of this.#view.members) {
+      if (seat === null) continue;
+      if (id === self) own = seat + 1;
+      else asked.push(askForFigures(path).then((families) => families && { number: seat + 1, families }));
+    }
+    return { own, others: (await Promise.all(asked)).filter((one) => one !== null) };
+  }
+
   close(): void {
     for (const link of this.#links.values()) link.close();
     for (const { socket } of this.#guests.values()) socket.destroy();
@@ -199,6 +224,10 @@ export class Peers {
       socket,
       leaseQuestion,
       (question) => {
+        if (question.type === "figures") {
+          void this.#sendFigures(socket);
+          return undefined;
+        }
         if (question.type === "hello") {
           from = question.from;
           return undefined;
@@ -220,6 +249,15 @@ export class Peers {
       this.#ahead.delete(lines);
       guest?.lessor.loseTouch();
     });
+  }
+
+  async #sendFigures(socket: Socket): Promise<void> {
+    try {
+      sendFigures(socket, await this.#options.figures());
+    } catch (error) {
+      this.#options.log("error", "the figures could not be told", { error: String(error) });
+      socket.destroy();
+    }
   }
 
   #welcome(id: string, socket: Socket, lines: MessageLines): Guest {

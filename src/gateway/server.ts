@@ -108,6 +108,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       ? null
       : new Peers({
           ...{ ...options.shared, admission, log, now },
+          figures: async () => metrics.families(await readings(), true),
           routesReached: routesHere.reached,
           onRoutesEverywhere: routesEverywhere.reach,
         });
@@ -139,14 +140,14 @@ export function createGateway(options: GatewayOptions): Gateway {
   const parts = { admission, pool, webhooks, authenticator };
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
+  const readings = async () => ({
+    load: admission.load(),
+    routesAgeMs: link.ageMs,
+    spool: (await options.readSpool?.()) ?? nothingSpooled,
+    residentBytes: process.memoryUsage.rss(),
+  });
   const metricsPage = {
-    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted },
-    readings: async () => ({
-      load: admission.load(),
-      routesAgeMs: link.ageMs,
-      spool: (await options.readSpool?.()) ?? nothingSpooled,
-      residentBytes: process.memoryUsage.rss(),
-    }),
+    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted, peers, readings },
   };
 
   function directory(): Directory {

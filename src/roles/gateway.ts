@@ -31,6 +31,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
   const { directory, api, link } = sockets(settings);
   const gatewayId = randomUUID();
   const self = String(process.pid);
+  const areMany = settings.BERTH_GATEWAY_PROCESSES > 1;
   const path = join(directory, `gateway-${self}.sock`);
   const spool = createSpool({
     ...{ gatewayId, linkSocket: link, clock: systemClock, log },
@@ -44,7 +45,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
-    ...(isShared && { listenFd: sharedFd, shared: { self, path } }),
+    ...(isShared && { listenFd: sharedFd, shared: { self, path, areMany } }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),

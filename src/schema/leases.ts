@@ -40,6 +40,8 @@ const average = z.number().min(0);
 
 /** A line from the process whose requests they are. `key` numbers them. */
 export const leaseQuestion = z.discriminatedUnion("type", [
+  /** In place of all others: what has it counted? */
+  z.object({ type: z.literal("figures") }),
   /** The first line: who it is. */
   z.object({ type: z.literal("hello"), from: id }),
   /** What follows is told in this view. */

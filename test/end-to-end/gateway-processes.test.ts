@@ -71,6 +71,15 @@ describe("three processes", () => {
     expect(whole(await Promise.all(asked))).toBe(300);
     expect(most(berth)).toEqual([slots, slots, slots]);
     await berth.idle();
+    // One page tells of all of them, and more than one had something to do.
+    const page = await (await fetch(`http://127.0.0.1:${berth.port}/metrics`)).text();
+    const counts = [...page.matchAll(/^berth_requests_total\{.*status="2xx",process="(\d)"\} (\d+)$/gm)];
+    const byProcess = Map.groupBy(counts, ([, process]) => process ?? "");
+    const sums = [...byProcess.values()].map((all) =>
+      all.reduce((sum, [, , count]) => sum + Number(count), 0),
+    );
+    expect(sums.reduce((sum, count) => sum + count, 0)).toBe(300);
+    expect(sums.filter((count) => count > 0).length).toBeGreaterThan(1);
   });
 
   test("an account that floods a model waits for its turns like in one process", async () => {

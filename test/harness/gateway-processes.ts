@@ -76,7 +76,11 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
       name: `gateway ${seat}`,
       command: process.execPath,
       args: [main, "gateway", "shared"],
-      env: { ...process.env, BERTH_HOME: home, BERTH_PORT: String(held.port), BERTH_LOG_LEVEL: "error" },
+      env: {
+        ...process.env,
+        ...{ BERTH_HOME: home, BERTH_PORT: String(held.port), BERTH_LOG_LEVEL: "error" },
+        BERTH_GATEWAY_PROCESSES: String(count),
+      },
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),
     clock: {
