@@ -41,10 +41,11 @@ let count = 0;
 let members: Process[];
 let version: number;
 let routesEverywhere: number[];
+let spent: string[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "berth-peers-"));
-  [members, version, routesEverywhere] = [[], 0, []];
+  [members, version, routesEverywhere, spent] = [[], 0, [], []];
 });
 afterEach(() => {
   for (const { peers } of members) peers.close();
@@ -62,6 +63,7 @@ async function startProcess(seat: number, queueMax = 1000): Promise<Process> {
       { name: "count", help: "h", type: "counter", samples: [{ labels: { of: id }, value: Number.NaN }] },
     ],
     routesReached: async () => undefined,
+    onSpentElsewhere: (scopeId, nanoUsd) => spent.push(`${id} heard ${scopeId} ${nanoUsd}`),
     onRoutesEverywhere: (reached) => routesEverywhere.push(reached),
   });
   await peers.open();
@@ -317,6 +319,13 @@ describe("processes side by side", () => {
     await expect(refused).rejects.toMatchObject({ code: "queue_full" });
     held.release();
     await vi.waitFor(() => expect(next.admission.load()[id]?.running).toBe(0));
+  });
+
+  test("what one has spent for a scoped JWT all others hear", async () => {
+    const [one, two, three] = [await come(0), await come(1), await come(2)];
+    one.peers.spent("s1", 5);
+    const heard = [`${two.id} heard s1 5`, `${three.id} heard s1 5`];
+    await vi.waitFor(() => expect(spent.toSorted()).toEqual(heard));
   });
 
   test("one of them tells the figures of all; who has a successor is left out", async () => {

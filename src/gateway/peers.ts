@@ -13,7 +13,7 @@ import { type LeaseQuestion, leaseAnswer, leaseQuestion } from "../schema/leases
 import type { Admission } from "./admission.ts";
 import { askForFigures, sendFigures } from "./figures.ts";
 import { Lessee } from "./lessee.ts";
-import { type LeaseRequest, Lessor } from "./lessor.ts";
+import { Lessor } from "./lessor.ts";
 import { type MessageLines, openMessageLines } from "./message-lines.ts";
 import type { Log } from "./options.ts";
 
@@ -33,6 +33,8 @@ export type PeersOptions = {
   routesReached(version: number): Promise<void>;
   /** What this process has counted. */
   figures(): Promise<readonly MetricFamily[]>;
+  /** Another process has spent this for a scoped JWT. */
+  onSpentElsewhere(scopeId: string, nanoUsd: number): void;
   /** All processes go by routes of this version or a later one. */
   onRoutesEverywhere(version: number): void;
 };
@@ -133,6 +135,11 @@ export class Peers {
     this.#routes = version;
     for (const link of this.#links.values()) link.send({ type: "routes", version });
     this.#lookAtRoutes();
+  }
+
+  /** This process has spent something for a scoped JWT with a limit. */
+  spent(scopeId: string, nanoUsd: number): void {
+    for (const link of this.#links.values()) link.send({ type: "spent", scopeId, nanoUsd });
   }
 
   /**
@@ -273,7 +280,7 @@ export class Peers {
     return guest;
   }
 
-  #hear(guest: Guest, question: LeaseRequest | Extract<LeaseQuestion, { version: number }>): void {
+  #hear(guest: Guest, question: Exclude<LeaseQuestion, { type: "hello" | "figures" }>): void {
     if (this.#guests.get(guest.id) !== guest) return; // it has ended, or has come anew
     if (question.type === "over") {
       for (const lessor of guest.before) lessor.end();
@@ -283,6 +290,7 @@ export class Peers {
     } else if (question.type === "routes") {
       guest.routes = question.version;
       this.#lookAtRoutes();
-    } else if (question.type !== "view") guest.lessor.hear(question);
+    } else if (question.type === "spent") this.#options.onSpentElsewhere(question.scopeId, question.nanoUsd);
+    else if (question.type !== "view") guest.lessor.hear(question);
   }
 }

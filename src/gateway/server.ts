@@ -110,6 +110,7 @@ export function createGateway(options: GatewayOptions): Gateway {
           ...{ ...options.shared, admission, log, now },
           figures: async () => metrics.families(await readings(), true),
           routesReached: routesHere.reached,
+          onSpentElsewhere: (scopeId, nanoUsd) => scopes.spentElsewhere(scopeId, nanoUsd),
           onRoutesEverywhere: routesEverywhere.reach,
         });
   const link = createLink({
@@ -127,7 +128,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       haveRoutes();
     },
   });
-  const scopes = createScopeBook({ now, ask: (jwt) => askAboutScope(options.linkSocket, jwt) });
+  const scopes = createScopeBook({
+    now,
+    ask: (jwt) => askAboutScope(options.linkSocket, jwt),
+    onSpent: (scopeId, nanoUsd) => peers?.spent(scopeId, nanoUsd),
+  });
   const authenticator = createAuthenticator(scopes);
   const webhooks = createWebhooks({
     targets: targetsOf(options.webhookTargets),

@@ -79,6 +79,8 @@ export const leaseQuestion = z.discriminatedUnion("type", [
   z.object({ type: z.literal("retry"), key: count, deploymentId: id }),
   /** All it holds has been told, in this view. */
   z.object({ type: z.literal("over"), version: count }),
+  /** A scoped JWT with a limit has spent this. */
+  z.object({ type: z.literal("spent"), scopeId: id, nanoUsd: z.number().min(0) }),
   /** The version of the routes that it goes by now. */
   z.object({ type: z.literal("routes"), version: count }),
 ]);
