@@ -3,7 +3,7 @@
  * read it is the gateway's to decide.
  */
 import { statuses, statusOf } from "../core/status.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
 

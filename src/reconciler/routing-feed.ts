@@ -7,7 +7,9 @@ import type { Deployment } from "../core/deployment.ts";
 import type { Prices } from "../core/prices.ts";
 import { type DefaultRateLimits, routeAccounts, routesOf } from "../core/routes.ts";
 import type { RoutingSnapshot } from "../core/routing.ts";
-import type { Clock, Store, UsageStore } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { UsageStore } from "../ports/usage-store.ts";
 
 export type RoutingFeed = {
   /** Something that routes are made of was written. */

@@ -8,7 +8,7 @@ import { createEmbeddedEngine } from "../engines/embedded.ts";
 import { createLlamaServerEngine } from "../engines/llama-server.ts";
 import { findEngines } from "../engines/machine-engines.ts";
 import { createVllmEngine } from "../engines/vllm.ts";
-import type { Engine } from "../ports.ts";
+import type { Engine } from "../ports/engine.ts";
 import { listed, type Settings } from "../settings.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
