@@ -116,7 +116,9 @@ export const settingsShape = {
     .describe("Comma-separated images that container_image may name, pinned by digest; empty means none."),
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
-    .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+    .describe(
+      "Longest time a request waits for a model that is starting or at zero, then 503; and for a successor of an instance that takes no connection, then 502.",
+    ),
   BERTH_QUEUE_WAIT_S: seconds(1, 86_400)
     .default(600)
     .describe("Longest time a request waits for a slot of a model that runs, then 504."),
