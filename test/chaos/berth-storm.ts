@@ -132,7 +132,8 @@ class BerthStorm {
   /** As systemd would. */
   async #startAgain(): Promise<void> {
     const { home, url } = this.#berth;
-    this.#berth = await startBerth({ home, env: { ...env, BERTH_PORT: new URL(url).port } });
+    const port = new URL(url).port;
+    this.#berth = await startBerth({ home, env: { ...env, BERTH_PORT: port }, readyWithinMs: recoverMs });
   }
 
   async #ask(over: AbortSignal): Promise<void> {
@@ -179,6 +180,8 @@ class BerthStorm {
     const reason = /"error":\s*\{[^}]*"message":\s*"([^"]{10,})"/.exec(text)?.[1];
     if (reason === undefined)
       this.#violate(`an answer ${status} has neither an end nor a reason: ${text.slice(-300)}`);
+    // Nothing that is struck makes a good request a bad one.
+    if (status >= 400 && status < 500) this.#violate(`a good request was answered ${status}: ${reason}`);
     this.#options.log(`${model} was answered ${status}: ${reason}`);
     return `refused ${status}`;
   }

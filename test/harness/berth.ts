@@ -92,7 +92,7 @@ function cleanEnvironment(extra: Record<string, string>): Record<string, string>
 }
 
 export async function startBerth(
-  options: { env?: Record<string, string>; home?: string } = {},
+  options: { env?: Record<string, string>; home?: string; readyWithinMs?: number } = {},
 ): Promise<Berth> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "berth-test-"));
   const port = options.env?.BERTH_PORT ?? String(await freePort());
@@ -157,7 +157,7 @@ export async function startBerth(
       if (child.exitCode !== null) throw new Error(`Berth ended with ${child.exitCode}:\n${printed}`);
       return await isReady(url);
     },
-    30_000,
+    options.readyWithinMs ?? 30_000,
   ).catch((error) => {
     child.kill("SIGKILL");
     throw new Error(`${String(error)}\n${printed}`);
