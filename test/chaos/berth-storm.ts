@@ -182,8 +182,7 @@ class BerthStorm {
       this.#violate(`an answer ${status} has neither an end nor a reason: ${text.slice(-300)}`);
     // Nothing that is struck makes a good request a bad one.
     if (status >= 400 && status < 500) this.#violate(`a good request was answered ${status}: ${reason}`);
-    this.#options.log(`${model} was answered ${status}: ${reason}`);
-    return `refused ${status}`;
+    return `refused ${status}: ${reason?.replaceAll(model, "…")}`;
   }
 
   /** A killed process may be seen for a moment after its connections have ended. */
