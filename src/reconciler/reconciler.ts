@@ -4,16 +4,19 @@
  * and ordinary work are one path, and a hint that is lost costs at most one sweep. Decides nothing itself: `core/plan`
  * does.
  */
+
+import type { Plan } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { measurementOf } from "../core/fit-deployment.ts";
 import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
-import { type Plan, planDeployment, type World } from "../core/plan.ts";
+import { planDeployment } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
 import { byClaim, type Claim } from "../core/scale-share.ts";
+import type { World } from "../core/world.ts";
 import { type Actor, createActor } from "./act.ts";
 import { withDeadlines } from "./deadlines.ts";
 import { LoadBoard } from "./loads.ts";
