@@ -1,13 +1,15 @@
 /** Rolling updates through the whole plan, in worlds that obey it, with room and without, where revisions may be broken. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Action } from "./action.ts";
 import { type Deployment, type EngineArgs, firstRevisions, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, RecordedObservation } from "./instance.ts";
-import { type Action, planDeployment, type World } from "./plan.ts";
+import { planDeployment } from "./plan.ts";
 import { finishUpdate, historyKept, revertUpdate, updateArgs } from "./revision.ts";
 import { noLoad } from "./routing.ts";
 import { statusOf } from "./status.ts";
+import type { World } from "./world.ts";
 
 const crash = failure("engine_crashed", "The engine ended.", "See the logs.");
 const mute = failure("warm_up_failed", "It did not answer.", "See the logs.");

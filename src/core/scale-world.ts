@@ -3,10 +3,10 @@
  * instance is given up first. Pure. The rules themselves are in `scale` and `scale-share`.
  */
 import type { InstanceRecord } from "./instance.ts";
-import type { World } from "./plan.ts";
 import { countForScale } from "./rollout.ts";
 import { decideScale, defaultTuning, type ScaleDecision } from "./scale.ts";
 import { askedOf, type Claim } from "./scale-share.ts";
+import type { World } from "./world.ts";
 
 export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDecision {
   const { deployment, limits } = world;

@@ -3,11 +3,12 @@
  * something, and what would change it. Pure: made anew from facts and events at each question, so it cannot be stale.
  * Says nothing that the owner may not read in the events.
  */
+
+import { backoffMs } from "./backoff.ts";
 import type { Deployment } from "./deployment.ts";
 import type { DeploymentEvent } from "./event.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
-import { backoffMs } from "./plan.ts";
 import { type Status, statusOf } from "./status.ts";
 
 export type Why = {

@@ -2,15 +2,18 @@
  * Control of a simulated world: observes, asks the real plan, and carries its actions out on the machines. What is in
  * `facts` and `records` is on disk and survives a crash; everything else is lost with one. Decides nothing itself.
  */
+
+import type { Action, Plan } from "../core/action.ts";
 import { type Deployment, firstRevisions, noEngineArgs, noTries, nothingSeen } from "../core/deployment.ts";
 import { failure } from "../core/failure.ts";
 import type { InstanceRecord } from "../core/instance.ts";
-import { type Action, type Plan, planDeployment, type World } from "../core/plan.ts";
+import { planDeployment } from "../core/plan.ts";
 import { finishUpdate, revertUpdate, updateArgs } from "../core/revision.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
 import type { Claim } from "../core/scale-share.ts";
+import type { World } from "../core/world.ts";
 import type { Snapshot, SnapshotModel } from "./front.ts";
 import { sumLoads } from "./loads.ts";
 import { type Machines, observationOf } from "./machines.ts";

@@ -2,10 +2,12 @@
  * What must hold in a simulated world, as somebody sees it who sees everything. Compares with the truth of the machines and
  * with formulas of its own; never with what the decisions say of themselves.
  */
+
+import type { Action } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
-import type { Action, World } from "../core/plan.ts";
 import { statusOf } from "../core/status.ts";
+import type { World } from "../core/world.ts";
 import { type Control, limits } from "./control.ts";
 import type { Gateway, SimulatedRequest } from "./front.ts";
 import type { Machines } from "./machines.ts";
