@@ -6,6 +6,7 @@ import type { Action } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
 import { type Failure, FailureError, failure } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
+import { LateAnswer } from "./deadlines.ts";
 import type { Facts } from "./facts.ts";
 import { fitInput } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
@@ -69,7 +70,12 @@ export function createLaunch(
     } catch (error) {
       log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
       await store.removeInstance(id);
-      room.release(id);
+      // What starts too late still takes its GPUs: they are given to nobody else before the driver has answered.
+      if (error instanceof LateAnswer)
+        error.onAnswer((isStarted) => {
+          if (!isStarted) room.release(id);
+        });
+      else room.release(id);
       await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);

@@ -4,7 +4,7 @@
  */
 import type { Action } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
-import type { InstanceRecord } from "../core/instance.ts";
+import type { InstanceRecord, Placement } from "../core/instance.ts";
 import { statusOf } from "../core/status.ts";
 import type { World } from "../core/world.ts";
 import { limits } from "./control.ts";
@@ -86,9 +86,7 @@ export class Judge {
     if (live.length >= most) this.#say("maximum", `${id} has ${live.length} of ${most} and starts another`);
     if (live.length === 0 && settings.minInstances === 0) coverage.count("woken from zero");
     if (live.length >= settings.minInstances && !isRollingOut) coverage.count("scaled up for work");
-    const lost = this.#parts.machines.capacity().flatMap(({ gpus }) => gpus.filter((gpu) => !gpu.usable));
-    if (lost.some((gpu) => action.placement.gpus.includes(gpu.id)))
-      this.#say("lost GPU", `${id} starts on a GPU that is not there`);
+    if (this.#hasLostGpu(action.placement)) this.#say("lost GPU", `${id} starts on a GPU that is not there`);
     for (const { count, lastAtMs } of [tries, revisions.tries]) {
       const waitMs = count < 2 ? 0 : Math.min(300_000, 1_000 * 2 ** (count - 2));
       // A failure in the future was before the clock was put back: nobody waits for that time.
@@ -119,7 +117,9 @@ export class Judge {
 
   /** An instance that serves is ended only when nothing is there, or when its time to drain is over. */
   #judgeRemoval(world: World, { instanceId }: Extract<Action, { do: "remove" }>): void {
-    if (this.#parts.machines.processes.get(instanceId)?.state !== "running") return;
+    const process = this.#parts.machines.processes.get(instanceId);
+    // Without its GPU it serves nobody, though its process hangs on.
+    if (process?.state !== "running" || this.#hasLostGpu(process.placement)) return;
     const busy = this.#parts.gateways.reduce((sum, gateway) => sum + gateway.inFlightAt(instanceId), 0);
     const record = world.instances.find(({ id }) => id === instanceId);
     const isOver = record?.drainSinceMs != null && world.now - record.drainSinceMs >= limits.drainMs;
@@ -226,6 +226,11 @@ export class Judge {
     if (process?.state !== "running" || record === undefined) return false;
     const isOnTrial = revisions.fallback !== null && record.revision === revisions.wanted.id;
     return (!isOnTrial || record.warmedAtMs !== null) && (evenIfEnding || !process.isEnding);
+  }
+
+  #hasLostGpu({ gpus }: Placement): boolean {
+    const all = this.#parts.machines.capacity().flatMap((node) => node.gpus);
+    return all.some((gpu) => !gpu.usable && gpus.includes(gpu.id));
   }
 
   #hasRoom({ config }: Deployment): boolean {
