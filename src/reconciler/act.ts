@@ -142,6 +142,13 @@ export function createActor(
     poke(deploymentId);
   }
 
+  /** What is ended without having exited, since it answers nothing, takes nothing more and counts as running no longer. */
+  async function shut(deploymentId: string, instanceId: string): Promise<void> {
+    const known = (await store.instances(deploymentId)).find(({ id }) => id === instanceId);
+    if (known?.observed?.state !== "running") return;
+    await store.putInstance({ ...known, intent: "drain", drainSinceMs: clock.now() });
+  }
+
   async function revert(deployment: Deployment, cause: Failure): Promise<void> {
     const { wanted, fallback } = deployment.revisions;
     await record(deployment.id, ({ revisions }) =>
@@ -180,6 +187,7 @@ export function createActor(
         return remove(action.instanceId, id);
       case "record-exit":
         await countTry(id, action.failure, action.of);
+        await shut(id, action.instanceId);
         return remove(action.instanceId, id);
       case "warm":
         return await warmUps.begin(deployment, action.instanceId);

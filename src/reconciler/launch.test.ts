@@ -35,7 +35,7 @@ test("a start that the driver answers too late keeps its GPU until the driver ha
   const tried: string[] = [];
   const facts = {
     tell: async () => undefined,
-    countTry: async (_id, cause) => void tried.push(cause.code),
+    countTry: async (_id: string, cause: { code: string }) => void tried.push(cause.code),
   } as unknown as Facts;
   const hub = { changed: async () => null, snapshotPath: () => "/s" } as unknown as Hub;
   const room = createRoom({ deployment: async () => null }, async () => 8);

@@ -45,8 +45,7 @@ export class Acts {
 
   /** @param then called when the next action may begin; not at all once control has crashed */
   act(id: string, action: Action, then: () => void): void {
-    const { disk, now } = { disk: this.#parts.disk, now: this.#parts.now() };
-    const facts = disk.facts.get(id);
+    const facts = this.#parts.disk.facts.get(id);
     if (facts === undefined) return;
     if (action.do === "start") {
       this.#start(facts, action, then);
@@ -62,17 +61,16 @@ export class Acts {
       case "cancel":
         this.#memory.jobs.delete(id);
         break;
-      case "drain": {
-        const record = disk.records.get(action.instanceId);
-        if (record !== undefined) disk.put({ ...record, intent: "drain", drainSinceMs: now });
+      case "drain":
+        this.#drain(action.instanceId);
         this.#parts.poke(id);
         break;
-      }
       case "remove":
         this.remove(action.instanceId, id);
         break;
       case "record-exit":
         this.#countTry(id, action.failure, action.of);
+        this.#drain(action.instanceId);
         this.remove(action.instanceId, id);
         break;
       case "warm":
@@ -94,6 +92,12 @@ export class Acts {
     if (action.do === "clear-tries") this.#record(id, () => ({ tries: noTries }));
     if (action.do === "fail") this.#record(id, () => ({ failure: action.failure }));
     this.#parts.poke(id);
+  }
+
+  #drain(instanceId: string): void {
+    const { disk, now } = this.#parts;
+    const record = disk.records.get(instanceId);
+    if (record !== undefined) disk.put({ ...record, intent: "drain", drainSinceMs: now() });
   }
 
   /** Goes on until it is gone, whatever the driver says. */
