@@ -4,6 +4,7 @@
  */
 import type { Failure } from "./failure.ts";
 import type { ModelFacts } from "./model-facts.ts";
+import type { Weekday } from "./schedule.ts";
 import type { StandardArgs } from "./standard-args.ts";
 
 /** The API's GPU types. `other`: a GPU of no listed type where an engine can use one, else the CPU. */
@@ -85,6 +86,25 @@ export type ScaleSettings = {
   readonly maxInstances: number;
   /** Seconds without a request after which a deployment with minInstances 0 goes to zero; null means the default. */
   readonly inactiveShutdownS: number | null;
+  /** Other minimums by weekday and hour; absent for none. `core/schedule` reads it. */
+  readonly schedule?: Schedule | undefined;
+};
+
+export type Schedule = {
+  /** A name of the IANA database, for example "Europe/Berlin". */
+  readonly timeZone: string;
+  readonly rules: readonly ScheduleRule[];
+};
+
+/** Takes the place of `minInstances` while it holds; of several that hold the highest counts. */
+export type ScheduleRule = {
+  /** Days on which it begins. */
+  readonly days: readonly Weekday[];
+  /** Minutes since midnight, 0..1439. */
+  readonly fromMinute: number;
+  /** Minutes since midnight, 1..1440; one that is not later than the beginning is the next day's. */
+  readonly untilMinute: number;
+  readonly minInstances: number;
 };
 
 /** What the user wants to be true now. `delete` is final. */

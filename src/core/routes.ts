@@ -10,6 +10,7 @@ import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
 import { isOnTrial } from "./revision.ts";
 import type { RouteInstance, RouteModel, RouteRates, RouteState, RoutingSnapshot } from "./routing.ts";
+import { settingsAt } from "./schedule.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -88,14 +89,14 @@ export function rateLimitsOf(own: Rates | null, defaults: DefaultRateLimits): Om
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  { secrets, loadTimesMs, abilities, prices }: RoutesInput,
+  { atMs, secrets, loadTimesMs, abilities, prices }: RoutesInput,
 ): RouteModel {
   // What has not shown yet that its new arguments work gets no requests of clients.
   const tested = records.filter(
     (record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record),
   );
   const instances = tested.flatMap((record) => routeInstance(record, secrets.get(record.id)));
-  const { state, reason } = routeState(deployment, records, instances);
+  const { state, reason } = routeState(deployment, records, instances, atMs);
   return {
     deploymentId: deployment.id,
     name: deployment.name,
@@ -126,8 +127,10 @@ function routeState(
   deployment: Deployment,
   records: readonly InstanceRecord[],
   instances: readonly RouteInstance[],
+  atMs: number,
 ): { state: RouteState; reason: string } {
-  const { name, settings } = deployment;
+  const { name } = deployment;
+  const settings = settingsAt(deployment.settings, atMs);
   if (deployment.desired === "delete") return { state: "gone", reason: `${name} was deleted.` };
   if (deployment.desired === "stop") {
     return { state: "off", reason: `${name} is stopped. Start it with POST /deploy/${deployment.id}/start.` };

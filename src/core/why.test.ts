@@ -99,7 +99,7 @@ test("whatever the facts are, it names the status that everyone else sees and gi
         const one = deployment(change);
         const instances = seen.map(instance);
         const why = explainState({ deployment: one, instances, events: [], now });
-        expect(why.status).toBe(statusOf(one, instances).status);
+        expect(why.status).toBe(statusOf(one, instances, now).status);
         expect(why.facts.length).toBeGreaterThan(0);
       },
     ),

@@ -3,13 +3,20 @@
  * on its disk survives a crash; its memory does not. Decides nothing itself.
  */
 import type { Action, Plan } from "../core/action.ts";
-import { type Deployment, firstRevisions, noEngineArgs, nothingSeen } from "../core/deployment.ts";
+import {
+  type Deployment,
+  firstRevisions,
+  noEngineArgs,
+  nothingSeen,
+  type Schedule,
+} from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import { planDeployment } from "../core/plan.ts";
 import { updateArgs } from "../core/revision.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
+import { dayMinutes, weekdays } from "../core/schedule.ts";
 import type { World } from "../core/world.ts";
 import { Acts, type ActsParts } from "./acts.ts";
 import { Disk } from "./disk.ts";
@@ -285,6 +292,16 @@ function modelOf(deployment: Deployment, records: readonly InstanceRecord[]): Sn
   return { isOff, instances };
 }
 
+/** By the clock of UTC, to the minute. */
+function scheduleOf(
+  { fromMs, untilMs, min }: NonNullable<SimulatedDeployment["schedule"]>,
+  beginMs: number,
+): Schedule {
+  const minuteAt = (ms: number) => Math.floor((beginMs + ms) / 60_000) % dayMinutes;
+  const rule = { days: weekdays, fromMinute: minuteAt(fromMs), untilMinute: minuteAt(untilMs) };
+  return { timeZone: "UTC", rules: [{ ...rule, minInstances: min }] };
+}
+
 function firstFacts(one: SimulatedDeployment, now: number): Deployment {
   return {
     ...nothingSeen,
@@ -300,7 +317,10 @@ function firstFacts(one: SimulatedDeployment, now: number): Deployment {
       baseModel: null,
       containerImage: null,
     },
-    settings: { minInstances: one.min, maxInstances: one.max, inactiveShutdownS: null },
+    settings: {
+      ...{ minInstances: one.min, maxInstances: one.max, inactiveShutdownS: null },
+      ...(one.schedule === undefined ? {} : { schedule: scheduleOf(one.schedule, now) }),
+    },
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,

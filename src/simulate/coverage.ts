@@ -31,6 +31,7 @@ export const kinds = [
   "instance drained",
   "scaled up for work",
   "scaled down",
+  "minimum by schedule",
   "woken from zero",
   "instance given up for others",
   "waited for room",

@@ -21,6 +21,8 @@ export type StartCalls = {
 export class Driver {
   /** Until then nothing goes as it should. */
   troubleUntilMs = 0;
+  /** GPUs of starts that have not been answered yet, by instance: nobody can know that they stay free. */
+  readonly awaited = new Map<string, readonly string[]>();
   /** Something has changed by itself. */
   onChange: (deploymentId: string) => void = () => undefined;
   readonly #time: Timeline;
@@ -70,8 +72,10 @@ export class Driver {
     const isLate = luck > 0.6;
     this.#coverage.count(isLate ? "driver started after its deadline" : "driver started late");
     const tookMs = isLate ? startDeadlineMs + this.#random.whole(1, 20_000) : this.#random.whole(100, 20_000);
+    this.awaited.set(spec.id, spec.placement.gpus);
     if (isLate) this.#time.after(startDeadlineMs, () => calls.answered(false));
     this.#time.after(tookMs, () => {
+      this.awaited.delete(spec.id);
       if (!isWanted()) return;
       this.#machines.start(spec, loadMs);
       if (!isLate) calls.answered(true);

@@ -81,12 +81,7 @@ export class Gateway {
       refuse(request, "the line is full");
       return;
     }
-    this.#time.after(waitMs, () => {
-      if (request.outcome === null && gate.line.leave(ticket)) {
-        refuse(request, "nobody was free in time");
-        this.onChange();
-      }
-    });
+    this.#giveUpLater(ticket, gate);
     this.#grant(request.deployment, gate);
     this.onChange();
   }
@@ -187,7 +182,16 @@ export class Gateway {
       return;
     }
     gate.line.rejoin(ticket);
+    this.#giveUpLater(ticket, gate);
     this.#time.after(600, () => this.#grant(deployment, gate));
+  }
+
+  #giveUpLater(ticket: Ticket, gate: Gate): void {
+    this.#time.after(waitMs, () => {
+      if (ticket.request.outcome !== null || !gate.line.leave(ticket)) return;
+      refuse(ticket.request, "nobody was free in time");
+      this.onChange();
+    });
   }
 
   #gateOf(deployment: string): Gate {

@@ -13,7 +13,7 @@ export function happen(world: Simulated, happening: Happening): void {
     case "settings": {
       const { min, max } = happening;
       control.change(happening.deployment, ({ settings }) => ({
-        settings: { ...settings, minInstances: min, maxInstances: max },
+        settings: { ...settings, minInstances: min, maxInstances: max, schedule: undefined },
       }));
       return;
     }
@@ -24,13 +24,7 @@ export function happen(world: Simulated, happening: Happening): void {
       }));
       return;
     case "start":
-      control.change(happening.deployment, () => ({
-        desired: "run",
-        failure: null,
-        hasRun: false,
-        tries: noTries,
-        weightsReadyAtMs: null,
-      }));
+      start(control, happening.deployment);
       return;
     case "update":
       coverage.count("update asked for");
@@ -76,6 +70,17 @@ export function happen(world: Simulated, happening: Happening): void {
       coverage.count(happening.byMs < 0 ? "clock put back" : "clock put forward");
       control.skewMs += happening.byMs;
   }
+}
+
+/** As the API does it: what is started already is left alone. */
+function start(control: Simulated["control"], id: string): void {
+  control.change(id, ({ desired, failure, revisions }) => {
+    if (desired === "run" && failure === null) return {};
+    return {
+      ...{ desired: "run", failure: null, hasRun: false, tries: noTries, weightsReadyAtMs: null },
+      revisions: { ...revisions, tries: noTries },
+    };
+  });
 }
 
 function receive(

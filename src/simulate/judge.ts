@@ -3,13 +3,14 @@
  * with formulas of its own; never with what the decisions say of themselves.
  */
 import type { Action } from "../core/action.ts";
-import type { Deployment } from "../core/deployment.ts";
+import type { Deployment, ScaleSettings } from "../core/deployment.ts";
 import type { InstanceRecord, Placement } from "../core/instance.ts";
 import { statusOf } from "../core/status.ts";
 import type { World } from "../core/world.ts";
 import { limits } from "./control.ts";
 import type { Coverage } from "./coverage.ts";
 import type { Disk } from "./disk.ts";
+import type { Driver } from "./driver.ts";
 import type { Gateway, SimulatedRequest } from "./front.ts";
 import type { Machines, Process, Quality } from "./machines.ts";
 import type { Timeline } from "./timeline.ts";
@@ -19,6 +20,7 @@ export type Violation = { readonly rule: string; readonly text: string; readonly
 export type JudgeParts = {
   readonly time: Timeline;
   readonly machines: Machines;
+  readonly driver: Driver;
   readonly gateways: readonly Gateway[];
   readonly coverage: Coverage;
   readonly disk: Disk;
@@ -43,6 +45,7 @@ export class Judge {
     if (action.do === "drain") this.#judgeDrain(world, action);
     if (action.do === "remove") this.#judgeRemoval(world, action);
     if (action.do === "fail") this.#judgeGivingUp(world);
+    if (action.reason.includes("its schedule asks for")) coverage.count("minimum by schedule");
     if (action.do === "finish-update") {
       coverage.count("update finished");
       this.#neverGood.delete(world.deployment.id);
@@ -80,12 +83,13 @@ export class Judge {
   #judgeStart(world: World, action: Extract<Action, { do: "start" }>): void {
     const { coverage } = this.#parts;
     const { id, settings, tries, revisions } = world.deployment;
+    const least = leastOf(settings, world.now);
     const live = this.#alive(id);
     const isRollingOut = hasTwoRevisions(world.deployment, live);
     const most = settings.maxInstances + (isRollingOut ? 1 : 0);
     if (live.length >= most) this.#say("maximum", `${id} has ${live.length} of ${most} and starts another`);
-    if (live.length === 0 && settings.minInstances === 0) coverage.count("woken from zero");
-    if (live.length >= settings.minInstances && !isRollingOut) coverage.count("scaled up for work");
+    if (live.length === 0 && least === 0) coverage.count("woken from zero");
+    if (live.length >= least && !isRollingOut) coverage.count("scaled up for work");
     if (this.#hasLostGpu(action.placement)) this.#say("lost GPU", `${id} starts on a GPU that is not there`);
     for (const { count, lastAtMs } of [tries, revisions.tries]) {
       const waitMs = count < 2 ? 0 : Math.min(300_000, 1_000 * 2 ** (count - 2));
@@ -105,7 +109,7 @@ export class Judge {
     const isRollingOut = hasTwoRevisions(world.deployment, live);
     if (!isRollingOut) coverage.count("scaled down");
     if (reason.endsWith("has the better claim to its GPUs")) coverage.count("instance given up for others");
-    const least = Math.min(settings.minInstances, settings.maxInstances);
+    const least = Math.min(leastOf(settings, world.now), settings.maxInstances);
     const rest = live.filter((record) => record.id !== instanceId);
     if (!isRollingOut && rest.length < least)
       this.#say("minimum", `${id} keeps ${rest.length} of its minimum of ${least}`);
@@ -139,9 +143,9 @@ export class Judge {
   }
 
   /** What the status says after an observation, against what there is. */
-  judgeStatus(deployment: Deployment, records: readonly InstanceRecord[]): void {
+  judgeStatus(deployment: Deployment, records: readonly InstanceRecord[], now: number): void {
     const { id, settings, desired, failure } = deployment;
-    const report = statusOf(deployment, records);
+    const report = statusOf(deployment, records, now);
     const serving = records.filter(
       (record) => record.intent === "run" && this.#serves(deployment, record.id, true),
     );
@@ -155,7 +159,7 @@ export class Judge {
       this.#say("status", `${id} is ${isEnded}, not ${report.status}`);
     if (isEnded === null && ["stopped", "failed", "deleted"].includes(report.status))
       this.#say("status", `${id} is to run, not ${report.status}`);
-    if (report.status === "running" && settings.minInstances > 0 && serving.length === 0)
+    if (report.status === "running" && leastOf(settings, now) > 0 && serving.length === 0)
       this.#say("status", `${id} is said to run, and nothing serves`);
     if (report.status === "deploying" && serving.length > 0)
       this.#say("status", `${id} is said to be deploying, and ${serving.length} serve`);
@@ -166,12 +170,12 @@ export class Judge {
   }
 
   /** When nothing has happened for long. */
-  judgeRest(requests: readonly SimulatedRequest[]): void {
+  judgeRest(requests: readonly SimulatedRequest[], now: number): void {
     const { disk, machines } = this.#parts;
     for (const process of machines.processes.values())
       if (!disk.records.has(process.id)) this.#say("orphan", `${process.id} runs, and nobody knows of it`);
     for (const request of requests) this.#judgeRequest(request);
-    for (const deployment of disk.facts.values()) this.#judgeDesired(deployment);
+    for (const deployment of disk.facts.values()) this.#judgeDesired(deployment, now);
   }
 
   #judgeRequest({ deployment, outcome, settled }: SimulatedRequest): void {
@@ -188,12 +192,12 @@ export class Judge {
       this.#say("request", `a request to ${deployment} was lost though no gateway was`);
   }
 
-  #judgeDesired(deployment: Deployment): void {
+  #judgeDesired(deployment: Deployment, now: number): void {
     const { id, settings, desired, failure, revisions } = deployment;
     const { disk, machines } = this.#parts;
     const records = disk.of(id);
     const serving = records.filter((record) => machines.processes.get(record.id)?.state === "running");
-    const wanted = desired === "run" && failure === null ? settings.minInstances : 0;
+    const wanted = desired === "run" && failure === null ? leastOf(settings, now) : 0;
     if (records.length > wanted)
       this.#say("desired", `${id} rests with ${records.length} instances for ${wanted}`);
     if (serving.length < wanted) {
@@ -206,7 +210,7 @@ export class Judge {
     const isExcused = this.#neverGood.has(id);
     if (!isExcused && serving.some((record) => machines.processes.get(record.id)?.quality !== "good"))
       this.#say("update", `${id} rests with arguments that do not work`);
-    const { status } = statusOf(deployment, records);
+    const { status } = statusOf(deployment, records, now);
     if (status !== "running") this.#say("status", `${id} rests as ${status}, and ${serving.length} serve`);
   }
 
@@ -235,6 +239,7 @@ export class Judge {
 
   #hasRoom({ config }: Deployment): boolean {
     const occupied = this.#parts.machines.occupied();
+    for (const gpus of this.#parts.driver.awaited.values()) for (const gpu of gpus) occupied.add(gpu);
     return this.#parts.machines
       .capacity()
       .some(({ gpus }) => gpus.filter((gpu) => gpu.usable && !occupied.has(gpu.id)).length >= config.numGpus);
@@ -247,4 +252,13 @@ export class Judge {
 
 function hasTwoRevisions({ revisions }: Deployment, live: readonly InstanceRecord[]): boolean {
   return revisions.fallback !== null || live.some(({ revision }) => revision !== revisions.wanted.id);
+}
+
+/** The minimum that holds, by a formula of its own: schedules here have one rule for every day, by UTC, within a day. */
+function leastOf({ minInstances, schedule }: ScaleSettings, now: number): number {
+  const rule = schedule?.rules[0];
+  const minute = Math.floor(now / 60_000) % 1_440;
+  return rule !== undefined && minute >= rule.fromMinute && minute < rule.untilMinute
+    ? rule.minInstances
+    : minInstances;
 }

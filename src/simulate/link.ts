@@ -18,6 +18,7 @@ export class Link {
   readonly #coverage: Coverage;
   #isUp = true;
   #epoch = 0;
+  #cutUntilMs = 0;
   #downAtMs = 0;
   #upAtMs = 0;
   #isReportDue = false;
@@ -59,13 +60,14 @@ export class Link {
     });
   }
 
-  /** Both ends see that it is gone. */
+  /** Both ends see that it is gone. A shorter cut within a longer one changes nothing. */
   cut(downMs: number): void {
     this.#isUp = false;
     this.#epoch += 1;
     const epoch = this.#epoch;
     this.#control.dropGateway(this.#gateway.id);
-    this.#time.after(downMs, () => {
+    this.#cutUntilMs = Math.max(this.#cutUntilMs, this.#time.nowMs + downMs);
+    this.#time.at(this.#cutUntilMs, () => {
       if (this.#epoch !== epoch) return;
       this.#isUp = true;
       this.sendRoutes();

@@ -32,7 +32,7 @@ export function simulate(scenario: Scenario): Outcome {
   control.boot();
   for (const happening of scenario.happenings) time.at(happening.atMs, () => happen(world, happening));
   while (judge.violations.length === 0 && time.step(endMs)) judge.judgeEffort(time.events, maxEvents);
-  if (judge.violations.length === 0) judge.judgeRest(requests);
+  if (judge.violations.length === 0) judge.judgeRest(requests, control.now());
   const answered = requests.filter(({ outcome }) => outcome === "answered").length;
   const refused = requests.length - answered;
   coverage.count("request answered", answered);
@@ -56,12 +56,12 @@ function createWorld(scenario: Scenario) {
   const control: Control = new Control({
     ...{ time, random, driver, machines, coverage },
     watch: (world, action) => judge.judgeAction(world, action),
-    onLook: (deployment, records) => judge.judgeStatus(deployment, records),
+    onLook: (deployment, records) => judge.judgeStatus(deployment, records, control.now()),
     onRoutes: () => {
       for (const link of links) link.sendRoutes();
     },
   });
-  const judge: Judge = new Judge({ time, machines, gateways, coverage, disk: control.disk });
+  const judge: Judge = new Judge({ time, machines, driver, gateways, coverage, disk: control.disk });
   const links: Link[] = gateways.map((gateway) => new Link(gateway, control, time, random, coverage));
   machines.onStart = (process) => judge.judgeProcess(process);
   machines.onGone = (id) => {

@@ -12,6 +12,8 @@ export type SimulatedDeployment = {
   readonly slots: number;
   readonly numGpus: number;
   readonly loadMs: number;
+  /** Another minimum from one time to another, milliseconds from the beginning. */
+  readonly schedule?: { readonly fromMs: number; readonly untilMs: number; readonly min: number };
 };
 
 /** At a time, milliseconds from the beginning. */
@@ -47,10 +49,13 @@ export function createScenario(seed: number): Scenario {
   const gateways = random.whole(1, 2);
   const deployments = Array.from({ length: random.whole(1, 8) }, (_, index): SimulatedDeployment => {
     const min = random.whole(0, 2);
+    const max = min + random.whole(min === 0 ? 1 : 0, 2);
+    const fromMs = random.whole(1, 5) * 60_000;
+    const schedule = { fromMs, untilMs: fromMs + random.whole(1, 4) * 60_000, min: random.whole(0, max) };
     return {
       id: `d${index}`,
-      min,
-      max: min + random.whole(min === 0 ? 1 : 0, 2),
+      ...(random.next() < 0.2 ? { schedule } : {}),
+      ...{ min, max },
       slots: random.whole(1, 4),
       numGpus: random.next() < 0.2 ? 2 : 1,
       loadMs: random.whole(1_000, 60_000),

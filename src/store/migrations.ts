@@ -14,6 +14,7 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addAccess,
   addRevisions,
   addTokenRates,
+  allowSchedules,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -251,3 +252,6 @@ async function addRevisions(db: Kysely<Tables>): Promise<void> {
 async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
   await sql.raw("alter table tokens add column rates text not null default 'null'").execute(db);
 }
+
+/** Settings may hold a schedule, which earlier versions cannot read: the number of the step alone keeps those away. */
+async function allowSchedules(): Promise<void> {}

@@ -18,6 +18,7 @@ import {
 import type { DeploymentEvent } from "../core/event.ts";
 import { type Failure, type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord, RecordedObservation } from "../core/instance.ts";
+import { weekdays } from "../core/schedule.ts";
 import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 import { StoreError } from "./error.ts";
 import { modelFacts } from "./facts-rows.ts";
@@ -61,6 +62,19 @@ const settings: z.ZodType<ScaleSettings> = z.strictObject({
   minInstances: count,
   maxInstances: count,
   inactiveShutdownS: z.number().nullable(),
+  schedule: z
+    .strictObject({
+      timeZone: z.string(),
+      rules: z.array(
+        z.strictObject({
+          days: z.array(z.enum(weekdays)),
+          fromMinute: count,
+          untilMinute: count,
+          minInstances: count,
+        }),
+      ),
+    })
+    .optional(),
 });
 
 const resolved: z.ZodType<ResolvedWeights> = z.strictObject({
