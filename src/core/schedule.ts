@@ -23,8 +23,21 @@ export type Minimum = {
 };
 
 /** What is asked for now: the most that a rule which holds asks for; without one `minInstances`. */
-export function minimumAt({ minInstances, schedule }: ScaleSettings, now: number): Minimum {
-  if (schedule === undefined) return { instances: minInstances, rule: null, next: null };
+export function minimumAt(settings: ScaleSettings, now: number): Minimum {
+  const { schedule } = settings;
+  if (schedule === undefined) return { instances: settings.minInstances, rule: null, next: null };
+  const known = lastFound.get(settings);
+  const isKnown = known !== undefined && now >= known.fromMs && now < (known.minimum.next?.atMs ?? now + 1);
+  if (isKnown) return known.minimum;
+  const minimum = findMinimum(settings, schedule, now);
+  lastFound.set(settings, { fromMs: now, minimum });
+  return minimum;
+}
+
+/** What was found holds until the next change; reading clocks of time zones is slow, and each look and each list asks. */
+const lastFound = new WeakMap<ScaleSettings, { readonly fromMs: number; readonly minimum: Minimum }>();
+
+function findMinimum({ minInstances }: ScaleSettings, schedule: Schedule, now: number): Minimum {
   const instances = (rule: ScheduleRule | null) => rule?.minInstances ?? minInstances;
   const rule = ruleAt(schedule, now);
   const atMs = nextChange(schedule, now, (other) => instances(other) !== instances(rule));
