@@ -170,6 +170,8 @@ export type Deployment = {
   readonly hasRun: boolean;
   readonly tries: Tries;
   readonly revisions: Revisions;
+  /** What the last load took, milliseconds from start to ready; null when it is not known. */
+  readonly loadTimeMs: number | null;
 };
 
 /** The revisions of a deployment that was never updated. */
@@ -180,7 +182,7 @@ export function firstRevisions(args: EngineArgs): Revisions {
 /** The facts of a deployment that the reconciler has not looked at yet, with the engine's own choice of arguments. */
 export const nothingSeen: Pick<
   Deployment,
-  "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries" | "revisions"
+  "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries" | "revisions" | "loadTimeMs"
 > = {
   resolved: null,
   weightsReadyAtMs: null,
@@ -188,4 +190,5 @@ export const nothingSeen: Pick<
   hasRun: false,
   tries: noTries,
   revisions: firstRevisions(noEngineArgs),
+  loadTimeMs: null,
 };

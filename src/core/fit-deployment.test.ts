@@ -74,6 +74,7 @@ const deployment: Deployment = {
   desired: "run",
   createdAtMs: 0,
   updatedAtMs: 0,
+  loadTimeMs: null,
   resolved: {
     commit: "a".repeat(40),
     files: [],

@@ -30,6 +30,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,
+    loadTimeMs: null,
     resolved: {
       commit: "a".repeat(40),
       files: [],

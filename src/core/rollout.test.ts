@@ -36,6 +36,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     desired: "run",
     createdAtMs: 0,
     updatedAtMs: 0,
+    loadTimeMs: null,
     resolved: { commit: "a".repeat(40), files: [], engine: "e", entryFile: "f", task: "text-generation" },
     weightsReadyAtMs: 1,
     failure: null,

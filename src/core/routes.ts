@@ -22,8 +22,6 @@ export type RoutesInput = {
   readonly instances: readonly InstanceRecord[];
   /** Secrets of the instances that were seen, by instance id; one without cannot be called. */
   readonly secrets: ReadonlyMap<string, string>;
-  /** Last load time by deployment id, milliseconds. */
-  readonly loadTimesMs: ReadonlyMap<string, number>;
   /** Accounts with a limit. */
   readonly accounts: readonly RouteRates[];
   readonly spentScopes: readonly string[];
@@ -89,7 +87,7 @@ export function rateLimitsOf(own: Rates | null, defaults: DefaultRateLimits): Om
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  { atMs, secrets, loadTimesMs, abilities, prices }: RoutesInput,
+  { atMs, secrets, abilities, prices }: RoutesInput,
 ): RouteModel {
   // What has not shown yet that its new arguments work gets no requests of clients.
   const tested = records.filter(
@@ -104,7 +102,7 @@ function routeOf(
     isPublic: deployment.isPublic,
     state,
     reason,
-    loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
+    loadTimeMs: deployment.loadTimeMs,
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",

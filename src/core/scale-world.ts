@@ -21,7 +21,7 @@ export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDec
     load: world.load,
     history: world.history,
     slots: slotsOf(world, live),
-    loadTimeMs: world.loadTimeMs ?? null,
+    loadTimeMs: deployment.loadTimeMs,
     live: countForScale(revisions, live),
     lastActivityMs: Math.max(
       world.load.lastRequestAtMs ?? 0,

@@ -21,7 +21,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     settings: { minInstances: 1, maxInstances: 2, inactiveShutdownS: null },
     ...{ createdAtMs: now, updatedAtMs: now, weightsReadyAtMs: now, failure: null, hasRun: true },
     resolved: { commit: "abc", files: [], engine: "e", entryFile: "m", task: "text-generation" },
-    ...{ tries: noTries, revisions: firstRevisions(noEngineArgs) },
+    ...{ tries: noTries, revisions: firstRevisions(noEngineArgs), loadTimeMs: null },
     ...change,
   };
 }

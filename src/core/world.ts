@@ -31,8 +31,6 @@ export type World = {
   readonly load: ModelLoad;
   /** The load lately; absent: nothing is known of it. */
   readonly history?: WorkHistory;
-  /** What the last load took; null or absent when it is not known. */
-  readonly loadTimeMs?: number | null;
   /** What deployments wait for that found no room. */
   readonly claims?: readonly Claim[];
   /** Gateways that are connected now. */

@@ -140,7 +140,6 @@ export async function runControl(): Promise<void> {
   feed = createRoutingFeed({
     store,
     clock: systemClock,
-    loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     defaultLimits: accountRates,

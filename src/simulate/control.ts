@@ -21,7 +21,7 @@ import type { World } from "../core/world.ts";
 import { Acts, type ActsParts } from "./acts.ts";
 import { Disk } from "./disk.ts";
 import type { Snapshot, SnapshotModel } from "./front.ts";
-import type { Quality } from "./machines.ts";
+import type { Process, Quality } from "./machines.ts";
 import { Memory } from "./memory.ts";
 import type { SimulatedDeployment } from "./scenario.ts";
 
@@ -242,14 +242,20 @@ export class Control {
         holdings.release(record.id);
         continue;
       }
-      if (process.readyAtMs !== null) disk.loadTimesMs.set(id, process.readyAtMs - process.startedAtMs);
       const { observed: last } = record;
       const warmedAtMs = record.warmedAtMs ?? answeredAtMs.get(record.id) ?? null;
       if (last !== null && last.state === process.state && warmedAtMs === record.warmedAtMs) continue;
       disk.put({ ...record, warmedAtMs, observed: driver.describe(process, this.now()) });
+      this.#noteLoadTime(process);
     }
     for (const orphan of seen.keys()) this.#acts.remove(orphan, id);
     return disk.of(id);
+  }
+
+  #noteLoadTime({ deploymentId, startedAtMs, readyAtMs }: Process): void {
+    const facts = this.disk.facts.get(deploymentId);
+    if (facts !== undefined && readyAtMs !== null)
+      this.disk.putFacts({ ...facts, loadTimeMs: readyAtMs - startedAtMs });
   }
 
   #describe(deployment: Deployment, instances: readonly InstanceRecord[]): World {
@@ -263,12 +269,12 @@ export class Control {
     };
     const history = memory.histories.get(id) ?? new WorkHistory();
     memory.histories.set(id, history);
-    const loadTimeMs = this.disk.loadTimesMs.get(id) ?? null;
+    const { loadTimeMs } = deployment;
     noteWork(history, { work: load.queued + load.running, now: this.now(), loadTimeMs });
     const job = memory.jobs.get(id);
     const { removing, warming, warmFailures, watchingSinceMs, gatewaySeenAtMs } = memory;
     return {
-      ...{ now: this.now(), deployment, instances, load, history, loadTimeMs, limits },
+      ...{ now: this.now(), deployment, instances, load, history, limits },
       ...{ warmFailures, watchingSinceMs, gatewaySeenAtMs },
       claims: [...memory.claims.values()],
       gateways: memory.loads.gateways,

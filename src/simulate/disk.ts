@@ -5,8 +5,6 @@ import type { InstanceRecord } from "../core/instance.ts";
 export class Disk {
   readonly facts = new Map<string, Deployment>();
   readonly records = new Map<string, InstanceRecord>();
-  /** What the last load took, by deployment. */
-  readonly loadTimesMs = new Map<string, number>();
   readonly #byDeployment = new Map<string, Map<string, InstanceRecord>>();
   /** Called with the deployment of which something was written that routes are made of. */
   onWrite: (deploymentId: string) => void = () => undefined;

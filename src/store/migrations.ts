@@ -14,7 +14,7 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addAccess,
   addRevisions,
   addTokenRates,
-  allowSchedules,
+  addLoadTimes,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -253,5 +253,7 @@ async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
   await sql.raw("alter table tokens add column rates text not null default 'null'").execute(db);
 }
 
-/** Settings may hold a schedule, which earlier versions cannot read: the number of the step alone keeps those away. */
-async function allowSchedules(): Promise<void> {}
+/** Null: not known. From here on settings may hold a schedule too, which earlier versions cannot read. */
+async function addLoadTimes(db: QueryExecutorProvider): Promise<void> {
+  await sql.raw("alter table deployments add column load_time_ms bigint").execute(db);
+}

@@ -192,6 +192,7 @@ const deploymentRow = z
     has_run: flag,
     tries: json(tries),
     revisions: json(revisions),
+    load_time_ms: timeMs.nullable(),
   })
   .transform(
     (row): Deployment => ({
@@ -210,6 +211,7 @@ const deploymentRow = z
       hasRun: row.has_run,
       tries: row.tries,
       revisions: row.revisions,
+      loadTimeMs: row.load_time_ms,
     }),
   );
 
@@ -335,6 +337,7 @@ export function writeDeployment(
     has_run: Number(deployment.hasRun),
     tries: JSON.stringify(deployment.tries),
     revisions: JSON.stringify(deployment.revisions),
+    load_time_ms: deployment.loadTimeMs,
     sealed_hf_token: isDeleted ? null : sealedHfToken,
     version,
   };

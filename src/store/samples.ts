@@ -221,6 +221,7 @@ export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
         { maxLength: 2 },
       ),
     }),
+    loadTimeMs: orNull(count),
   });
 }
 
