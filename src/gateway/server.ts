@@ -251,8 +251,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   function logRecord(record: RequestRecord): void {
-    const { method, path, status, durationMs, ...rest } = record;
-    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
+    const { method, path, status, durationMs } = record;
+    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, record);
   }
 
   const server = listenable(options);

@@ -154,7 +154,11 @@ class Connection {
   #take(length: number): boolean {
     // Bytes that nobody asked for: the connection is of no use any more.
     if (this.call === null) this.socket.destroy();
-    else this.call.takeBytes(Buffer.from(readInto.subarray(0, length)));
+    else {
+      const bytes = Buffer.allocUnsafe(length);
+      readInto.copy(bytes, 0, 0, length);
+      this.call.takeBytes(bytes);
+    }
     return true;
   }
 
