@@ -93,7 +93,7 @@ test("what the older one has in flight keeps its slot, and frees it for whoever 
   expect(loadOf(younger)).toEqual({ running: 1, queued: 0, inFlight: 1 });
   // What the younger one reports already is not reported twice.
   expect(loadOf(older)).toEqual({ running: 0, queued: 0, inFlight: 1 });
-  await expect(younger.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+  await expect(acquire(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
   const next = younger.acquire(ask(), never);
   first.served(10);
   first.release();
@@ -161,7 +161,7 @@ test("a deployment that the younger one has not heard of yet is counted all the 
   const first = await older.acquire(ask(), never);
   await changeHands();
   younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], noLimits);
-  await expect(younger.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+  await expect(acquire(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
   first.release();
 });
 

@@ -84,7 +84,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
-  const pool = new EnginePool(limits);
+  const pool = new EnginePool(limits, () => performance.now());
   const faults = new Faults(now);
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
