@@ -10,7 +10,7 @@ import type { Visit } from "./visit.ts";
 /** Where an engine's answer goes. Throws HttpError for what it cannot make anything of. */
 export type Sink = {
   begin(head: ResponseHead): void;
-  /** False when the client has fallen behind: wait for the response's "drain". */
+  /** False when the client has fallen behind: wait for the response's `onDrain`. */
   write(piece: Buffer): boolean;
   /** Throws BrokenOff when the answer cannot have been complete. */
   end(): void;
@@ -43,7 +43,7 @@ export function exchange(options: ExchangeOptions, { response, signal }: Visit):
   return new Promise((resolve, reject) => {
     const settle = (outcome: Outcome) => {
       signal.removeEventListener("abort", leave);
-      response.off("drain", resume);
+      response.onDrain = null;
       resolve(outcome);
     };
     /** False, and the call is over, when the sink throws what it may. */
@@ -89,7 +89,7 @@ export function exchange(options: ExchangeOptions, { response, signal }: Visit):
       reject(signal.reason);
       settle({ kind: "done" }); // settled already: this only takes the listeners away
     };
-    response.on("drain", resume);
+    response.onDrain = resume;
     signal.addEventListener("abort", leave);
     if (signal.aborted) leave();
   });
