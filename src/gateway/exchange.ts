@@ -2,9 +2,9 @@
  * One call to an engine, with its answer led to a sink and backpressure led back. Owns the wiring between socket, sink,
  * client and abort; must not decide what follows.
  */
-import type { ServerResponse } from "node:http";
 import { HttpError } from "../schema/errors.ts";
 import type { CancelSignal } from "./cancel.ts";
+import type { HttpResponse } from "./http/response.ts";
 import type { RequestRecord } from "./record.ts";
 import type { ResponseHead } from "./response-head.ts";
 import type { CallEvents, CallFailure, CallRequest, EngineCall, EnginePool } from "./upstream.ts";
@@ -13,7 +13,7 @@ import type { Visit } from "./visit.ts";
 /** Where an engine's answer goes. Throws HttpError for what it cannot make anything of. */
 export type Sink = {
   begin(head: ResponseHead): void;
-  /** False when the client has fallen behind: wait for the response's "drain". */
+  /** False when the client has fallen behind: wait for the response's `onDrain`. */
   write(piece: Buffer): boolean;
   /** Throws BrokenOff when the answer cannot have been complete. */
   end(): void;
@@ -49,7 +49,7 @@ export function exchange(options: ExchangeOptions, { response, signal }: Visit):
 
 class Exchange implements CallEvents {
   readonly #options: ExchangeOptions;
-  readonly #response: ServerResponse;
+  readonly #response: HttpResponse;
   readonly #signal: CancelSignal;
   readonly #resolve: (outcome: Outcome) => void;
   readonly #reject: (error: unknown) => void;
@@ -62,7 +62,7 @@ class Exchange implements CallEvents {
 
   constructor(
     options: ExchangeOptions,
-    response: ServerResponse,
+    response: HttpResponse,
     signal: CancelSignal,
     resolve: (outcome: Outcome) => void,
     reject: (error: unknown) => void,
@@ -73,7 +73,7 @@ class Exchange implements CallEvents {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#call = options.pool.call(options.request, this);
-    response.on("drain", this.#resume);
+    response.onDrain = this.#resume;
     signal.addEventListener("abort", this.#leave);
     if (signal.aborted) this.#leave();
   }
@@ -137,6 +137,6 @@ class Exchange implements CallEvents {
 
   #forget(): void {
     this.#signal.removeEventListener("abort", this.#leave);
-    this.#response.off("drain", this.#resume);
+    this.#response.onDrain = null;
   }
 }

@@ -1,11 +1,12 @@
 /**
  * Receives an inference request's body. Owns the bounds on what is kept in memory; must not understand what it says.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { HttpError } from "../schema/errors.ts";
 import type { CancelSignal } from "./cancel.ts";
+import type { HttpRequest } from "./http/request.ts";
+import type { HttpResponse } from "./http/response.ts";
 
 const inflate = promisify(gunzip);
 
@@ -16,10 +17,10 @@ const inflate = promisify(gunzip);
  * @param response asked to send `100 Continue` when the client waits for it, else null
  */
 export async function readBody(
-  request: IncomingMessage,
+  request: HttpRequest,
   limitBytes: number,
   signal: CancelSignal,
-  response: ServerResponse | null,
+  response: HttpResponse | null,
 ): Promise<Buffer> {
   const coding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
   if (coding !== "identity" && coding !== "gzip") {
@@ -37,29 +38,29 @@ export async function readBody(
   }
 }
 
-function collect(request: IncomingMessage, limitBytes: number, signal: CancelSignal): Promise<Buffer> {
+function collect(request: HttpRequest, limitBytes: number, signal: CancelSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = [];
     let bytes = 0;
-    const settle = (act: () => void) => {
-      request.off("data", take).off("end", end).off("error", fail);
-      signal.removeEventListener("abort", leave);
-      act();
-    };
-    const take = (piece: Buffer) => {
-      bytes += piece.length;
-      if (bytes > limitBytes) settle(() => reject(tooLarge(limitBytes)));
-      else pieces.push(piece);
-    };
-    const end = () =>
-      settle(() =>
-        resolve(pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces)),
-      );
-    const fail = (error: Error) => settle(() => reject(error));
-    const leave = () => settle(() => reject(signal.reason));
+    const leave = () => reject(signal.reason);
     signal.addEventListener("abort", leave);
-    request.on("data", take).on("end", end).on("error", fail);
     if (signal.aborted) leave();
+    request.takeBody({
+      piece(piece) {
+        bytes += piece.length;
+        if (bytes <= limitBytes) pieces.push(piece);
+        else {
+          pieces.length = 0;
+          signal.removeEventListener("abort", leave);
+          reject(tooLarge(limitBytes));
+        }
+      },
+      end() {
+        signal.removeEventListener("abort", leave);
+        const [first, ...more] = pieces;
+        resolve(first !== undefined && more.length === 0 ? first : Buffer.concat(pieces));
+      },
+    });
   });
 }
 
