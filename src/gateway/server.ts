@@ -28,6 +28,7 @@ import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
 import { createScopeBook } from "./scopes.ts";
+import { TurnEnd } from "./turn-end.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
@@ -82,7 +83,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
-  const pool = new EnginePool(limits, () => performance.now());
+  const turnEnd = new TurnEnd();
+  const pool = new EnginePool(limits, turnEnd, () => performance.now());
   const faults = new Faults(now);
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
@@ -248,7 +250,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   const server = new HttpServer({
-    ...{ tls: options.tls, limits: { ...limits, idleMs }, now },
+    ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
     onRequest: (request, response) => void handle(request, response),
   });
 

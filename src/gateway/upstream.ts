@@ -7,6 +7,7 @@ import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../core/instance.ts";
 import { type BodyReader, createBodyReader } from "./response-body.ts";
 import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
+import type { TurnEnd, Unsent } from "./turn-end.ts";
 
 export type CallLimits = {
   /** Milliseconds until a connection stands. */
@@ -64,6 +65,7 @@ const maxLookEveryMs = 250;
 
 export class EnginePool {
   readonly limits: CallLimits;
+  readonly turnEnd: TurnEnd;
   readonly now: () => number;
   readonly #idle = new Map<string, Connection[]>();
   readonly #open = new Set<Connection>();
@@ -71,8 +73,9 @@ export class EnginePool {
   #look: NodeJS.Timeout | null = null;
 
   /** @param now milliseconds of a clock that is never set */
-  constructor(limits: CallLimits, now: () => number) {
+  constructor(limits: CallLimits, turnEnd: TurnEnd, now: () => number) {
     this.limits = limits;
+    this.turnEnd = turnEnd;
     this.now = now;
     const shortestMs = Math.min(limits.connectMs, limits.firstTokenMs, limits.totalMs, limits.silenceMs);
     this.#lookEveryMs = Math.min(maxLookEveryMs, Math.ceil(shortestMs / looksPerLimit));
@@ -144,7 +147,7 @@ function keyOf(endpoint: Endpoint): string {
 }
 
 /** A socket that serves one call after another. Its listeners are set once; they speak to the call of the moment. */
-class Connection {
+class Connection implements Unsent {
   readonly socket: Socket;
   call: EngineCall | null = null;
   isConnected = false;
@@ -152,6 +155,8 @@ class Connection {
   isUsed = false;
   /** When what it waits for must have come, by the pool's clock. */
   dueAtMs = Number.POSITIVE_INFINITY;
+  /** A request that waits for the end of the turn. */
+  unsent = "";
   #lastError = "";
 
   constructor(endpoint: Endpoint, onGone: () => void) {
@@ -183,6 +188,12 @@ class Connection {
       this.call.takeBytes(bytes);
     }
     return true;
+  }
+
+  flush(): void {
+    const text = this.unsent;
+    this.unsent = "";
+    if (text !== "" && !this.socket.destroyed) this.socket.write(text, "latin1");
   }
 
   takeTimeout(): void {
@@ -242,8 +253,10 @@ export class EngineCall {
     this.#connection = connection;
     this.#allow(connection.isConnected ? this.#firstByteMs() : this.#pool.limits.connectMs);
     const { head, body } = this.#request;
-    if (body.length <= maxJoinedBytes) socket.write(head + body.toString("latin1"), "latin1");
-    else {
+    if (body.length <= maxJoinedBytes) {
+      connection.unsent = head + body.toString("latin1");
+      this.#pool.turnEnd.add(connection);
+    } else {
       socket.cork();
       socket.write(head, "latin1");
       socket.write(body);
@@ -347,9 +360,9 @@ export class EngineCall {
 
   #finish(): void {
     this.#isOver = true;
-    const { socket } = this.#connection;
+    const { socket, unsent } = this.#connection;
     // An answer that came before the whole request was taken leaves bytes that would spoil the next request.
-    if (this.#head?.isReusable === true && socket.writableLength === 0) {
+    if (this.#head?.isReusable === true && socket.writableLength === 0 && unsent === "") {
       if (this.#isPaused) socket.resume();
       this.#pool.checkIn(this.#request.endpoint, this.#connection);
     } else socket.destroy();
