@@ -59,7 +59,8 @@ export async function serveInference(
     record.account = caller.account;
     record.tokenId = caller.tokenId;
     record.scopeId = caller.scope?.scopeId ?? null;
-    const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
+    const read = readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
+    const body = read instanceof Promise ? await read : read;
     const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
     record.kind = asked.kind;
     const named = findModels(deps.directory(), asked.selectors, caller);

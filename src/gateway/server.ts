@@ -146,7 +146,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     );
   }
 
-  async function serve(visit: Visit, route: Route): Promise<void> {
+  /** Throws, or rejects, with what the client is to be told. */
+  function serve(visit: Visit, route: Route): void | Promise<void> {
     const { response } = visit;
     switch (route.kind) {
       case "healthz":
@@ -164,10 +165,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "models":
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
+        return serveModels(visit, route);
       case "response":
-        await authenticator.require(visit, directory());
-        throw noStoredResponse();
+        return refuseStored(visit);
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
@@ -180,6 +180,15 @@ export function createGateway(options: GatewayOptions): Gateway {
           routesReached: gate.reached,
         });
     }
+  }
+
+  async function serveModels(visit: Visit, route: ModelsRoute): Promise<void> {
+    sendModels(visit.response, await authenticator.find(visit, directory()), directory(), route);
+  }
+
+  async function refuseStored(visit: Visit): Promise<never> {
+    await authenticator.require(visit, directory());
+    throw noStoredResponse();
   }
 
   /** Serves and, whatever goes wrong, answers. Never rejects. */
@@ -246,7 +255,8 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   function logRecord(record: RequestRecord): void {
     const { method, path, status, durationMs } = record;
-    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, record);
+    const fields = record.error === null ? { request: record } : { request: record, error: record.error };
+    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, fields);
   }
 
   const server = new HttpServer({
@@ -349,11 +359,13 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
   return false;
 }
 
+type ModelsRoute = Extract<Route, { readonly kind: "models" | "model" }>;
+
 function sendModels(
   response: HttpResponse,
   caller: Caller | null,
   directory: Directory,
-  route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
+  route: ModelsRoute,
 ): void {
   const account = caller?.account ?? null;
   const allowed = caller === null ? null : allowedModels(caller, directory);
