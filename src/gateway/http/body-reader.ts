@@ -1,7 +1,8 @@
 /**
  * Finds the bytes and the end of a request's body in what arrives. Pure. Owns the two framings of HTTP/1.1 requests; must
  * not look at what the body says, nor at the bytes behind it. Chunk extensions and trailers are checked and dropped:
- * nothing here asks for them.
+ * nothing here asks for them. Stricter than what reads engines (response-body.ts): between a client and Berth others may
+ * have read the same bytes, and must have read the same.
  */
 import { malformed, Refusal } from "./refusal.ts";
 import { parseHeaderLine } from "./request-head.ts";

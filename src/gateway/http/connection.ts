@@ -63,7 +63,8 @@ type Phase = "idle" | "head" | "body" | "answer" | "closing";
 export class Connection implements Wire, RequestEvents {
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
-  readonly #remoteAddress: string;
+  /** Asked for with the first request: many connections never bring one. */
+  #remoteAddress: string | null = null;
   #phase: Phase = "idle";
   /** The sweep that finds that it has waited too long. */
   #lastSweep = 0;
@@ -87,7 +88,6 @@ export class Connection implements Wire, RequestEvents {
   constructor(socket: Socket, host: ConnectionHost) {
     this.#socket = socket;
     this.#host = host;
-    this.#remoteAddress = socket.remoteAddress ?? "";
     this.#enter("idle", host.limits.idleMs);
     socket.on("data", (bytes) => this.#take(bytes));
     socket.on("drain", () => this.#response?.onDrain?.());
@@ -174,6 +174,7 @@ export class Connection implements Wire, RequestEvents {
   // What the reader tells.
 
   onHead(head: RequestHead): void {
+    this.#remoteAddress ??= this.#socket.remoteAddress ?? "";
     this.#request = new HttpRequest(head, this.#remoteAddress, this);
     this.#response = new HttpResponse(this, this.#request);
     this.#isNew = true;

@@ -19,6 +19,8 @@ export type BodySource = {
 
 /** Bytes of a body that wait for somebody to ask for them; what has been read at once may be more. */
 const maxWaitingBytes = 65_536;
+/** Of most requests, and of each that is answered, nothing waits. Never written to. */
+const nothing: Buffer[] = [];
 
 export class HttpRequest {
   readonly method: string;
@@ -35,7 +37,7 @@ export class HttpRequest {
   /** All of the body has come. */
   isComplete = false;
   readonly #source: BodySource;
-  #waiting: Buffer[] = [];
+  #waiting = nothing;
   #waitingBytes = 0;
   #taker: BodyTaker | null = null;
 
@@ -54,12 +56,14 @@ export class HttpRequest {
   /** Hands over what has come, at once, and from then on what comes. To be called once. */
   takeBody(taker: BodyTaker): void {
     const waiting = this.#waiting;
-    this.#taker = taker;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#waiting = nothing;
     for (const piece of waiting) taker.piece(piece);
-    if (this.isComplete) taker.end();
-    else this.#source.resume();
+    if (this.isComplete) {
+      taker.end();
+      return;
+    }
+    this.#taker = taker;
+    this.#source.resume();
   }
 
   /** All of the body, in place of `takeBody`; null, and nothing is taken, where some of it has still to come. */
@@ -87,7 +91,8 @@ export class HttpRequest {
       this.#taker.piece(piece);
       return;
     }
-    this.#waiting.push(piece);
+    if (this.#waiting === nothing) this.#waiting = [piece];
+    else this.#waiting.push(piece);
     this.#waitingBytes += piece.length;
     if (this.#waitingBytes > maxWaitingBytes) this.#source.pause();
   }
@@ -95,6 +100,8 @@ export class HttpRequest {
   /** The connection's: that was all. */
   complete(): void {
     this.isComplete = true;
-    this.#taker?.end();
+    const taker = this.#taker;
+    this.#taker = null; // with all that it holds: the request stays as long as its answer
+    taker?.end();
   }
 }

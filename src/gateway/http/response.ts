@@ -23,6 +23,8 @@ const maxTextBytes = 16_384;
 const lastChunk = "0\r\n\r\n";
 const headerText = /^[\t\x20-\x7e\x80-\xff]*$/;
 const noBytes = Buffer.alloc(0);
+/** Never written to. */
+const none: string[] = [];
 
 /** none: the client expects no body; length: as long as the head says; chunked; close: the connection's end is its end. */
 type Framing = "none" | "length" | "chunked" | "close";
@@ -46,7 +48,7 @@ export class HttpResponse {
   readonly #wire: Wire;
   readonly #request: HttpRequest;
   /** Headers set before the head, name and value in turn. */
-  readonly #early: string[] = [];
+  #early: string[] = none;
   /** The head, until it goes out with what follows it. */
   #head = "";
   #framing: Framing = "none";
@@ -62,7 +64,8 @@ export class HttpResponse {
   /** A header of the answer, whatever it will be. */
   setHeader(name: string, value: string): void {
     const at = this.#early.indexOf(name);
-    if (at === -1) this.#early.push(name, value);
+    if (this.#early === none) this.#early = [name, value];
+    else if (at === -1) this.#early.push(name, value);
     else this.#early[at + 1] = value;
   }
 
@@ -97,6 +100,7 @@ export class HttpResponse {
     if (bodyBytes !== null && status !== 204) head += `content-length: ${bodyBytes}\r\n`;
     else if (this.#framing === "chunked") head += "transfer-encoding: chunked\r\n";
     this.#head = `${head}\r\n`;
+    this.#early = none;
   }
 
   /** A piece of the body. False when the client has fallen behind: wait for `onDrain`. */
