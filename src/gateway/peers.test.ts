@@ -11,6 +11,7 @@ import type { Tier } from "../core/queue.ts";
 import type { RouteInstance, RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
 import { type Admission, type AdmissionAsk, createAdmission } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import type { Lease } from "./lease.ts";
 import { Peers } from "./peers.ts";
 import { modelOf } from "./test-rig.ts";
@@ -103,6 +104,11 @@ function end(one: Process): void {
   announce();
 }
 
+/** Waits also where a slot is there at once, and rejects where the door throws. */
+async function acquireAt({ admission }: Process, asked: AdmissionAsk, signal: CancelSignal): Promise<Lease> {
+  return await admission.acquire(asked, signal);
+}
+
 const loadOf = ({ admission }: Process) => {
   const { running = 0, queued = 0, inFlight = {} } = admission.load().d1 ?? {};
   return { running, queued, inFlight: inFlight.i1 ?? 0 };
@@ -125,13 +131,13 @@ describe("a successor", () => {
 
   test("counts what its predecessor has in flight, and that one's end frees it for whoever waits", async () => {
     const older = await come(0, model(1));
-    const first = await older.admission.acquire(ask(), never);
+    const first = await acquireAt(older, ask(), never);
     const younger = await come(0, model(1));
     expect(loadOf(younger)).toEqual({ running: 1, queued: 0, inFlight: 1 });
     // What the younger one reports already is not reported twice.
     expect(loadOf(older)).toEqual({ running: 0, queued: 0, inFlight: 1 });
-    await expect(younger.admission.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
-    const next = younger.admission.acquire(ask(), never);
+    await expect(acquireAt(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+    const next = acquireAt(younger, ask(), never);
     first.served(10);
     first.release();
     (await next).release();
@@ -140,10 +146,10 @@ describe("a successor", () => {
 
   test("lets those who wait at its predecessor go before newcomers", async () => {
     const older = await come(0, model(1));
-    const first = await older.admission.acquire(ask(), never);
+    const first = await acquireAt(older, ask(), never);
     const order: string[] = [];
     const take = async (at: Process, name: string) => {
-      const lease = await at.admission.acquire(ask(), never);
+      const lease = await acquireAt(at, ask(), never);
       order.push(name);
       lease.release();
     };
@@ -159,10 +165,10 @@ describe("a successor", () => {
   test("gives its predecessor's newcomers slots, routes and refusals", async () => {
     const older = await come(0, modelOf([], { deploymentId: "d1", state: "asleep" }));
     const younger = await come(0, model(1));
-    const lease = await older.admission.acquire(ask(), never);
+    const lease = await acquireAt(older, ask(), never);
     expect(lease.instance).toEqual(instance(1));
-    const refused = await older.admission.acquire(ask({ failFast: true }), never).catch((error) => error);
-    const same = await younger.admission.acquire(ask({ failFast: true }), never).catch((error) => error);
+    const refused = await acquireAt(older, ask({ failFast: true }), never).catch((error) => error);
+    const same = await acquireAt(younger, ask({ failFast: true }), never).catch((error) => error);
     expect(refused).toBeInstanceOf(HttpError);
     expect(refused).toEqual(same);
     lease.release();
@@ -171,11 +177,11 @@ describe("a successor", () => {
 
   test("has no place left of who leaves while waiting", async () => {
     const older = await come(0, model(1));
-    const first = await older.admission.acquire(ask(), never);
+    const first = await acquireAt(older, ask(), never);
     const [one, two] = [new AbortController(), new AbortController()];
-    const waiting = older.admission.acquire(ask(), one.signal);
+    const waiting = acquireAt(older, ask(), one.signal);
     const younger = await come(0, model(1));
-    const later = older.admission.acquire(ask(), two.signal);
+    const later = acquireAt(older, ask(), two.signal);
     await vi.waitFor(() => expect(loadOf(younger).queued).toBe(2));
     one.abort(new Error("left"));
     two.abort(new Error("left"));
@@ -188,10 +194,10 @@ describe("a successor", () => {
 
   test("counts requests of a deployment that it has not heard of yet", async () => {
     const older = await come(0, model(1));
-    const first = await older.admission.acquire(ask(), never);
+    const first = await acquireAt(older, ask(), never);
     const younger = await come(0);
     younger.admission.setModels([model(1)], noLimits);
-    await expect(younger.admission.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+    await expect(acquireAt(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
     first.release();
   });
 
@@ -205,11 +211,11 @@ describe("a successor", () => {
     older.admission.setModels([model(9)], limits);
     const bob = ask({ account: "bob", tokenId: "t2" });
     for (const tokens of [10, 200]) {
-      const lease = await older.admission.acquire(tokens === 10 ? ask() : bob, never);
+      const lease = await acquireAt(older, tokens === 10 ? ask() : bob, never);
       lease.served(tokens);
       lease.release();
     }
-    const inFlight = [await older.admission.acquire(ask(), never), await older.admission.acquire(bob, never)];
+    const inFlight = [await acquireAt(older, ask(), never), await acquireAt(older, bob, never)];
     const younger = await startProcess(0);
     younger.admission.setModels([model(9)], limits);
     members.push(younger);
@@ -217,20 +223,20 @@ describe("a successor", () => {
     deliverAll();
     await younger.peers.settled;
     // Of ann's three one is over and one in flight.
-    const third = await younger.admission.acquire(ask(), never);
-    await expect(younger.admission.acquire(ask(), never)).rejects.toMatchObject({ code: "rate_limited" });
+    const third = await acquireAt(younger, ask(), never);
+    await expect(acquireAt(younger, ask(), never)).rejects.toMatchObject({ code: "rate_limited" });
     // Of bob's 200 are over, and in flight is a guess of 105 by what was seen: the next one makes 410.
-    await younger.admission.acquire(bob, never);
-    await expect(younger.admission.acquire(bob, never)).rejects.toMatchObject({ code: "rate_limited" });
+    await acquireAt(younger, bob, never);
+    await expect(acquireAt(younger, bob, never)).rejects.toMatchObject({ code: "rate_limited" });
     for (const lease of [...inFlight, third]) lease.release();
   });
 
   test("that ends gives everything back, and what it had in flight is free", async () => {
     const older = await come(0, model(2));
-    const before = await older.admission.acquire(ask(), never);
+    const before = await acquireAt(older, ask(), never);
     const younger = await come(0, model(2));
-    await younger.admission.acquire(ask(), never);
-    const waiting = older.admission.acquire(ask(), never);
+    await acquireAt(younger, ask(), never);
+    const waiting = acquireAt(older, ask(), never);
     await settled(younger, { running: 2, queued: 1, inFlight: 2 });
     end(younger);
     deliverAll();
@@ -254,12 +260,12 @@ describe("processes side by side", () => {
     while (await lessee.admission.mayRetry(deploymentId)) tries += 1;
     expect(tries).toBe(10);
     expect(await owner.admission.mayRetry(deploymentId)).toBe(false);
-    const bad = await lessee.admission.acquire(ask({ deploymentId, avoid: ["i2"] }), never);
+    const bad = await acquireAt(lessee, ask({ deploymentId, avoid: ["i2"] }), never);
     expect(bad.instance.id).toBe("i1");
     bad.failed();
     bad.release();
     await vi.waitFor(() => expect(running(owner)).toBe(0));
-    const other = await owner.admission.acquire(ask({ deploymentId, avoid: ["i2"] }), never);
+    const other = await acquireAt(owner, ask({ deploymentId, avoid: ["i2"] }), never);
     expect(other.instance.id).toBe("i2");
   });
 
@@ -268,13 +274,13 @@ describe("processes side by side", () => {
     const many = modelOf([instance(9)], { deploymentId });
     const [one, two] = [await come(0), await come(1)];
     for (const { admission } of [one, two]) admission.setModels([many], { accounts, limitedTokens: [] });
-    const first = await one.admission.acquire(ask({ deploymentId }), never);
-    await two.admission.acquire(ask({ deploymentId }), never);
+    const first = await acquireAt(one, ask({ deploymentId }), never);
+    await acquireAt(two, ask({ deploymentId }), never);
     const refusal = { code: "rate_limited", status: 429 };
-    await expect(one.admission.acquire(ask({ deploymentId }), never)).rejects.toMatchObject(refusal);
+    await expect(acquireAt(one, ask({ deploymentId }), never)).rejects.toMatchObject(refusal);
     first.release();
     await vi.waitFor(() => expect(running(two)).toBe(1));
-    await one.admission.acquire(ask({ deploymentId }), never);
+    await acquireAt(one, ask({ deploymentId }), never);
   });
 
   test("a connection that breaks is made anew, and nothing is lost or counted twice", async () => {
@@ -287,8 +293,8 @@ describe("processes side by side", () => {
     announce();
     deliverAll();
     await owner.peers.settled;
-    const first = await lessee.admission.acquire(ask({ deploymentId }), never);
-    const waiting = lessee.admission.acquire(ask({ deploymentId }), never);
+    const first = await acquireAt(lessee, ask({ deploymentId }), never);
+    const waiting = acquireAt(lessee, ask({ deploymentId }), never);
     await vi.waitFor(() => expect(owner.admission.load()[deploymentId]?.queued).toBe(1));
     const relayed = relay.count;
     relay.cut();
@@ -308,14 +314,14 @@ describe("processes side by side", () => {
     const id = idOwnedBy(1, 2, 0);
     const one = modelOf([instance(1)], { deploymentId: id });
     const [lessee, owner, next] = [await come(0, one), await come(1, one), await come(2, one)];
-    const held = await lessee.admission.acquire(ask({ deploymentId: id }), never);
+    const held = await acquireAt(lessee, ask({ deploymentId: id }), never);
     end(owner);
     deliver(lessee);
     // What it tells now arrives at the next owner before the view does.
     for (let ticks = 0; ticks < 50; ticks += 1) await tick();
     deliver(next);
     for (let ticks = 0; ticks < 50; ticks += 1) await tick();
-    const refused = next.admission.acquire(ask({ deploymentId: id, failFast: true }), never);
+    const refused = acquireAt(next, ask({ deploymentId: id, failFast: true }), never);
     await expect(refused).rejects.toMatchObject({ code: "queue_full" });
     held.release();
     await vi.waitFor(() => expect(next.admission.load()[id]?.running).toBe(0));
@@ -432,7 +438,7 @@ test("never more than the slots in use and nobody lost, whoever comes, asks, lea
         requests.add(request);
         try {
           const { signal } = request.abort;
-          const lease = await process.admission.acquire(ask({ deploymentId, tier }), signal);
+          const lease = await acquireAt(process, ask({ deploymentId, tier }), signal);
           if (!requests.has(request)) return; // its process was killed
           request.lease = lease;
           count(lease.instance.id, 1);

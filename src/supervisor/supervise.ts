@@ -1,8 +1,9 @@
 /**
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
- * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
- * it is told to end. Roles that share their work (members.ts) are told who is there. Knows nothing of what a role does.
+ * channel, so that they notice its end. Renewing starts each role from the code that is in place then: one that may be there
+ * twice is replaced while it serves, its successor serves before it is told to end; others are ended first. Roles that share
+ * their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
@@ -14,7 +15,7 @@ export type Role = {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
-  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. */
+  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. Others end before. */
   readonly isRenewable?: boolean;
   /** It shares its work with the other roles that have a seat, and is told who they are. They stop together. */
   readonly seat?: number;
@@ -77,12 +78,33 @@ class Place {
   /** In the order of their start. */
   readonly alive = new Set<ChildProcess>();
   isRenewing = false;
+  /** Its end is wanted: another is started at once. */
+  isRestarting = false;
+  #current: Life | null = null;
+  #onNext: ((life: Life) => void) | null = null;
   /** Serves already, and is to take the place. */
   successor: Life | null = null;
   #onSuccessor: (() => void) | null = null;
 
   constructor(role: Role) {
     this.role = role;
+  }
+
+  get current(): Life | null {
+    return this.#current;
+  }
+
+  begins(life: Life): void {
+    this.#current = life;
+    this.isRestarting = false;
+    this.#onNext?.(life);
+  }
+
+  /** Resolves with the one that is started next. */
+  async next(): Promise<Life> {
+    return await new Promise((resolve) => {
+      this.#onNext = resolve;
+    });
   }
 
   /** Resolves when no more than one is alive. */
@@ -140,23 +162,39 @@ export function supervise(options: SuperviseOptions): Supervisor {
     resolve(exitCode);
   }
 
-  /** One after the other: never more than one is there twice for the sake of a renewal. */
+  /** One after the other in their order, and no further where the code that is in place now does not serve: what is there goes on. */
   async function renewAll(): Promise<void> {
-    for (const place of places) if (place.role.isRenewable === true) await renew(place);
+    for (const place of places) {
+      const isServing = place.role.isRenewable === true ? await renew(place) : await restart(place);
+      if (!isServing) return;
+    }
   }
 
-  async function renew(place: Place): Promise<void> {
-    if (place.isRenewing || stopping.signal.aborted) return;
+  /** True when the next process of the role serves. */
+  async function restart(place: Place): Promise<boolean> {
+    const { current, role } = place;
+    if (current === null || place.isRestarting || stopping.signal.aborted) return false;
+    place.isRestarting = true;
+    log("info", `${role.name} is restarted`, {});
+    const next = place.next();
+    await endChild(current.child, options, forcing.signal);
+    return await (await next).served;
+  }
+
+  async function renew(place: Place): Promise<boolean> {
+    if (place.isRenewing || stopping.signal.aborted) return false;
     place.isRenewing = true;
     // What one hands over goes to one: the next waits until an earlier one has drained.
     await place.alone();
-    if (stopping.signal.aborted) return;
+    if (stopping.signal.aborted) return false;
     log("info", `${place.role.name} is renewed`, {});
     const life = start(place);
-    if (await life.served) place.succeed(life);
+    const isServing = await life.served;
+    if (isServing) place.succeed(life);
     else
       log("error", `${place.role.name} could not be renewed; the one that serves goes on`, await life.exit);
     place.isRenewing = false;
+    return isServing;
   }
 
   function start(place: Place): Life {
@@ -177,6 +215,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
       const startedAtMs = clock.now();
       const life = place.successor ?? start(place);
       place.successor = null;
+      place.begins(life);
       void life.served.then((isServing) => {
         hasServed ||= isServing;
       });
@@ -186,6 +225,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
         void retire(life.child);
         continue;
       }
+      if (place.isRestarting) continue;
       // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
       if (exit.code === configurationExitCode && !hasServed) {
         await shutDown(configurationExitCode);
