@@ -1,113 +1,30 @@
-/** Several processes of one gateway, here in one: lines move between them, and never more is given out than there are slots. */
+/** Several processes of one gateway: lines move between them, with everything that belongs to them. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type GatewayView, membersOf, ownerOf, type SeatedProcess } from "../core/gateway-view.ts";
-import type { Tier } from "../core/queue.ts";
-import type { RouteInstance, RouteModel } from "../core/routing.ts";
+import { describe, expect, test, vi } from "vitest";
+import { ownerOf } from "../core/gateway-view.ts";
 import { HttpError } from "../schema/errors.ts";
-import { type Admission, type AdmissionAsk, createAdmission } from "./admission.ts";
-import type { CancelSignal } from "./cancel.ts";
-import type { Lease } from "./lease.ts";
-import { Peers } from "./peers.ts";
+import {
+  acquireAt,
+  announce,
+  ask,
+  come,
+  deliver,
+  deliverAll,
+  end,
+  group,
+  instance,
+  never,
+  noLimits,
+  type Process,
+  startProcess,
+  tick,
+  useGroup,
+} from "./peers-rig.ts";
 import { modelOf } from "./test-rig.ts";
 
-const noLimits = { accounts: [], limitedTokens: [] };
-const never = new AbortController().signal;
-const tick = () => new Promise((resolve) => setImmediate(resolve));
-
-const instance = (slots: number): RouteInstance => ({
-  ...{ id: "i1", slots, isDraining: false, secret: "secret" },
-  endpoint: { kind: "tcp", host: "127.0.0.1", port: 9 },
-});
-const ask = (more: Partial<AdmissionAsk> = {}): AdmissionAsk => ({
-  ...{ deploymentId: "d1", account: "ann", tokenId: "t1", tier: "default", failFast: false },
-  ...{ body: Buffer.from("{}"), deadlineMs: null, isReturning: false, avoid: [], ...more },
-});
-
-type Process = SeatedProcess & {
-  readonly admission: Admission;
-  readonly peers: Peers;
-  /** Views that are on their way to it. */
-  readonly views: GatewayView[];
-};
-
-let folder: string;
-let count = 0;
-/** Those that are there, as the supervisor sees it. */
-let members: Process[];
-let version: number;
-let routesEverywhere: number[];
-let spent: string[];
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "berth-peers-"));
-  [members, version, routesEverywhere, spent] = [[], 0, [], []];
-});
-afterEach(() => {
-  for (const { peers } of members) peers.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-async function startProcess(seat: number, queueMax = 1000): Promise<Process> {
-  count += 1;
-  const [id, path] = [String(count), join(folder, String(count))];
-  const limits = { waitMs: 60_000, slotWaitMs: 60_000, queueMax, queueBytes: 1e6 };
-  const admission = createAdmission({ limits, isShared: true, now: Date.now, onLoad: () => undefined });
-  const peers = new Peers({
-    ...{ self: id, path, areMany: true, admission, log: () => undefined, now: Date.now },
-    figures: async () => [
-      { name: "count", help: "h", type: "counter", samples: [{ labels: { of: id }, value: Number.NaN }] },
-    ],
-    routesReached: async () => undefined,
-    onSpentElsewhere: (scopeId, nanoUsd) => spent.push(`${id} heard ${scopeId} ${nanoUsd}`),
-    onRoutesEverywhere: (reached) => routesEverywhere.push(reached),
-  });
-  await peers.open();
-  return { id, seat, path, admission, peers, views: [] };
-}
-
-/** Tells all of them who is there, some time. */
-function announce(): void {
-  version += 1;
-  const view = { version, members: membersOf(members.map(({ id, seat, path }) => ({ id, seat, path }))) };
-  for (const { views } of members) views.push(view);
-}
-
-function deliver(one: Process): void {
-  const view = one.views.shift();
-  if (view !== undefined) one.peers.enter(view);
-}
-
-function deliverAll(): void {
-  for (const one of members) while (one.views.length > 0) deliver(one);
-}
-
-async function come(seat: number, model: RouteModel | null = null, queueMax = 1000): Promise<Process> {
-  const one = await startProcess(seat, queueMax);
-  if (model !== null) one.admission.setModels([model], noLimits);
-  members.push(one);
-  announce();
-  deliverAll();
-  await one.peers.settled;
-  return one;
-}
-
-/** As by kill -9: the supervisor has seen its end. */
-function end(one: Process): void {
-  members = members.filter((member) => member !== one);
-  one.peers.close();
-  announce();
-}
-
-/** Waits also where a slot is there at once, and rejects where the door throws. */
-async function acquireAt({ admission }: Process, asked: AdmissionAsk, signal: CancelSignal): Promise<Lease> {
-  return await admission.acquire(asked, signal);
-}
+useGroup();
 
 const loadOf = ({ admission }: Process) => {
   const { running = 0, queued = 0, inFlight = {} } = admission.load().d1 ?? {};
@@ -218,7 +135,7 @@ describe("a successor", () => {
     const inFlight = [await acquireAt(older, ask(), never), await acquireAt(older, bob, never)];
     const younger = await startProcess(0);
     younger.admission.setModels([model(9)], limits);
-    members.push(younger);
+    group.members.push(younger);
     announce();
     deliverAll();
     await younger.peers.settled;
@@ -288,7 +205,7 @@ describe("processes side by side", () => {
     const lessee = await come(0, model);
     const owner = await startProcess(1);
     owner.admission.setModels([model], noLimits);
-    members.push({ ...owner, path: relay.path });
+    group.members.push({ ...owner, path: relay.path });
     relay.leadTo(owner.path);
     announce();
     deliverAll();
@@ -331,7 +248,7 @@ describe("processes side by side", () => {
     const [one, two, three] = [await come(0), await come(1), await come(2)];
     one.peers.spent("s1", 5);
     const heard = [`${two.id} heard s1 5`, `${three.id} heard s1 5`];
-    await vi.waitFor(() => expect(spent.toSorted()).toEqual(heard));
+    await vi.waitFor(() => expect(group.spent.toSorted()).toEqual(heard));
   });
 
   test("one of them tells the figures of all; who has a successor is left out", async () => {
@@ -352,14 +269,14 @@ describe("processes side by side", () => {
     const [one, two] = [await come(0, model), await come(1, model)];
     one.peers.routesChanged(7);
     two.peers.routesChanged(5);
-    await vi.waitFor(() => expect(routesEverywhere.at(-1)).toBe(5));
+    await vi.waitFor(() => expect(group.routesEverywhere.at(-1)).toBe(5));
     two.peers.routesChanged(8);
-    await vi.waitFor(() => expect(routesEverywhere.at(-1)).toBe(7));
+    await vi.waitFor(() => expect(group.routesEverywhere.at(-1)).toBe(7));
   });
 });
 
 async function openRelay() {
-  const path = join(folder, "relay");
+  const path = join(group.folder, "relay");
   const sockets: Socket[] = [];
   let to = "";
   const relay = createServer((socket) => {
@@ -383,144 +300,3 @@ async function openRelay() {
     close: () => relay.close(),
   };
 }
-
-type Step =
-  | { readonly kind: "acquire"; readonly at: number; readonly deployment: number; readonly tier: Tier }
-  | { readonly kind: "release" | "leave" | "deliver" | "kill"; readonly at: number }
-  | { readonly kind: "come"; readonly seat: number }
-  | { readonly kind: "tick" };
-
-const step: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      ...{ kind: fc.constant("acquire" as const), at: fc.nat(), deployment: fc.nat(2) },
-      tier: fc.constantFrom("priority" as const, "flex" as const),
-    }),
-  },
-  {
-    weight: 6,
-    arbitrary: fc.record({ kind: fc.constantFrom("release" as const, "deliver" as const), at: fc.nat() }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({ kind: fc.constantFrom("leave" as const, "kill" as const), at: fc.nat() }),
-  },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("come" as const), seat: fc.nat(2) }) },
-  { weight: 8, arbitrary: fc.constant({ kind: "tick" as const }) },
-);
-
-/** A request of a process, from its coming to its end. */
-type Request = { readonly process: Process; readonly abort: AbortController; lease: Lease | null };
-
-test("never more than the slots in use and nobody lost, whoever comes, asks, leaves and is killed, whenever views arrive", async () => {
-  const plan = fc.record({
-    slots: fc.integer({ min: 1, max: 3 }),
-    steps: fc.array(step, { minLength: 40, maxLength: 150 }),
-  });
-  await fc.assert(
-    fc.asyncProperty(plan, async ({ slots, steps }) => {
-      const ids = ["d1", "d2", "d3"];
-      const models = ids.map((id) => modelOf([{ ...instance(slots), id: `of ${id}` }], { deploymentId: id }));
-      const requests = new Set<Request>();
-      const failures: unknown[] = [];
-      const counts = new Map<string, number>();
-      const count = (id: string, by: number) => {
-        counts.set(id, (counts.get(id) ?? 0) + by);
-        if ((counts.get(id) ?? 0) > slots) failures.push(`${counts.get(id)} ${id} with ${slots} slots`);
-      };
-      const finish = (request: Request) => {
-        requests.delete(request);
-        if (request.lease !== null) count(request.lease.instance.id, -1);
-      };
-      const acquire = async (process: Process, deploymentId: string, tier: Tier) => {
-        const request: Request = { process, abort: new AbortController(), lease: null };
-        requests.add(request);
-        try {
-          const { signal } = request.abort;
-          const lease = await acquireAt(process, ask({ deploymentId, tier }), signal);
-          if (!requests.has(request)) return; // its process was killed
-          request.lease = lease;
-          count(lease.instance.id, 1);
-        } catch (error) {
-          if (!request.abort.signal.aborted && requests.has(request)) failures.push(error);
-          requests.delete(request);
-        }
-      };
-      const add = async (seat: number) => {
-        const one = await startProcess(seat);
-        one.admission.setModels(models, noLimits);
-        members.push(one);
-        announce();
-      };
-      const act = async (one: Step) => {
-        const pick = <T>(list: readonly T[], at: number) => list[at % list.length];
-        switch (one.kind) {
-          case "acquire": {
-            const process = pick(members, one.at);
-            if (process !== undefined) void acquire(process, ids[one.deployment] ?? "", one.tier);
-            return;
-          }
-          case "release": {
-            const request = pick(
-              [...requests].filter(({ lease }) => lease !== null),
-              one.at,
-            );
-            if (request === undefined) return;
-            finish(request);
-            request.lease?.release();
-            return;
-          }
-          case "leave":
-            pick(
-              [...requests].filter(({ lease }) => lease === null),
-              one.at,
-            )?.abort.abort(new Error("left"));
-            return;
-          case "deliver": {
-            const process = pick(members, one.at);
-            if (process !== undefined) deliver(process);
-            return;
-          }
-          case "kill": {
-            const process = pick(members, one.at);
-            if (process === undefined || members.length === 1) return;
-            for (const request of [...requests]) if (request.process === process) finish(request);
-            end(process);
-            return;
-          }
-          case "come":
-            if (members.length < 5) await add(one.seat);
-            return;
-          case "tick":
-            await tick();
-        }
-      };
-      for (const seat of [0, 1, 2]) await add(seat);
-      deliverAll();
-      for (const { peers } of members) await peers.settled;
-      for (const one of steps) await act(one);
-      // In the end everybody is served, and nothing is left.
-      deliverAll();
-      const endsAtMs = Date.now() + 10_000;
-      while (requests.size > 0 && failures.length === 0) {
-        if (Date.now() > endsAtMs) failures.push(`${requests.size} requests are not served`);
-        for (const request of [...requests]) {
-          if (request.lease === null) continue;
-          finish(request);
-          request.lease.release();
-        }
-        await tick();
-      }
-      expect(failures).toEqual([]);
-      await vi.waitFor(() => {
-        for (const { admission } of members)
-          for (const { running, queued, inFlight } of Object.values(admission.load()))
-            expect([running, queued, inFlight]).toEqual([0, 0, {}]);
-      });
-      for (const { peers } of members) peers.close();
-      members = [];
-    }),
-    { numRuns: 50 },
-  );
-}, 60_000);

@@ -8,7 +8,7 @@ import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { allowedModels, type Caller, createAuthenticator } from "./auth.ts";
+import { createAuthenticator } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
@@ -21,7 +21,8 @@ import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
 import { sendMetrics } from "./metrics-page.ts";
-import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
+import { type Directory, indexSnapshot } from "./models.ts";
+import { type ModelsRoute, sendModels } from "./models-page.ts";
 import type { GatewayOptions } from "./options.ts";
 import { Peers } from "./peers.ts";
 import type { RequestRecord } from "./record.ts";
@@ -379,26 +380,4 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
     sendError(response, new HttpError("method_not_allowed", text), errorBodyOf(route));
   }
   return false;
-}
-
-type ModelsRoute = Extract<Route, { readonly kind: "models" | "model" }>;
-
-function sendModels(
-  response: HttpResponse,
-  caller: Caller | null,
-  directory: Directory,
-  route: ModelsRoute,
-): void {
-  const account = caller?.account ?? null;
-  const allowed = caller === null ? null : allowedModels(caller, directory);
-  if (route.kind === "models") {
-    const models = visibleModels(directory, account).filter((model) => allowed?.has(model) !== false);
-    sendJson(response, 200, { object: "list", data: models.map(describeModel) });
-    return;
-  }
-  const model = findModel(directory, route.name, account);
-  if (model === null || allowed?.has(model) === false) {
-    throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
-  }
-  sendJson(response, 200, describeModel(model));
 }
