@@ -86,7 +86,7 @@ async function visit(
 
 /** The targets that whole answers name, in the order in which they came. */
 function answeredIn(received: string): string[] {
-  return [...received.matchAll(/^HTTP\/1\.1 200 OK\r\n(?:.+\r\n)*\r\n(?:[0-9a-f]+\r\n)?(\/\w+\/\d+)/gm)].map(
+  return [...received.matchAll(/HTTP\/1\.1 200 OK\r\n(?:.+\r\n)*\r\n(?:[0-9a-f]+\r\n)?(\/\w+\/\d+)/g)].map(
     (match) => match[1] ?? "",
   );
 }
