@@ -11,25 +11,33 @@ import type { HttpResponse } from "./http/response.ts";
 const inflate = promisify(gunzip);
 
 /**
- * The whole body, inflated where it was sent as gzip.
+ * The whole body, inflated where it was sent as gzip; at once where it has come already, as most have.
  * @param limitBytes largest body, as sent and as inflated
  * @param signal aborted when the client leaves; then this rejects with its reason
  * @param response asked to send `100 Continue` when the client waits for it, else null
  */
-export async function readBody(
+export function readBody(
   request: HttpRequest,
   limitBytes: number,
   signal: CancelSignal,
   response: HttpResponse | null,
-): Promise<Buffer> {
+): Buffer | Promise<Buffer> {
   const coding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
   if (coding !== "identity" && coding !== "gzip") {
     throw new HttpError("bad_request", "The body's Content-Encoding is not known here: send gzip or none.");
   }
   if (Number(request.headers["content-length"] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   response?.writeContinue();
-  const bytes = await collect(request, limitBytes, signal);
-  if (coding === "identity" || bytes.length === 0) return bytes;
+  if (coding === "gzip")
+    return collect(request, limitBytes, signal).then((bytes) => inflated(bytes, limitBytes));
+  const whole = request.takeWhole();
+  if (whole === null) return collect(request, limitBytes, signal);
+  if (whole.length > limitBytes) throw tooLarge(limitBytes);
+  return whole;
+}
+
+async function inflated(bytes: Buffer, limitBytes: number): Promise<Buffer> {
+  if (bytes.length === 0) return bytes;
   try {
     return await inflate(bytes, { maxOutputLength: limitBytes });
   } catch (error) {

@@ -28,6 +28,7 @@ import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
 import { createScopeBook } from "./scopes.ts";
+import { TurnEnd } from "./turn-end.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
@@ -82,7 +83,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
-  const pool = new EnginePool(limits);
+  const turnEnd = new TurnEnd();
+  const pool = new EnginePool(limits, turnEnd, () => performance.now());
   const faults = new Faults(now);
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
@@ -144,7 +146,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     );
   }
 
-  async function serve(visit: Visit, route: Route): Promise<void> {
+  /** Throws, or rejects, with what the client is to be told. */
+  function serve(visit: Visit, route: Route): void | Promise<void> {
     const { response } = visit;
     switch (route.kind) {
       case "healthz":
@@ -162,10 +165,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "models":
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
+        return serveModels(visit, route);
       case "response":
-        await authenticator.require(visit, directory());
-        throw noStoredResponse();
+        return refuseStored(visit);
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
@@ -178,6 +180,15 @@ export function createGateway(options: GatewayOptions): Gateway {
           routesReached: gate.reached,
         });
     }
+  }
+
+  async function serveModels(visit: Visit, route: ModelsRoute): Promise<void> {
+    sendModels(visit.response, await authenticator.find(visit, directory()), directory(), route);
+  }
+
+  async function refuseStored(visit: Visit): Promise<never> {
+    await authenticator.require(visit, directory());
+    throw noStoredResponse();
   }
 
   /** Serves and, whatever goes wrong, answers. Never rejects. */
@@ -243,12 +254,13 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   function logRecord(record: RequestRecord): void {
-    const { method, path, status, durationMs, ...rest } = record;
-    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
+    const { method, path, status, durationMs } = record;
+    const fields = record.error === null ? { request: record } : { request: record, error: record.error };
+    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, fields);
   }
 
   const server = new HttpServer({
-    ...{ tls: options.tls, limits: { ...limits, idleMs }, now },
+    ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
     onRequest: (request, response) => void handle(request, response),
   });
 
@@ -347,11 +359,13 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
   return false;
 }
 
+type ModelsRoute = Extract<Route, { readonly kind: "models" | "model" }>;
+
 function sendModels(
   response: HttpResponse,
   caller: Caller | null,
   directory: Directory,
-  route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
+  route: ModelsRoute,
 ): void {
   const account = caller?.account ?? null;
   const allowed = caller === null ? null : allowedModels(caller, directory);

@@ -14,6 +14,7 @@
  */
 import type { Socket } from "node:net";
 import { HttpError, openAiError } from "../../schema/errors.ts";
+import type { TurnEnd } from "../turn-end.ts";
 import { Refusal } from "./refusal.ts";
 import { HttpRequest } from "./request.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -31,6 +32,7 @@ export type ConnectionHost = {
   readonly isClosing: boolean;
   readonly dateLine: string;
   readonly keptLines: string;
+  readonly turnEnd: TurnEnd;
   onRequest(request: HttpRequest, response: HttpResponse): void;
   onGone(connection: Connection): void;
 };
@@ -53,6 +55,9 @@ const lingerBytes = 128 * 1024 * 1024;
 /** Bytes that are read ahead of an answer: within them a client that leaves is noticed, and no client can fill memory. */
 const maxHeldBytes = 65_536;
 
+/** Characters that wait for the end of a turn at most: a client that has fallen behind is to be noticed. */
+const maxUnsent = 65_536;
+
 type Phase = "idle" | "head" | "body" | "answer" | "closing";
 
 export class Connection implements Wire, RequestEvents {
@@ -74,6 +79,11 @@ export class Connection implements Wire, RequestEvents {
   #held: Buffer | null = null;
   #droppedBytes = 0;
   #isFlushing = false;
+  /** Text for the client that waits for the end of the turn. */
+  #unsent = "";
+  #isUnsent = false;
+  /** The end of the answer is in it. */
+  #isLastUnsent = false;
 
   constructor(socket: Socket, host: ConnectionHost) {
     this.#socket = socket;
@@ -100,6 +110,7 @@ export class Connection implements Wire, RequestEvents {
   }
 
   destroy(): void {
+    this.flush();
     this.#socket.destroy();
   }
 
@@ -114,21 +125,40 @@ export class Connection implements Wire, RequestEvents {
   }
 
   write(text: string, isLast: boolean): boolean {
-    if (!isLast) return this.#socket.write(text, "latin1");
-    const isTaken = this.#socket.write(text, "latin1", this.#flushed);
-    this.#watchFlush();
-    return isTaken;
+    if (!this.#isUnsent) {
+      this.#isUnsent = true;
+      this.#host.turnEnd.add(this);
+    }
+    this.#unsent += text;
+    if (isLast) this.#isLastUnsent = true;
+    if (this.#unsent.length > maxUnsent) this.flush();
+    return this.#unsent.length + this.#socket.writableLength < this.#socket.writableHighWaterMark;
   }
 
   writeLarge(before: string, bytes: Buffer, after: string, isLast: boolean): boolean {
     const socket = this.#socket;
     socket.cork();
-    if (before !== "") socket.write(before, "latin1");
+    this.#unsent += before;
+    this.flush();
     socket.write(bytes);
     const isTaken = this.write(after, isLast);
+    this.flush();
     socket.uncork();
-    if (isLast) this.#watchFlush();
     return isTaken;
+  }
+
+  /** Hands over what waits for the end of the turn. */
+  flush(): void {
+    const text = this.#unsent;
+    const isLast = this.#isLastUnsent;
+    this.#isUnsent = false;
+    this.#isLastUnsent = false;
+    this.#unsent = "";
+    if (this.#socket.destroyed) return;
+    if (isLast) {
+      this.#socket.write(text, "latin1", this.#flushed);
+      this.#watchFlush();
+    } else if (text !== "") this.#socket.write(text, "latin1");
   }
 
   // What the request under way needs of it.
@@ -251,6 +281,7 @@ export class Connection implements Wire, RequestEvents {
   #close(): void {
     this.#held = null;
     this.#enter("closing", lingerMs);
+    this.flush();
     this.#socket.end();
     this.#socket.resume();
   }

@@ -126,9 +126,16 @@ function isSpace(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
+/** Nothing is inherited: a header may be named like something that every other object has. */
+class Headers {
+  [name: string]: string | string[] | undefined;
+}
+Object.setPrototypeOf(Headers.prototype, null);
+Reflect.deleteProperty(Headers.prototype, "constructor");
+
 function joinHeaders(raw: readonly string[]): IncomingHttpHeaders {
-  // A header may be named like something that every other object has.
-  const headers: IncomingHttpHeaders = Object.create(null);
+  // Of a class: engines of JavaScript keep the fields of such objects ready, and look others' up in a table.
+  const headers: IncomingHttpHeaders = new Headers();
   for (let at = 0; at < raw.length; at += 2) {
     const name = (raw[at] ?? "").toLowerCase();
     const value = raw[at + 1] ?? "";

@@ -66,6 +66,16 @@ export class HttpRequest {
     this.#source.resume();
   }
 
+  /** All of the body, in place of `takeBody`; null, and nothing is taken, where some of it has still to come. */
+  takeWhole(): Buffer | null {
+    if (!this.isComplete) return null;
+    const [first, ...more] = this.#waiting;
+    const whole = first !== undefined && more.length === 0 ? first : Buffer.concat(this.#waiting);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    return whole;
+  }
+
   /** Whoever takes the body cannot take more for now. */
   pause(): void {
     this.#source.pause();

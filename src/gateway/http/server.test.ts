@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { bareClient } from "../test-rig.ts";
+import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
 import { HttpServer, type HttpServerOptions } from "./server.ts";
@@ -12,6 +13,7 @@ type Handler = HttpServerOptions["onRequest"];
 
 async function startServer(onRequest: Handler, given: Partial<HttpServerOptions["limits"]> = {}) {
   const server = new HttpServer({
+    turnEnd: new TurnEnd(),
     ...{ tls: null, limits: { ...limits, ...given }, now: Date.now, onRequest },
   });
   const { port } = await server.listen({ port: 0, host: "127.0.0.1" }, 100);

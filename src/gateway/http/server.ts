@@ -4,6 +4,7 @@
  */
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import type { TurnEnd } from "../turn-end.ts";
 import { Connection, type ConnectionHost, type ConnectionLimits } from "./connection.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
@@ -15,6 +16,7 @@ export type HttpServerOptions = {
     /** Connections at once; those above are closed as they come. */
     readonly connectionsMax: number;
   };
+  readonly turnEnd: TurnEnd;
   /** Milliseconds since the epoch. */
   now(): number;
   onRequest(request: HttpRequest, response: HttpResponse): void;
@@ -30,6 +32,7 @@ const handshakeMs = 10_000;
 export class HttpServer implements ConnectionHost {
   readonly limits: ConnectionLimits;
   readonly keptLines: string;
+  readonly turnEnd: TurnEnd;
   sweeps = 0;
   isClosing = false;
   readonly #options: HttpServerOptions;
@@ -45,6 +48,7 @@ export class HttpServer implements ConnectionHost {
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.limits = options.limits;
+    this.turnEnd = options.turnEnd;
     this.keptLines = `connection: keep-alive\r\nkeep-alive: timeout=${Math.floor(options.limits.idleMs / 1000)}\r\n`;
     this.#sweepMs = Math.min(maxSweepMs, options.limits.headMs);
     this.#server = this.#createServer();
