@@ -5,6 +5,7 @@
  */
 import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
+import { orderEngines } from "../core/engine-order.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
@@ -390,7 +391,7 @@ export function createActor(
   };
 }
 
-/** The first engine that can load the repository and takes the arguments; else the failure of the last one asked. */
+/** The first engine in order that can load the repository and takes the arguments; else the failure of the last one asked. */
 export function chooseEngine(
   engines: ReadonlyMap<string, Engine>,
   deployment: Deployment,
@@ -410,7 +411,7 @@ export function chooseEngine(
       failure: failure("bad_engine_args", sentence, "Deploy again without container_image."),
     };
   }
-  for (const engine of engines.values()) {
+  for (const engine of orderEngines([...engines.values()], deployment)) {
     const choice = engine.chooseFiles(listing, quantization);
     if (!choice.ok) {
       last = choice.failure;

@@ -182,6 +182,20 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       }
     });
 
+    test("uses a prompt's beginning again, of the same account alone where it says so", async () => {
+      const prompt = Array.from({ length: 160 }, (_, index) => 300 + index);
+      const body = { model: "starter", prompt, max_tokens: 1, temperature: 0 };
+      const cachedTokens = async (account: string) => {
+        const salt = engine.abilities.cacheScope === "salt" ? { cache_salt: account } : {};
+        const answer = await ask(running, "/v1/completions", { ...body, ...salt }, account);
+        expect(answer.status, answer.text).toBe(200);
+        return (JSON.parse(answer.text) as Answer).usage?.prompt_tokens_details?.cached_tokens ?? 0;
+      };
+      expect(await cachedTokens("ann")).toBe(0);
+      expect(await cachedTokens("ann")).toBeGreaterThan(100);
+      if (engine.abilities.cacheScope !== "none") expect(await cachedTokens("ben")).toBe(0);
+    });
+
     test("is free again when a client leaves", async () => {
       const endless = { prompt: "1 2 3", max_tokens: 200, stream: true, ignore_eos: true };
       for (let turn = 0; turn < slots * 2; turn += 1) await leave(running, { model: "starter", ...endless });
@@ -216,6 +230,7 @@ type Answer = {
     message?: { content?: string };
     logprobs?: { content?: { top_logprobs: unknown[] }[] };
   }[];
+  usage?: { prompt_tokens_details?: { cached_tokens?: number } | null };
 };
 
 function chat(more: Record<string, unknown>): Record<string, unknown> {
@@ -276,15 +291,24 @@ async function until(
 
 type Target = Pick<ObservedInstance, "endpoint" | "secret">;
 
-function begin({ endpoint, secret }: Target, path: string) {
+function begin({ endpoint, secret }: Target, path: string, account = "") {
   if (endpoint.kind !== "unix") throw new Error("instances of this machine listen at sockets");
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  const headers = {
+    authorization: `Bearer ${secret}`,
+    "content-type": "application/json",
+    "x-berth-scope": account,
+  };
   return request({ socketPath: endpoint.path, path, method: "POST", headers, agent: false });
 }
 
-async function ask(target: Target, path: string, body: unknown): Promise<{ status: number; text: string }> {
+async function ask(
+  target: Target,
+  path: string,
+  body: unknown,
+  account?: string,
+): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const outgoing = begin(target, path);
+    const outgoing = begin(target, path, account);
     outgoing.on("error", reject);
     outgoing.on("response", (response) => {
       let text = "";
