@@ -65,7 +65,12 @@ async function list(settings: Settings, wantsJson: boolean): Promise<number> {
 }
 
 function describeRow({ name, runs_on, version, path, abilities }: Row): string {
-  return `${name.padEnd(14)}${runs_on.padEnd(5)}${version}\n${" ".repeat(14)}${path}\n${" ".repeat(14)}${abilities.join(", ")}\n`;
+  return `${name.padEnd(14)}${runs_on.padEnd(5)}${version}\n${" ".repeat(14)}${path}\n${" ".repeat(14)}${abilities.map(wordsOf).join(", ")}\n`;
+}
+
+/** "jsonSchema" as "json schema". */
+function wordsOf(ability: string): string {
+  return ability.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 type Finding = {
@@ -132,7 +137,7 @@ async function examineTools(): Promise<Finding[]> {
     needs.map(async ({ check, programs, of }): Promise<Finding> => {
       const lacking = await lackingOf(programs);
       return lacking.length === 0
-        ? { check, state: "ok", detail: `${programs.join(", ")} are here`, next: "" }
+        ? { check, state: "ok", detail: `here: ${programs.join(", ")}`, next: "" }
         : {
             ...{ check, state: "warn", detail: `there is no ${lacking.join(", no ")}` },
             next: `\`berth engines install ${of}\` needs it${of === "vllm" ? "" : "; without, it fetches a release"}.`,

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EngineArgs, RepoFile } from "../../src/core/deployment.ts";
@@ -32,6 +32,9 @@ const id = (name: string) => `${name}-${mark}`;
 const slots = 2;
 const contextTokens = 256;
 const servedNames = ["ann/starter", "starter", "deploy_id:abc"];
+
+/** Whether engines are shut in as a Berth does it (as root with users of their own), see the driver's isolation. */
+const isShutIn = process.env.BERTH_TEST_ISOLATED !== undefined;
 
 const forbidden = [
   ["--host", "0.0.0.0"],
@@ -61,7 +64,8 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       driver = createLocalDriver({
         ...{ home, socketDirectory: join(home, "s"), engines: new Map([[engine.name, engine]]) },
         clock: { now: Date.now, sleep: (ms, signal) => sleep(ms, undefined, { signal }) },
-        ...{ readyTimeoutMs: patienceMs, environment: process.env, isolates: false, programs: [] },
+        ...{ readyTimeoutMs: patienceMs, environment: process.env },
+        ...{ isolates: isShutIn, programs: [join(import.meta.dirname, "../.."), dirname(process.execPath)] },
         log: () => undefined,
       });
       await driver.start(specOf(engine, id("one"), starterFolder, await choose(engine)));
@@ -194,6 +198,11 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       expect(await cachedTokens("ann")).toBe(0);
       expect(await cachedTokens("ann")).toBeGreaterThan(100);
       if (engine.abilities.cacheScope !== "none") expect(await cachedTokens("ben")).toBe(0);
+    });
+
+    test("counts its own work where it says that it does", async () => {
+      const load = await engine.load?.(running.endpoint, running.secret, patienceMs);
+      if (load !== undefined) expect(load).toMatchObject({ running: expect.any(Number), waiting: 0 });
     });
 
     test("is free again when a client leaves", async () => {
