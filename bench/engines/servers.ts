@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createEmbeddedEngine } from "../../src/engines/embedded.ts";
 import { findLlamaServer } from "../../src/engines/llama-server/program.ts";
 import { createLlamaServerEngine } from "../../src/engines/llama-server.ts";
-import type { Engine } from "../../src/ports.ts";
+import type { Engine } from "../../src/ports/engine.ts";
 import type { Target } from "./load.ts";
 
 export type Server = AsyncDisposable & {

@@ -2,7 +2,9 @@
  * What the running engines say of their work, for the page of metrics. Asks all at once and briefly: the page does without
  * those that do not answer. Decides nothing; admission counts slots by itself.
  */
-import type { Driver, Engine, EngineLoad, Store } from "../ports.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Engine, EngineLoad } from "../ports/engine.ts";
+import type { Store } from "../ports/store.ts";
 
 export type InstanceLoad = {
   readonly deployment: string;

@@ -3,7 +3,8 @@
  * read it is the gateway's to decide.
  */
 import { statuses, statusOf } from "../core/status.ts";
-import type { Store } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { InstanceLoad } from "./engine-loads.ts";
@@ -12,14 +13,17 @@ export async function controlMetrics({
   store,
   progressOf,
   engineLoads,
+  clock,
 }: {
   readonly store: Store;
+  readonly clock: Clock;
   readonly progressOf: ApiDeps["progressOf"];
   readonly engineLoads: () => Promise<readonly InstanceLoad[]>;
 }): Promise<string> {
   const deployments = await store.deployments({ includeDeleted: false });
   const instances = Map.groupBy(await store.instances(), ({ deploymentId }) => deploymentId);
-  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? []).status);
+  const now = clock.now();
+  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? [], now).status);
   const downloads = deployments.flatMap(({ id, name }) => {
     const progress = progressOf(id);
     return progress === null ? [] : [{ labels: { deployment: id, model: name }, progress }];

@@ -3,7 +3,7 @@
  * of the engines' names for them.
  */
 import type { Endpoint } from "../core/instance.ts";
-import type { EngineLoad } from "../ports.ts";
+import type { EngineLoad } from "../ports/engine.ts";
 import { callEngine } from "./client.ts";
 
 /** An engine's names for its gauges, the newest first; none where it has no such gauge. */

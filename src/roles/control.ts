@@ -25,8 +25,10 @@ import { openHubRoom } from "../hub/room.ts";
 import { createReconciler } from "../reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "../reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "../reconciler/usage-keeper.ts";
-import { defaultAccountName, listed, type Settings, SettingsError } from "../settings.ts";
+import { type Settings, SettingsError } from "../settings.ts";
 import { readPrices } from "../settings-files.ts";
+import { listed } from "../settings-kinds.ts";
+import { defaultAccountName } from "../settings-read.ts";
 import { outageOf } from "../store/outage.ts";
 import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
@@ -141,7 +143,6 @@ export async function runControl(): Promise<void> {
   feed = createRoutingFeed({
     store,
     clock: systemClock,
-    loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     defaultLimits: accountRates,
@@ -196,7 +197,7 @@ export async function runControl(): Promise<void> {
     onLoad: reconciler.takeLoad,
     metrics: () =>
       controlMetrics({
-        ...{ store, progressOf: reconciler.progressOf },
+        ...{ store, clock: systemClock, progressOf: reconciler.progressOf },
         engineLoads: () => askEngineLoads({ store, driver, engines }),
       }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
