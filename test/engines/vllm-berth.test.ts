@@ -4,7 +4,7 @@ import { copyFile, readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { startBerth, token, until } from "../harness/berth.ts";
+import { type Berth, startBerth, token, until } from "../harness/berth.ts";
 import { starterFolder } from "./contract.ts";
 
 const environment = process.env.BERTH_TEST_VLLM;
@@ -27,16 +27,7 @@ describe.runIf(environment !== undefined)("a Berth with vLLM", { timeout: 3 * pa
         ...{ model_name: "safe", gpu: "other", max_batch_size: 2, hf: { repo: `file://${models}` } },
         standard_args: { max_context_size: 256 },
       });
-      await until(
-        "a running vLLM",
-        async () => {
-          const { status, fail_reason, instances } = (await berth.call("GET", `/deploy/${body.deploy_id}`))
-            .body;
-          expect(status, fail_reason).not.toBe("failed");
-          return instances.running > 0;
-        },
-        patienceMs,
-      );
+      await untilServing(berth, body.deploy_id);
       expect(await streamChat(berth.url)).toMatch(/\w/);
 
       const pids = berth.pids("engine");
@@ -45,7 +36,7 @@ describe.runIf(environment !== undefined)("a Berth with vLLM", { timeout: 3 * pa
         const { events } = (await berth.call("GET", `/deploy/${body.deploy_id}/events`)).body;
         return events.some(({ code }) => /crash|exited|restart|out_of_memory|lost/.test(code));
       });
-      // The gateway holds the request until the engine is there again.
+      await untilServing(berth, body.deploy_id);
       expect(await streamChat(berth.url)).toMatch(/\w/);
       for (const pid of pids) expect(berth.pids("engine")).not.toContain(pid);
     } finally {
@@ -54,6 +45,18 @@ describe.runIf(environment !== undefined)("a Berth with vLLM", { timeout: 3 * pa
     }
   });
 });
+
+async function untilServing(berth: Berth, id: string): Promise<void> {
+  await until(
+    "a running vLLM",
+    async () => {
+      const { status, fail_reason, instances } = (await berth.call("GET", `/deploy/${id}`)).body;
+      expect(status, fail_reason).not.toBe("failed");
+      return instances.running > 0;
+    },
+    patienceMs,
+  );
+}
 
 async function streamChat(url: string): Promise<string> {
   const response = await fetch(`${url}/v1/chat/completions`, {
