@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
 import { HttpServer } from "./server.ts";
@@ -95,6 +96,7 @@ test("each request ends once, answers come in order, and no connection stays", a
   let answers = 0;
   const ended = new Map<HttpResponse, number>();
   const server = new HttpServer({
+    turnEnd: new TurnEnd(),
     ...{ tls: null, limits, now: Date.now },
     onRequest(asked, response) {
       begun += 1;
