@@ -142,7 +142,6 @@ export async function runControl(): Promise<void> {
   feed = createRoutingFeed({
     store,
     clock: systemClock,
-    loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     defaultLimits: accountRates,
@@ -195,7 +194,7 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
+    metrics: () => controlMetrics({ store, clock: systemClock, progressOf: reconciler.progressOf }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
