@@ -7,13 +7,13 @@ test("a text is what the deployment says, is kept with it, and never once there 
   const deployment = sampleDeployment({ id: "d1" });
   const running = [sampleInstance({ deploymentId: "d1" })];
   for (const instances of [[], running, []]) {
-    const { text, status } = deploymentJson(deployment, instances);
-    expect(JSON.parse(text)).toEqual(toDeploymentOut(deployment, instances));
+    const { text, status } = deploymentJson(deployment, instances, 1);
+    expect(JSON.parse(text)).toEqual(toDeploymentOut(deployment, instances, 1));
     expect(JSON.parse(text).status).toBe(status);
   }
-  expect(deploymentJson(deployment, [])).toBe(deploymentJson(deployment, []));
+  expect(deploymentJson(deployment, [], 1)).toBe(deploymentJson(deployment, [], 1));
   // A deployment that was written is another value.
   const written = { ...deployment, desired: "stop" as const };
   expect(isWritten(written)).toBe(false);
-  expect(deploymentJson(written, []).status).toBe("stopped");
+  expect(deploymentJson(written, [], 1).status).toBe("stopped");
 });

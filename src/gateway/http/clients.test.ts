@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
 import { HttpServer } from "./server.ts";
@@ -95,7 +96,7 @@ test("each request ends once, answers come in order, and no connection stays", a
   let answers = 0;
   const ended = new Map<HttpResponse, number>();
   const server = new HttpServer({
-    ...{ tls: null, limits, now: Date.now },
+    ...{ tls: null, limits, now: Date.now, turnEnd: new TurnEnd() },
     onRequest(asked, response) {
       begun += 1;
       response.onClose = () => ended.set(response, (ended.get(response) ?? 0) + 1);
