@@ -69,6 +69,8 @@ export class Gate {
   #model: RouteModel | null = null;
   #instances = new Map<string, RouteInstance>();
   #lastRequestAtMs: number | null = null;
+  /** Requests since this gateway began, except those that another one answers for. */
+  #arrived = 0;
   /** Since when it is on its way from zero, as far as this gateway saw. */
   #startingSinceMs: number | null = null;
   /** A request for the sleeping model was sent away: it shall wake all the same. */
@@ -96,6 +98,7 @@ export class Gate {
     if (!bid.isReturning) this.#lastRequestAtMs = nowMs;
     const claim = { ...bid, tokens: this.#guess(bid) };
     if (this.#owner !== null) return this.#acquireThere(this.#owner, bid, claim, signal);
+    if (!bid.isReturning) this.#arrived += 1;
     this.#enterLimits(claim, nowMs, bid.isReturning);
     const instanceId = this.#queue.take(claim, nowMs);
     if (instanceId !== null) return this.#lease({ claim, instanceId, enteredAtMs: nowMs, share: null });
@@ -154,8 +157,9 @@ export class Gate {
     if (ids.length === 0 && queued === 0 && this.#lastRequestAtMs === null) return null;
     const inFlight = Object.fromEntries(ids.map((id) => [id, this.#queue.inFlight(id)]));
     // The owner of the slots reports the rest.
-    if (this.#owner !== null) return { queued: 0, running: 0, lastRequestAtMs: null, inFlight };
-    return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, inFlight };
+    const arrived = this.#arrived;
+    if (this.#owner !== null) return { queued: 0, running: 0, lastRequestAtMs: null, arrived, inFlight };
+    return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, arrived, inFlight };
   }
 
   /** Gives free slots to those who wait. */

@@ -4,11 +4,14 @@ import type { LoadReport, ModelLoad } from "../core/routing.ts";
 
 export class LoadBoard {
   readonly #reports = new Map<string, LoadReport>();
+  /** By deployment: requests that have come in, as far as was seen. */
+  readonly #arrived = new Map<string, number>();
 
   /** Replaces what this gateway said before. Returns the deployments whose load it touches. */
   put(report: LoadReport): Set<string> {
     const before = this.#reports.get(report.gatewayId);
     this.#reports.set(report.gatewayId, report);
+    if (before !== undefined) this.#countArrived(before, report);
     return new Set([...Object.keys(before?.models ?? {}), ...Object.keys(report.models)]);
   }
 
@@ -46,6 +49,14 @@ export class LoadBoard {
       const isKnownToAll = named.get(record.id) === this.#reports.size && this.#reports.size > 0;
       if (record.intent === "drain" && !isKnownToAll) delete inFlight[record.id];
     }
-    return { queued, running, lastRequestAtMs, inFlight };
+    return { queued, running, lastRequestAtMs, arrived: this.#arrived.get(deploymentId) ?? 0, inFlight };
+  }
+
+  /** Each gateway counts from its own beginning, so its count is worth what it grew by. */
+  #countArrived(before: LoadReport, now: LoadReport): void {
+    for (const [deploymentId, { arrived }] of Object.entries(now.models)) {
+      const more = (arrived ?? 0) - (before.models[deploymentId]?.arrived ?? 0);
+      if (more > 0) this.#arrived.set(deploymentId, (this.#arrived.get(deploymentId) ?? 0) + more);
+    }
   }
 }

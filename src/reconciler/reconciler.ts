@@ -131,7 +131,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const history = histories.get(deploymentId) ?? new WorkHistory();
     histories.set(deploymentId, history);
     const loadTimeMs = loadTimesMs.get(deploymentId) ?? null;
-    noteWork(history, { work: load.queued + load.running, now: clock.now(), loadTimeMs });
+    noteWork(history, { load, now: clock.now(), loadTimeMs });
     return { load, history, loadTimeMs };
   }
 

@@ -232,7 +232,7 @@ export class Control {
     const history = memory.histories.get(id) ?? new WorkHistory();
     memory.histories.set(id, history);
     const loadTimeMs = memory.loadTimes.get(id) ?? null;
-    noteWork(history, { work: load.queued + load.running, now: this.now(), loadTimeMs });
+    noteWork(history, { load, now: this.now(), loadTimeMs });
     const job = memory.jobs.get(id);
     return {
       now: this.now(),
