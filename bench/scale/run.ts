@@ -9,72 +9,50 @@
  */
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
 import { chosenFor, compare, frontOf, type Tried } from "../../src/replay/curve.ts";
-import { defaultFrontLimits } from "../../src/replay/front.ts";
 import { policyKinds } from "../../src/replay/policies.ts";
-import type { PolicyKind } from "../../src/replay/policy.ts";
-import { Replay } from "../../src/replay/replay.ts";
-import { measuredTables } from "../../src/replay/service-table.ts";
-import { ServiceTime } from "../../src/replay/service-time.ts";
-import { Tally } from "../../src/replay/tally.ts";
-import type { TraceRequest } from "../../src/replay/trace.ts";
-import { readTrace } from "../../src/replay/trace-file.ts";
-import { gridOf } from "./grids.ts";
 import { measureSpeed } from "./speed.ts";
+import { deployment, readAll, scaled, type TryTask } from "./try.ts";
 
 const { values } = parseArgs({
   options: { trace: { type: "string", multiple: true }, few: { type: "boolean" } },
 });
 if (values.trace === undefined) {
-  process.stderr.write(
-    "--trace takes a trace; see the beginning of bench/scale/run.ts for where to get one.\n",
-  );
+  process.stderr.write("--trace takes a trace; see the beginning of bench/scale/run.ts for where to get one.\n");
   process.exit(2);
 }
-
-const [table] = measuredTables;
-if (table === undefined) throw new Error("there is no table of service times");
-const service = new ServiceTime(table);
-const scaled = { minInstances: 1, maxInstances: 8, slots: 32, loadMs: 60_000 };
-const deployment = { ...scaled, gpusAnInstance: table.numGpus, service, limits: defaultFrontLimits };
+const few = values.few === true;
 const goals = [0.5, 0.8, 0.9, 0.95];
 
 print(
-  `${table.name}, ${scaled.slots} requests an instance, 1 to ${scaled.maxInstances} instances, 60 s loads.`,
+  `${deployment.service.name}, ${scaled.slots} requests an instance, 1 to ${scaled.maxInstances} instances, 60 s loads.`,
 );
 for (const path of values.trace) {
-  const trace = await readAll(path);
-  print(`\n${basename(path)}: ${trace.length} requests. Tuned on the first half, scored on the second.`);
-  const fronts = new Map(policyKinds.map((kind) => [kind.name, frontOf(tryAll(kind, trace))]));
-  for (const [name, front] of fronts) printCurve(name, front);
+  print(`\n${basename(path)}: tuned on the first half, scored on the second.`);
+  const tried = policyKinds.map(async ({ name }) => {
+    const front = frontOf(await tryAll({ path, policy: name, few }));
+    printCurve(name, front);
+    return [name, front] as const;
+  });
+  const fronts = new Map(await Promise.all(tried));
   printChosen(fronts);
   printComparison(fronts);
 }
 for (const path of values.trace) {
-  const trace = await readAll(path);
-  const { deployments, virtualS, realS } = measureSpeed(trace, deployment);
+  const { deployments, virtualS, realS } = measureSpeed(await readAll(path), deployment);
   const times = Math.round(virtualS / realS);
   print(
-    `\n${basename(path)} over ${deployments} deployments: ${times} s of virtual time a second, on one core.`,
+    `\n${basename(path)} over ${deployments} deployments: ${times} s of virtual time a second of processor time.`,
   );
 }
 
-async function readAll(path: string): Promise<TraceRequest[]> {
-  const requests: TraceRequest[] = [];
-  for await (const request of readTrace(path, null)) requests.push(request);
-  return requests;
-}
-
-function tryAll(kind: PolicyKind, trace: readonly TraceRequest[]): Tried[] {
-  const endMs = trace.at(-1)?.atMs ?? 0;
-  const grid = gridOf(kind.name).filter((_, index) => values.few !== true || index % 5 === 0);
-  return grid.map((settings) => {
-    const halves = { tuned: new Tally(0, endMs / 2), scored: new Tally(endMs / 2, endMs) };
-    const policy = kind.create({ ...kind.defaults, ...settings }, scaled);
-    const replay = new Replay(deployment, policy, Object.values(halves));
-    for (const request of trace) replay.arrive(request);
-    replay.finish();
-    return { settings, tuned: halves.tuned.score(), scored: halves.scored.score() };
+/** In a thread of its own. */
+function tryAll(task: TryTask): Promise<Tried[]> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("./try.ts", import.meta.url), { workerData: task });
+    worker.once("message", resolve);
+    worker.once("error", reject);
   });
 }
 
