@@ -29,12 +29,18 @@ import {
   withinQuota,
 } from "./changes.ts";
 import { type Draft, draftDeployment, readInactiveShutdown } from "./create-llm.ts";
+import { deploymentJson, isWritten } from "./deployment-json.ts";
 import { toDeploymentOut } from "./deployment-out.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { InputError } from "./refusal.ts";
+import { describeSchedule, readSchedule } from "./schedule.ts";
 import { describeArgs, readStandardArgs } from "./standard-args.ts";
 import { deploymentNotFound, findDeployment, listDeployments } from "./visibility.ts";
+import { WrittenList } from "./written-list.ts";
+
+/** Deployments of a list that are written in one turn of the loop, some milliseconds. */
+const writtenAtOnce = 200;
 
 export function deploymentOperations(deps: ApiDeps): Operation[] {
   const { store, clock } = deps;
@@ -76,7 +82,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       answer: deploymentOut,
       handle: async ({ caller, path }) => {
         const deployment = await findDeployment(store, caller, path.deploy_id, "see");
-        return toDeploymentOut(deployment, await store.instances(deployment.id));
+        return toDeploymentOut(deployment, await store.instances(deployment.id), clock.now());
       },
     }),
     operation({
@@ -159,7 +165,7 @@ export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Dra
     throw new HttpError("name_taken", message, { param: "model_name" });
   }
   await tell(deps, deployment, "accepted", `${draft.name} was accepted: ${describe(deployment)}.`, caller);
-  return toDeploymentOut(deployment, []);
+  return toDeploymentOut(deployment, [], now);
 }
 
 /** Throws when the account's engines would run beside another's that could read what is theirs. */
@@ -175,14 +181,22 @@ async function list(
   deps: ApiDeps,
   caller: Caller,
   query: { status?: string | undefined; account?: string | undefined },
-): Promise<DeploymentOut[]> {
+): Promise<WrittenList> {
   const wanted = readStatuses(query.status);
   const includeDeleted = wanted?.has("deleted") ?? false;
   const deployments = await listDeployments(deps.store, caller, query.account, includeDeleted);
   const instances = Map.groupBy(await deps.store.instances(), (record) => record.deploymentId);
-  return deployments
-    .map((deployment) => toDeploymentOut(deployment, instances.get(deployment.id) ?? []))
-    .filter((deployment) => wanted?.has(deployment.status) ?? true);
+  const now = deps.clock.now();
+  const texts: string[] = [];
+  let fresh = 0;
+  for (const deployment of deployments) {
+    // Whoever waits for something else gets a turn.
+    if (!isWritten(deployment) && ++fresh % writtenAtOnce === 0)
+      await new Promise((resolve) => setImmediate(resolve));
+    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? [], now);
+    if (wanted?.has(status) ?? true) texts.push(text);
+  }
+  return new WrittenList(texts);
 }
 
 /** Null when the list is not narrowed. */
@@ -216,6 +230,7 @@ function readUpdate({ settings, standard_args, extra_args }: DeployUpdateIn): Up
       ...(settings?.inactive_shutdown === undefined
         ? {}
         : { inactiveShutdownS: readInactiveShutdown(settings.inactive_shutdown) }),
+      ...(settings?.schedule === undefined ? {} : { schedule: readSchedule(settings.schedule) }),
     },
     standardArgs:
       standard_args === undefined || standard_args === null ? null : readStandardArgs(standard_args),
@@ -281,5 +296,5 @@ async function tell(
 function describe({ config, settings, revisions }: Deployment): string {
   const { repo, revision } = config.weights;
   const weights = revision === null ? repo : `${repo} at ${revision}`;
-  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances, arguments: ${describeArgs(revisions.wanted.args)}`;
+  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances${describeSchedule(settings)}, arguments: ${describeArgs(revisions.wanted.args)}`;
 }

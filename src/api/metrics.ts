@@ -3,20 +3,24 @@
  * read it is the gateway's to decide.
  */
 import { statuses, statusOf } from "../core/status.ts";
-import type { Store } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
 
 export async function controlMetrics({
   store,
   progressOf,
+  clock,
 }: {
   readonly store: Store;
+  readonly clock: Clock;
   readonly progressOf: ApiDeps["progressOf"];
 }): Promise<string> {
   const deployments = await store.deployments({ includeDeleted: false });
   const instances = Map.groupBy(await store.instances(), ({ deploymentId }) => deploymentId);
-  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? []).status);
+  const now = clock.now();
+  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? [], now).status);
   const downloads = deployments.flatMap(({ id, name }) => {
     const progress = progressOf(id);
     return progress === null ? [] : [{ labels: { deployment: id, model: name }, progress }];

@@ -10,6 +10,7 @@ import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
 import { isOnTrial } from "./revision.ts";
 import type { RouteInstance, RouteModel, RouteRates, RouteState, RoutingSnapshot } from "./routing.ts";
+import { settingsAt } from "./schedule.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -21,14 +22,17 @@ export type RoutesInput = {
   readonly instances: readonly InstanceRecord[];
   /** Secrets of the instances that were seen, by instance id; one without cannot be called. */
   readonly secrets: ReadonlyMap<string, string>;
-  /** Last load time by deployment id, milliseconds. */
-  readonly loadTimesMs: ReadonlyMap<string, number>;
   /** Accounts with a limit. */
   readonly accounts: readonly RouteRates[];
   readonly spentScopes: readonly string[];
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
   readonly prices: Prices["models"];
+  /**
+   * Routes of deployments without instances as they were made last, by the deployment's value: nearly all of thousands are
+   * what they were. Filled here; good as long as abilities and prices are the same.
+   */
+  readonly known: WeakMap<Deployment, RouteModel>;
 };
 
 export function routesOf(input: RoutesInput): RoutingSnapshot {
@@ -48,8 +52,20 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
     spentScopes: input.spentScopes,
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
-      .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
+      .map((deployment) => {
+        const records = byDeployment.get(deployment.id);
+        return records === undefined ? knownRoute(deployment, input) : routeOf(deployment, records, input);
+      }),
   };
+}
+
+function knownRoute(deployment: Deployment, input: RoutesInput): RouteModel {
+  const before = input.known.get(deployment);
+  // With a schedule the hour says whether it is asleep.
+  if (before !== undefined && deployment.settings.schedule === undefined) return before;
+  const route = routeOf(deployment, [], input);
+  input.known.set(deployment, route);
+  return route;
 }
 
 /** What holds for accounts without limits of their own; 0 is no limit. */
@@ -88,14 +104,14 @@ export function rateLimitsOf(own: Rates | null, defaults: DefaultRateLimits): Om
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  { secrets, loadTimesMs, abilities, prices }: RoutesInput,
+  { atMs, secrets, abilities, prices }: RoutesInput,
 ): RouteModel {
   // What has not shown yet that its new arguments work gets no requests of clients.
   const tested = records.filter(
     (record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record),
   );
   const instances = tested.flatMap((record) => routeInstance(record, secrets.get(record.id)));
-  const { state, reason } = routeState(deployment, records, instances);
+  const { state, reason } = routeState(deployment, records, instances, atMs);
   return {
     deploymentId: deployment.id,
     name: deployment.name,
@@ -103,7 +119,7 @@ function routeOf(
     isPublic: deployment.isPublic,
     state,
     reason,
-    loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
+    loadTimeMs: deployment.loadTimeMs,
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
@@ -126,8 +142,10 @@ function routeState(
   deployment: Deployment,
   records: readonly InstanceRecord[],
   instances: readonly RouteInstance[],
+  atMs: number,
 ): { state: RouteState; reason: string } {
-  const { name, settings } = deployment;
+  const { name } = deployment;
+  const settings = settingsAt(deployment.settings, atMs);
   if (deployment.desired === "delete") return { state: "gone", reason: `${name} was deleted.` };
   if (deployment.desired === "stop") {
     return { state: "off", reason: `${name} is stopped. Start it with POST /deploy/${deployment.id}/start.` };

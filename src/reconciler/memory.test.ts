@@ -7,7 +7,9 @@ import { unknownAbilities } from "../core/abilities.ts";
 import { type Deployment, nothingSeen } from "../core/deployment.ts";
 import type { ObservedInstance } from "../core/instance.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { Driver, Engine, Hub } from "../ports.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { Hub } from "../ports/hub.ts";
 import { openStore } from "../store/store.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { createReconciler } from "./reconciler.ts";
@@ -65,7 +67,7 @@ function openDriver() {
       there.set(id, {
         ...{ id, deploymentId, placement, state: "running", secret: "s", slots: 1, contextTokens: 4096 },
         endpoint: { kind: "unix", path: "/s" },
-        ...{ loadProgress: null, note: null, startedAtMs: 1, readyAtMs: 2, failure: null },
+        ...{ loadProgress: null, note: null, startedAtMs: 1000, readyAtMs: 3500, failure: null },
         loadReport: { weightBytes: 12 * gb, workBytes: null, cacheBytes: null, cacheTokens: null },
       });
     },
@@ -105,6 +107,8 @@ test("a report is remembered for the weights, engine and hardware, and told to t
     expect(await told("first")).toMatch(/^It fits on the CPU .*: 8\.0 GiB weights, /);
     const note = await store.note(`memory e 1xother ${commit} m.gguf`);
     expect(JSON.parse(note ?? "")).toMatchObject({ weightBytes: 12 * gb });
+    // So is what the load took: a control that starts anew knows it at once.
+    expect((await store.deployment("first"))?.loadTimeMs).toBe(2500);
     expect(await told("second")).toMatch(/: 12\.0 GiB weights, /);
   } finally {
     await reconciler.stop();

@@ -1,7 +1,11 @@
 /** What the reconciler is given: the outside as ports, the limits, and sources of ids and tokens. */
 import type { Deployment } from "../core/deployment.ts";
-import type { PlanLimits } from "../core/plan.ts";
-import type { Clock, Driver, Engine, Hub, Store } from "../ports.ts";
+import type { PlanLimits } from "../core/world.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { Hub } from "../ports/hub.ts";
+import type { Store } from "../ports/store.ts";
 
 export type ReconcilerOptions = {
   readonly store: Store;

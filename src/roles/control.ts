@@ -24,8 +24,10 @@ import { openHubRoom } from "../hub/room.ts";
 import { createReconciler } from "../reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "../reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "../reconciler/usage-keeper.ts";
-import { defaultAccountName, listed, type Settings, SettingsError } from "../settings.ts";
+import { type Settings, SettingsError } from "../settings.ts";
 import { readPrices } from "../settings-files.ts";
+import { listed } from "../settings-kinds.ts";
+import { defaultAccountName } from "../settings-read.ts";
 import { outageOf } from "../store/outage.ts";
 import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
@@ -142,7 +144,6 @@ export async function runControl(): Promise<void> {
   feed = createRoutingFeed({
     store,
     clock: systemClock,
-    loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     defaultLimits: accountRates,
@@ -195,7 +196,7 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
+    metrics: () => controlMetrics({ store, clock: systemClock, progressOf: reconciler.progressOf }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);

@@ -3,7 +3,7 @@
  * watch of an instance acts on it.
  */
 import { type Failure, failure } from "../../core/failure.ts";
-import type { EngineHealth } from "../../ports.ts";
+import type { EngineHealth } from "../../ports/engine.ts";
 
 export type HealthLimits = {
   /** Longest time from start to ready. */

@@ -4,7 +4,8 @@
  * instance; never touches one that was released.
  */
 import { failure } from "../../core/failure.ts";
-import type { Clock, EngineHealth } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { EngineHealth } from "../../ports/engine.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { judgeHealth } from "./health.ts";

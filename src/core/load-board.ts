@@ -1,18 +1,25 @@
-/** What the gateways report, kept in memory: each gateway's last picture, summed on demand. Lost and rebuilt freely. */
-import type { InstanceRecord } from "../core/instance.ts";
-import type { LoadReport, ModelLoad } from "../core/routing.ts";
+/**
+ * What the gateways report, kept in memory: each gateway's last picture, summed on demand. Lost and rebuilt freely. Pure: it
+ * changes by what it is told alone.
+ */
+import type { InstanceRecord } from "./instance.ts";
+import type { LoadReport, ModelLoad } from "./routing.ts";
 
 export class LoadBoard {
   readonly #reports = new Map<string, LoadReport>();
   /** By deployment: requests that have come in, as far as was seen. */
   readonly #arrived = new Map<string, number>();
 
-  /** Replaces what this gateway said before. Returns the deployments whose load it touches. */
+  /** Replaces what this gateway said before. Returns the deployments of which it says something else now. */
   put(report: LoadReport): Set<string> {
-    const before = this.#reports.get(report.gatewayId);
+    const isKnown = this.#reports.has(report.gatewayId);
+    const before = this.#reports.get(report.gatewayId)?.models ?? {};
     this.#reports.set(report.gatewayId, report);
-    if (before !== undefined) this.#countArrived(before, report);
-    return new Set([...Object.keys(before?.models ?? {}), ...Object.keys(report.models)]);
+    if (isKnown) this.#countArrived(before, report.models);
+    const named = new Set([...Object.keys(before), ...Object.keys(report.models)]);
+    // Most of a report is as it was: what rests shall not be looked at each second.
+    for (const id of named) if (isSame(before[id], report.models[id])) named.delete(id);
+    return named;
   }
 
   /** Forgets a gateway that has gone. Returns the deployments it had work for. */
@@ -53,10 +60,14 @@ export class LoadBoard {
   }
 
   /** Each gateway counts from its own beginning, so its count is worth what it grew by. */
-  #countArrived(before: LoadReport, now: LoadReport): void {
-    for (const [deploymentId, { arrived }] of Object.entries(now.models)) {
-      const more = (arrived ?? 0) - (before.models[deploymentId]?.arrived ?? 0);
+  #countArrived(before: LoadReport["models"], now: LoadReport["models"]): void {
+    for (const [deploymentId, { arrived }] of Object.entries(now)) {
+      const more = (arrived ?? 0) - (before[deploymentId]?.arrived ?? 0);
       if (more > 0) this.#arrived.set(deploymentId, (this.#arrived.get(deploymentId) ?? 0) + more);
     }
   }
+}
+
+function isSame(a: ModelLoad | undefined, b: ModelLoad | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
 }
