@@ -8,6 +8,7 @@ import { chmodSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "../api/app.ts";
+import { askEngineLoads } from "../api/engine-loads.ts";
 import { refuseByEngines } from "../api/engine-refusal.ts";
 import { prepareInstallation } from "../api/first-start.ts";
 import { createLink } from "../api/link.ts";
@@ -125,6 +126,8 @@ export async function runControl(): Promise<void> {
       drainMs: settings.BERTH_DRAIN_S * 1000,
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
       scaleDownMs: settings.BERTH_SCALE_DOWN_S * 1000,
+      scaleFull: settings.BERTH_SCALE_FULL,
+      scaleCover: settings.BERTH_SCALE_COVER,
       stopGraceMs: engineGraceMs,
       sweepMs: 60_000,
     },
@@ -194,7 +197,11 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, clock: systemClock, progressOf: reconciler.progressOf }),
+    metrics: () =>
+      controlMetrics({
+        ...{ store, clock: systemClock, progressOf: reconciler.progressOf },
+        engineLoads: () => askEngineLoads({ store, driver, engines }),
+      }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
