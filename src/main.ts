@@ -21,6 +21,7 @@ async function runCli(argv: readonly string[]): Promise<number> {
     },
     serve: async ({ settings }) => (await import("./roles/serve.ts")).serve(settings),
     engines: async (task) => (await import("./roles/engines.ts")).engines(task),
+    simulate: async (task) => (await import("./roles/simulate.ts")).simulate(task),
     backup: async ({ settings, file, json }) =>
       (await import("./roles/backup.ts")).backup(settings, file, json),
     restore: async ({ settings, file, json }) =>

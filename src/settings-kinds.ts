@@ -14,6 +14,14 @@ export const wholeNumber = (min: number, max: number) => {
   );
 };
 export const seconds = (min: number, max: number) => wholeNumber(min, max);
+/** Of a whole. */
+export const part = (() => {
+  const rule = "a number from 0.01 to 1";
+  return z.preprocess(
+    (value) => (typeof value === "string" && /^\d?(\.\d{1,6})?$/.test(value.trim()) ? Number(value) : value),
+    z.number(rule).min(0.01, rule).max(1, rule),
+  );
+})();
 export const onOff = z.preprocess(
   (value) =>
     typeof value === "string"

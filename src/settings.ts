@@ -11,6 +11,7 @@ import {
   httpUrl,
   listed,
   onOff,
+  part,
   seconds,
   text,
   wholeNumber,
@@ -178,6 +179,14 @@ export const settingsShape = {
   BERTH_SCALE_DOWN_S: seconds(1, 86_400)
     .default(300)
     .describe("An instance above min_instances is given up when nothing needed it for this long."),
+  BERTH_SCALE_FULL: part
+    .default(0.8)
+    .describe("Part of an instance's slots that scaling plans with; the rest is for what comes next."),
+  BERTH_SCALE_COVER: part
+    .default(1)
+    .describe(
+      "Part of BERTH_SCALE_DOWN_S that the instances shall suffice for. 1 follows every burst; less lets short bursts wait and costs fewer GPUs.",
+    ),
   BERTH_LOAD_S: seconds(1, 86_400)
     .default(3600)
     .describe("Longest time an engine may take to load before it is ended."),

@@ -29,6 +29,7 @@ test("a secret is asked for only once the terminal no longer shows what is typed
       serve: idle,
       down: idle,
       engines: idle,
+      simulate: idle,
       backup: idle,
       restore: idle,
       version: "0",

@@ -40,7 +40,30 @@ export type CliDeps = {
   /** Writes the state of this machine's Berth to a file, or fills an empty one from it; returns the exit code. */
   backup(options: LocalOptions & { readonly file: string }): Promise<number>;
   restore(options: LocalOptions & { readonly file: string }): Promise<number>;
+  /** Replays a trace against the scaler; returns the exit code. */
+  simulate(task: SimulateTask): Promise<number>;
   readonly version: string;
+};
+
+/** What to replay against what; see `berth simulate --help`. */
+export type SimulateTask = {
+  readonly trace: string;
+  readonly model?: string;
+  readonly gpu: string;
+  readonly numGpus?: number;
+  readonly service?: string;
+  readonly maxBatchSize: number;
+  readonly min: number;
+  readonly max: number;
+  readonly loadS: number;
+  readonly policy: readonly string[];
+  /** name=value */
+  readonly settings: readonly string[];
+  readonly html?: string;
+  readonly json: boolean;
+  /** Of the terminal. */
+  readonly columns: number;
+  readonly signal: AbortSignal;
 };
 
 export type EnginesTask =

@@ -220,6 +220,7 @@ function idleDeps(): CliDeps {
     serve: idle,
     down: idle,
     engines: idle,
+    simulate: idle,
     backup: idle,
     restore: idle,
     version: "0",

@@ -28,6 +28,7 @@ import { plain, printableJson } from "./terminal.ts";
 import { addToken } from "./token.ts";
 import { addUpdate } from "./update.ts";
 import { addHub } from "./weights.ts";
+import { addSimulate } from "./what-if.ts";
 import { addWhy } from "./why.ts";
 
 const helpAfter = `
@@ -136,6 +137,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
   addAudit(program, act);
   addHub(program, act);
   addEngines(program, act);
+  addSimulate(program, act);
   addBackup(program, act);
   addDoctor(program, act);
   return program;

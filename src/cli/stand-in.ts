@@ -133,6 +133,7 @@ export async function runCli(argv: readonly string[], options: RunOptions = {}):
     serve: async (given) => served.push(given) - 1,
     down: async (given) => ended.push(given) - 1,
     engines: async () => 0,
+    simulate: async () => 0,
     backup: async (given) => ended.push(given) - 1,
     restore: async (given) => ended.push(given) - 1,
     version: "1.2.3",

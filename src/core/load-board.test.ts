@@ -21,10 +21,30 @@ describe("the load board", () => {
     expect([...board.put({ gatewayId: "g1", models: { d: load({ i: 2 }) } })]).toEqual(["d"]);
     expect([...board.put({ gatewayId: "g1", models: { d: load({ i: 2 }) } })]).toEqual([]);
     board.put({ gatewayId: "g2", models: { d: { ...load({ i: 1 }), lastRequestAtMs: 9 } } });
-    expect(board.of("d", [])).toEqual({ queued: 2, running: 4, lastRequestAtMs: 9, inFlight: { i: 3 } });
+    expect(board.of("d", [])).toMatchObject({
+      queued: 2,
+      running: 4,
+      lastRequestAtMs: 9,
+      inFlight: { i: 3 },
+    });
     expect([...board.drop("g2")]).toEqual(["d"]);
     expect(board.of("d", [])).toMatchObject({ queued: 1, lastRequestAtMs: 7 });
     expect(board.gateways).toBe(1);
+  });
+
+  it("counts what has come in since it knows a gateway, whenever that one began to count", () => {
+    const board = new LoadBoard();
+    const counted = (arrived: number) => ({ d: { ...load({}), arrived } });
+    board.put({ gatewayId: "g1", models: counted(1000) });
+    expect(board.of("d", []).arrived).toBe(0);
+    board.put({ gatewayId: "g1", models: counted(1007) });
+    board.put({ gatewayId: "g2", models: {} });
+    board.put({ gatewayId: "g2", models: counted(2) });
+    expect(board.of("d", []).arrived).toBe(9);
+    board.drop("g1");
+    expect(board.of("d", []).arrived).toBe(9);
+    board.put({ gatewayId: "g1", models: counted(3) });
+    expect(board.of("d", []).arrived).toBe(9);
   });
 
   it("does not know what is at a draining instance until every gateway has named it", () => {

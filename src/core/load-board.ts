@@ -7,11 +7,15 @@ import type { LoadReport, ModelLoad } from "./routing.ts";
 
 export class LoadBoard {
   readonly #reports = new Map<string, LoadReport>();
+  /** By deployment: requests that have come in, as far as was seen. */
+  readonly #arrived = new Map<string, number>();
 
   /** Replaces what this gateway said before. Returns the deployments of which it says something else now. */
   put(report: LoadReport): Set<string> {
+    const isKnown = this.#reports.has(report.gatewayId);
     const before = this.#reports.get(report.gatewayId)?.models ?? {};
     this.#reports.set(report.gatewayId, report);
+    if (isKnown) this.#countArrived(before, report.models);
     const named = new Set([...Object.keys(before), ...Object.keys(report.models)]);
     // Most of a report is as it was: what rests shall not be looked at each second.
     for (const id of named) if (isSame(before[id], report.models[id])) named.delete(id);
@@ -52,7 +56,15 @@ export class LoadBoard {
       const isKnownToAll = named.get(record.id) === this.#reports.size && this.#reports.size > 0;
       if (record.intent === "drain" && !isKnownToAll) delete inFlight[record.id];
     }
-    return { queued, running, lastRequestAtMs, inFlight };
+    return { queued, running, lastRequestAtMs, arrived: this.#arrived.get(deploymentId) ?? 0, inFlight };
+  }
+
+  /** Each gateway counts from its own beginning, so its count is worth what it grew by. */
+  #countArrived(before: LoadReport["models"], now: LoadReport["models"]): void {
+    for (const [deploymentId, { arrived }] of Object.entries(now)) {
+      const more = (arrived ?? 0) - (before[deploymentId]?.arrived ?? 0);
+      if (more > 0) this.#arrived.set(deploymentId, (this.#arrived.get(deploymentId) ?? 0) + more);
+    }
   }
 }
 

@@ -93,6 +93,8 @@ export type ModelLoad = {
   readonly running: number;
   /** Arrival of the newest request, milliseconds since the epoch; null when none was seen. */
   readonly lastRequestAtMs: number | null;
+  /** Requests that have come in since a time that stays the same; absent where nobody counts. */
+  readonly arrived?: number | undefined;
   /**
    * Requests at each instance that has some, and at each draining one also when it has none: the explicit 0 tells
    * control that this gateway knows of the draining and will send nothing more.

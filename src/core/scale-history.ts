@@ -4,12 +4,16 @@
  * it begins anew, and who reads it waits until it has seen enough. Decides nothing.
  */
 
+import { DemandHistory } from "./scale-demand.ts";
+
 const bucketMs = 2_000;
 
 type Bucket = { readonly startMs: number; peak: number; area: number };
 
 export class WorkHistory {
   readonly #keptMs: number;
+  /** The same, coarser and for longer. */
+  readonly demand = new DemandHistory();
   #buckets: Bucket[] = [];
   #level = 0;
   #atMs: number | null = null;
@@ -18,8 +22,12 @@ export class WorkHistory {
     this.#keptMs = keptMs;
   }
 
-  /** From `nowMs` on there is this much work. A time before the last one counts as that: clocks are set back. */
-  note(nowMs: number, level: number): void {
+  /**
+   * From `nowMs` on there is this much work. A time before the last one counts as that: clocks are set back.
+   * @param arrived as in `DemandHistory.note`
+   */
+  note(nowMs: number, level: number, arrived: number | null = null): void {
+    this.demand.note(nowMs, level, arrived);
     this.#fill(nowMs);
     this.#level = level;
     const last = this.#buckets.at(-1);

@@ -32,7 +32,12 @@ export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDec
     now: world.now,
     defaultInactiveShutdownMs: limits.inactiveShutdownMs,
     asked: askedOf({ deploymentId: id, config }, world.claims ?? []),
-    tuning: { ...defaultTuning, downAfterMs: limits.scaleDownMs ?? defaultTuning.downAfterMs },
+    tuning: {
+      ...defaultTuning,
+      downAfterMs: limits.scaleDownMs ?? defaultTuning.downAfterMs,
+      fullness: limits.scaleFull ?? defaultTuning.fullness,
+      cover: limits.scaleCover ?? defaultTuning.cover,
+    },
   });
   return { ...decision, againAtMs: earlier(decision.againAtMs, minimum.next?.atMs ?? null) };
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { noLoad } from "./routing.ts";
-import { decideScale, noteWork, type ScaleInput } from "./scale.ts";
+import { decideScale, defaultTuning, noteWork, type ScaleInput } from "./scale.ts";
 import { WorkHistory } from "./scale-history.ts";
 import { askedOf, byClaim, type Claim, mustLeaveRoom } from "./scale-share.ts";
 
@@ -85,7 +85,7 @@ describe("down", () => {
         let upAtMs = Number.NEGATIVE_INFINITY;
         for (const [step, running] of work.entries()) {
           const at = now + step * 30_000;
-          noteWork(history, { work: running, now: at, loadTimeMs: 60_000 });
+          noteWork(history, { load: { queued: 0, running }, now: at, loadTimeMs: 60_000 });
           const given = { minInstances: min, maxInstances: min + extra, inactiveShutdownS: 600 };
           const common = { settings: given, running, slots, live, history, now: at, lastActivityMs: at };
           const { wanted } = decide(common);
@@ -98,6 +98,60 @@ describe("down", () => {
           live = wanted;
         }
       }),
+    );
+  });
+});
+
+describe("what suffices for most of the time", () => {
+  const tuning = { ...defaultTuning, fullness: 0.5, downAfterMs: 600_000, cover: 0.8 };
+  /** Ten minutes of twenty seconds each, of which every tenth has a burst. */
+  const mostly = (usual: number, burst: number) => {
+    const history = new WorkHistory();
+    for (let step = 0; step < 30; step += 1)
+      history.note(now - (30 - step) * 20_000, step % 10 === 9 ? burst : usual);
+    return history;
+  };
+
+  it("lets bursts pass that the rest of the time does not need", () => {
+    const history = mostly(4, 30);
+    expect(decide({ running: 4, live: 2, history, tuning }).wanted).toBe(2);
+    expect(decide({ running: 4, live: 8, history, tuning }).wanted).toBe(2);
+    expect(decide({ running: 4, live: 2, history, tuning: { ...tuning, cover: 0.95 } }).wanted).toBe(8);
+  });
+
+  it("never leaves a line for want of slots, and says when to look again", () => {
+    const decision = decide({ queued: 22, running: 8, live: 2, history: mostly(4, 4), tuning });
+    expect(decision).toMatchObject({ wanted: 8, reason: "30 requests wait or run for 4 slots an instance" });
+    const steady = decide({ running: 4, live: 2, history: mostly(4, 4), tuning });
+    expect(steady).toMatchObject({ wanted: 2, reason: "2 suffice for 80 % of the last 600 s" });
+    expect(steady.againAtMs).toBeGreaterThan(now);
+  });
+
+  it("stays within the settings and never below what is busy", () => {
+    const amounts = fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 5, maxLength: 60 });
+    fc.assert(
+      fc.property(
+        amounts,
+        fc.integer({ min: 0, max: 3 }),
+        fc.integer({ min: 0, max: 5 }),
+        (work, min, extra) => {
+          const history = new WorkHistory();
+          const settings = { minInstances: min, maxInstances: min + extra, inactiveShutdownS: 600 };
+          let live = 0;
+          for (const [step, running] of work.entries()) {
+            const at = now + step * 30_000;
+            noteWork(history, { load: { queued: 0, running }, now: at, loadTimeMs: 60_000 }, tuning);
+            const common = { settings, running, live, history, now: at, lastActivityMs: at, tuning };
+            const { wanted } = decide(common);
+            expect(wanted).toBeGreaterThanOrEqual(Math.min(min + extra, Math.ceil(running / 4)));
+            expect(wanted).toBeLessThanOrEqual(min + extra);
+            expect(wanted).toBeGreaterThanOrEqual(min);
+            expect(decide({ ...common, live: wanted }).wanted).toBe(wanted);
+            live = wanted;
+          }
+        },
+      ),
+      { numRuns: 30 },
     );
   });
 });

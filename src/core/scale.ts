@@ -16,9 +16,19 @@ export type ScaleTuning = {
   readonly downAfterMs: number;
   /** What grows is measured over this time. */
   readonly trendMs: number;
+  /**
+   * The part of that time that the instances shall suffice for. 1 keeps what the most needed and follows every burst; less
+   * keeps what so much of the time needed, and only a line of requests asks for more.
+   */
+  readonly cover: number;
 };
 
-export const defaultTuning: ScaleTuning = { fullness: 0.8, downAfterMs: 300_000, trendMs: 60_000 };
+export const defaultTuning: ScaleTuning = {
+  fullness: 0.8,
+  downAfterMs: 300_000,
+  trendMs: 60_000,
+  cover: 1,
+};
 
 export type ScaleInput = {
   /** With the minimum that holds now. */
@@ -88,15 +98,20 @@ export function decideScale(input: ScaleInput): ScaleDecision {
   });
 
   if (maxInstances === 0) return decide(0, "max_instances is 0");
-  const up = clamp(Math.ceil(Math.max(work, ahead) / planned));
+  const steady = coverMost(input, tuning);
+  const up = clamp(
+    Math.ceil(steady === null ? Math.max(work, ahead) / planned : Math.max(work / slots, steady / planned)),
+  );
   const yields = giveUp(input, work, slots);
   if (yields !== null) return decide(yields.wanted, yields.reason);
-  if (up > live) return decide(up, whyUp(input, up, work, slots));
+  const why = steady === null ? null : `${up} suffice for ${describeCover(tuning)}`;
+  if (up > live) return decide(up, whyUp(input, up, work, slots, why));
   const awake = keepAwake(input, work);
   if (awake.wanted === 0) return decide(0, awake.reason);
-  const kept = keepForWindow(input, planned, up, tuning);
+  const kept = steady === null ? keepForWindow(input, planned, up, tuning) : keepSteady(input, up, tuning);
   const wanted = Math.max(up, awake.wanted, Math.min(live, clamp(kept.wanted)));
-  if (wanted === up && wanted > awake.wanted) return decide(wanted, whySteady(input, work, wanted));
+  if (wanted === up && wanted > awake.wanted)
+    return decide(wanted, why ?? whySteady(input, work, wanted), why === null ? null : kept.againAtMs);
   if (wanted > awake.wanted) {
     const reason = `${wanted} were needed within ${Math.round(tuning.downAfterMs / 1000)} s`;
     return decide(wanted, reason, earlier(kept.againAtMs, awake.againAtMs));
@@ -123,13 +138,26 @@ function foresee(
   return Math.max(work, Math.min(grown, 2 * lately));
 }
 
+/** The slots that suffice for most of the time; null where the most there was is kept. */
+function coverMost({ history, now }: ScaleInput, { cover, downAfterMs }: ScaleTuning): number | null {
+  return cover >= 1 || history === undefined ? null : history.demand.covering(now, downAfterMs, cover);
+}
+
 /** Notes the work there is from now on, and what it leads one to expect. */
 export function noteWork(
   history: WorkHistory,
-  { work, now, loadTimeMs }: { readonly work: number } & Pick<ScaleInput, "now" | "loadTimeMs">,
+  {
+    load: { queued, running, arrived },
+    now,
+    loadTimeMs,
+  }: { readonly load: Pick<ModelLoad, "queued" | "running" | "arrived"> } & Pick<
+    ScaleInput,
+    "now" | "loadTimeMs"
+  >,
   tuning = defaultTuning,
 ): void {
-  history.note(now, work);
+  const work = queued + running;
+  history.note(now, work, arrived ?? null);
   history.expect(now, foresee({ history, loadTimeMs, now }, work, tuning));
 }
 
@@ -146,6 +174,17 @@ function keepForWindow(
   const wanted = Math.ceil(peak / planned);
   const dropsAtMs = wanted > up ? (history?.dropsAtMs(downAfterMs, (wanted - 1) * planned) ?? null) : null;
   return { wanted, againAtMs: dropsAtMs };
+}
+
+/** What most of the time needs is in `up` already; after a start of control nothing is given up for as long as the window. */
+function keepSteady(
+  { history, live, now, watchingSinceMs }: ScaleInput,
+  up: number,
+  { downAfterMs }: ScaleTuning,
+): { wanted: number; againAtMs: number | null } {
+  const seenAtMs = watchingSinceMs + downAfterMs;
+  if (now < seenAtMs) return { wanted: live, againAtMs: seenAtMs };
+  return { wanted: up, againAtMs: history?.demand.changesAtMs(now) ?? null };
 }
 
 /** The minimum; and without one, an instance until it was idle for long enough. */
@@ -183,10 +222,14 @@ function giveUp(
   return wanted >= live ? null : { wanted, reason: `${asked.by} has the better claim to its GPUs` };
 }
 
-function whyUp(input: ScaleInput, up: number, work: number, slots: number): string {
+function whyUp(input: ScaleInput, up: number, work: number, slots: number, steady: string | null): string {
   if (up === input.settings.minInstances) return minimumReason(input);
   if (up <= Math.ceil(work / slots)) return `${requests(work)} for ${slots} slots an instance`;
-  return `${requests(work)}, and more are to be expected before an instance has loaded`;
+  return steady ?? `${requests(work)}, and more are to be expected before an instance has loaded`;
+}
+
+function describeCover({ cover, downAfterMs }: ScaleTuning): string {
+  return `${Math.round(100 * cover)} % of the last ${Math.round(downAfterMs / 1000)} s`;
 }
 
 function whySteady(input: ScaleInput, work: number, wanted: number): string {

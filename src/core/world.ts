@@ -20,6 +20,9 @@ export type PlanLimits = {
   readonly inactiveShutdownMs: number;
   /** An instance is given up when nothing needed it for this long; absent: what `core/scale` has. */
   readonly scaleDownMs?: number;
+  /** As `fullness` and `cover` of `ScaleTuning`. */
+  readonly scaleFull?: number;
+  readonly scaleCover?: number;
 };
 
 export type World = {

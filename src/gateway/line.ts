@@ -38,6 +38,8 @@ export class Line implements SlotKeeper {
   #model: RouteModel | null = null;
   #instances = new Map<string, RouteInstance>();
   #lastRequestAtMs: number | null = null;
+  /** Requests that were let in here first. */
+  #arrived = 0;
   /** Since when it is on its way from zero, as far as this line saw. */
   #startingSinceMs: number | null = null;
   /** A request for the sleeping model was sent away: it shall wake all the same. */
@@ -87,7 +89,10 @@ export class Line implements SlotKeeper {
     if (!this.#isOpen && bid.failFast) return this.#opened.promise.then(() => this.acquire(bid, signal));
     const wasLetIn = bid.isReturning || bid.joinedAtMs !== null;
     if (!bid.isReturning) this.#lastRequestAtMs = nowMs;
-    if (!wasLetIn) this.#faults.requested();
+    if (!wasLetIn) {
+      this.#faults.requested();
+      this.#arrived += 1;
+    }
     const claim = { ...bid, tokens: this.#guess(bid) };
     this.#enterLimits(claim, nowMs, wasLetIn);
     const instanceId = this.#isOpen ? this.#queue.take(claim, nowMs) : null;
@@ -176,7 +181,7 @@ export class Line implements SlotKeeper {
     const { running } = this.#queue;
     if (ids.length === 0 && queued === 0 && this.#lastRequestAtMs === null) return null;
     const inFlight = Object.fromEntries(ids.map((id) => [id, this.#queue.inFlight(id)]));
-    return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, inFlight };
+    return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, arrived: this.#arrived, inFlight };
   }
 
   /** Gives free slots to those who wait. */

@@ -130,7 +130,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const load = loads.of(deploymentId, instances);
     const history = histories.get(deploymentId) ?? new WorkHistory();
     histories.set(deploymentId, history);
-    noteWork(history, { work: load.queued + load.running, now: clock.now(), loadTimeMs });
+    noteWork(history, { load, now: clock.now(), loadTimeMs });
     return { load, history };
   }
 

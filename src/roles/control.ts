@@ -126,6 +126,8 @@ export async function runControl(): Promise<void> {
       drainMs: settings.BERTH_DRAIN_S * 1000,
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
       scaleDownMs: settings.BERTH_SCALE_DOWN_S * 1000,
+      scaleFull: settings.BERTH_SCALE_FULL,
+      scaleCover: settings.BERTH_SCALE_COVER,
       stopGraceMs: engineGraceMs,
       sweepMs: 60_000,
     },

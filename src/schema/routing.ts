@@ -102,6 +102,7 @@ const modelLoad = z.object({
   queued: count,
   running: count,
   lastRequestAtMs: z.number().nullable(),
+  arrived: count.optional(),
   inFlight: z.record(id, count),
 });
 

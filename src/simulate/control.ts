@@ -270,7 +270,7 @@ export class Control {
     const history = memory.histories.get(id) ?? new WorkHistory();
     memory.histories.set(id, history);
     const { loadTimeMs } = deployment;
-    noteWork(history, { work: load.queued + load.running, now: this.now(), loadTimeMs });
+    noteWork(history, { load, now: this.now(), loadTimeMs });
     const job = memory.jobs.get(id);
     const { removing, warming, warmFailures, watchingSinceMs, gatewaySeenAtMs } = memory;
     return {

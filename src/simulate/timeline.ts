@@ -39,6 +39,12 @@ export class Timeline {
     return true;
   }
 
+  /** Lets everything happen that is due until then, and then it is that time. */
+  runTo(atMs: number): void {
+    while (this.step(atMs));
+    this.nowMs = Math.max(this.nowMs, atMs);
+  }
+
   #pop(): void {
     const heap = this.#heap;
     const last = heap.pop();
