@@ -10,6 +10,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { EnginesTask } from "../cli/context.ts";
+import { findShippedLibraries } from "../engines/embedded/shipped.ts";
 import { findProgram } from "../engines/find-program.ts";
 import {
   type Installation,
@@ -210,12 +211,11 @@ async function planLlamaServer(folder: string, wantsDownload: boolean): Promise<
 async function readCarried(): Promise<{ bundle: string; release: string; libraries: string | null }> {
   const entry = createRequire(import.meta.url).resolve("node-llama-cpp");
   const folder = join(dirname(entry), "../llama");
-  const platform = `${process.platform}-${process.arch}`;
-  const libraries = join(dirname(entry), "../../@node-llama-cpp", platform, "bins", platform);
   const about = await readFile(join(folder, "binariesGithubRelease.json"), "utf8");
   const { release } = JSON.parse(about) as { release: string };
-  const isShipped = existsSync(join(libraries, "libllama-common.so"));
-  return { bundle: join(folder, "gitRelease.bundle"), release, libraries: isShipped ? libraries : null };
+  // On other systems they are not of the kind that can be linked with.
+  const libraries = process.platform === "linux" ? findShippedLibraries() : null;
+  return { bundle: join(folder, "gitRelease.bundle"), release, libraries };
 }
 
 /** Resolves to the exit code; what the program says goes to standard error as it comes. */
