@@ -189,6 +189,11 @@ export const settingsShape = {
   BERTH_LOAD_TRIES: wholeNumber(1, 100)
     .default(3)
     .describe("Tries after which a deployment that never ran fails."),
+  BERTH_RESTARTS: wholeNumber(0, 10_000)
+    .default(20)
+    .describe(
+      "Ends in a row, none of them after a minute of serving, after which a deployment that has run fails, where no other instance of it serves. Tries come at growing intervals of up to 5 minutes. 0: it is tried for ever.",
+    ),
   BERTH_PRICES: text
     .min(1)
     .optional()

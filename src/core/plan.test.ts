@@ -212,6 +212,39 @@ describe("failing", () => {
     expect(doing({ deployment: often, now: now + 300_000 })).toEqual(["start"]);
   });
 
+  it("gives up what has run where a number of ends in a row is set, and says how often", () => {
+    const limits = { ...world().limits, restarts: 20 };
+    const ended = (count: number) =>
+      deployment({ hasRun: true, tries: { count, lastAtMs: now, lastFailure: crash } });
+    expect(doing({ deployment: ended(19), limits, now: now + 300_000 })).toEqual(["start"]);
+    expect(planDeployment(world({ deployment: ended(20), limits })).actions).toMatchObject([
+      {
+        do: "fail",
+        failure: {
+          message: crash.message,
+          next: `It has ended 20 times in a row without running for 60 s in between. ${crash.next}`,
+        },
+      },
+    ]);
+    expect(doing({ deployment: ended(20), limits, instances: [instance("other", "running")] })).not.toContain(
+      "fail",
+    );
+  });
+
+  it("asks an instance at which requests keep failing for a token, and replaces it when it gives none", () => {
+    const facts = deployment({ hasRun: true });
+    const doubted = {
+      deployment: facts,
+      instances: [instance("i", "running")],
+      load: { ...noLoad, running: 1, suspects: ["i", "gone"] },
+    };
+    expect(doing(doubted)).toEqual(["doubt"]);
+    const mute = failure("warm_up_failed", "It says nothing.", "See the logs.");
+    expect(planDeployment(world({ ...doubted, warmFailures: new Map([["i", mute]]) })).actions).toMatchObject(
+      [{ do: "record-exit", instanceId: "i", of: "deployment", failure: mute }],
+    );
+  });
+
   it("ends what still runs of a failed deployment", () => {
     expect(
       doing({ deployment: deployment({ failure: crash }), instances: [instance("i", "running")] }),

@@ -4,11 +4,13 @@
  * Does not act, does not remember.
  */
 import type { Deployment, Tries } from "./deployment.ts";
+import { doubtInstances } from "./doubt.ts";
 import type { Failure } from "./failure.ts";
-import { failure, failureCodes } from "./failure.ts";
+import { failure } from "./failure.ts";
 import type { EngineMemory } from "./fit.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
 import type { MeasuredMemory } from "./fit-measured.ts";
+import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
 import { isOnTrial } from "./revision.ts";
@@ -21,6 +23,8 @@ import { claimOf, leastUseful, scaleOf } from "./scale-world.ts";
 export type PlanLimits = {
   /** Failed tries after which a deployment that never ran is given up. */
   readonly loadTries: number;
+  /** Ends in a row after which one that has run is given up; 0 or absent: never. */
+  readonly restarts?: number;
   /** How long an instance that drains may finish what it has. */
   readonly drainMs: number;
   /** Idle time to zero where the deployment names none. */
@@ -55,6 +59,8 @@ export type World = {
   };
   /** Instances that left their first request unanswered, with the reason. */
   readonly warmFailures: ReadonlyMap<string, Failure>;
+  /** When instances last answered a request of the reconciler; absent: none has. */
+  readonly answeredAtMs?: ReadonlyMap<string, number>;
   readonly nodes: readonly NodeCapacity[];
   readonly occupiedGpus: ReadonlySet<string>;
   readonly engineRunsOn: "cpu" | "gpu" | null;
@@ -104,6 +110,8 @@ export type Action =
     }
   /** Asks an instance for a first answer. */
   | { readonly do: "warm"; readonly instanceId: string; readonly reason: string }
+  /** The same of one at which requests keep failing. */
+  | { readonly do: "doubt"; readonly instanceId: string; readonly reason: string }
   | { readonly do: "finish-update"; readonly reason: string }
   | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
   /** The first instance since the last start answers. */
@@ -121,8 +129,6 @@ export type Plan = {
   readonly claim?: Claim;
 };
 
-/** An instance that ran this long has recovered: its earlier tries are forgotten. */
-const stableMs = 60_000;
 const maxBackoffMs = 300_000;
 
 /** After a start of control, gateways get this long to come back before their silence means that there is none. */
@@ -221,14 +227,24 @@ function planGivingUp(world: World): Plan | null {
   if (place.kind === "never" && !deployment.hasRun) {
     return act({ do: "fail", failure: place.failure, reason: place.failure.message });
   }
-  const { count, lastFailure } = deployment.tries;
-  if (lastFailure === null || deployment.hasRun) return null;
-  if (!failureCodes[lastFailure.code].retryable) {
-    return act({ do: "fail", failure: lastFailure, reason: lastFailure.message });
-  }
-  if (count < limits.loadTries) return null;
-  const tried: Failure = { ...lastFailure, next: `It was tried ${count} times. ${lastFailure.next}` };
-  return act({ do: "fail", failure: tried, reason: `it failed ${count} times without ever running` });
+  const { tries, hasRun } = deployment;
+  const serves = living(world).some(({ observed }) => observed?.state === "running");
+  if (hasRun && serves) return null;
+  const lost = hasRun ? lostAgain(tries, limits.restarts ?? 0) : lostCause(tries, limits.loadTries);
+  return lost === null ? null : act({ do: "fail", failure: lost, reason: lost.message });
+}
+
+/** Instances that say they are well while requests keep failing there. */
+function planDoubts(world: World, live: readonly InstanceRecord[]): Plan {
+  const { ask, againAtMs } = doubtInstances({
+    ...{ now: world.now, live, suspects: world.load.suspects ?? [] },
+    asking: world.underWay.warming,
+    answeredAtMs: world.answeredAtMs ?? new Map(),
+  });
+  const actions = ask.map(
+    (instanceId): Action => ({ do: "doubt", instanceId, reason: "requests keep failing at it" }),
+  );
+  return { actions, againAtMs };
 }
 
 function whyUnfit(world: World): Failure | null {
@@ -244,7 +260,8 @@ function planInstances(world: World, retryAtMs: number): Plan {
   const { revisions } = deployment;
   const live = living(world);
   const scale = scaleOf(world, live);
-  const base = join(planMarks(world, live), { actions: [], againAtMs: scale.againAtMs });
+  const marks = join(planMarks(world, live), planDoubts(world, live));
+  const base = join(marks, { actions: [], againAtMs: scale.againAtMs });
   if (isRollingOut(revisions, live)) return join(base, planUpdate(world, live, scale, retryAtMs));
   if (live.length > scale.wanted) {
     const spare = leastUseful(world, live).slice(0, live.length - scale.wanted);

@@ -26,3 +26,17 @@ test("what a deleted deployment did is forgotten; a draining instance is no reas
   faults.setModels([]);
   expect(faults.failed(both, "a")).toBe(500);
 });
+
+test("the load names what fails again and again", () => {
+  const faults = new Faults(() => 0);
+  const model = modelOf([instanceOf("a")]);
+  const load = { queued: 0, running: 1, lastRequestAtMs: 1, inFlight: {} };
+  for (let i = 0; i < 3; i += 1) {
+    expect(faults.tell({ [model.deploymentId]: load })).toEqual({ [model.deploymentId]: load });
+    faults.failed(model, "a");
+  }
+  expect(faults.tell({ [model.deploymentId]: load, other: load })).toEqual({
+    [model.deploymentId]: { ...load, suspects: ["a"] },
+    other: load,
+  });
+});

@@ -2,9 +2,9 @@
  * What has gone wrong at each deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
  * Owns that memory and nothing else: what is done about it is offer.ts's.
  */
-import { type Health, noFailures, noteFailure, noteSuccess } from "../core/outliers.ts";
+import { type Health, noFailures, noteFailure, noteSuccess, suspects } from "../core/outliers.ts";
 import { noteRequest, openBudget, type RetryBudget, takeRetry } from "../core/retry-budget.ts";
-import type { RouteModel } from "../core/routing.ts";
+import type { ModelLoad, RouteModel } from "../core/routing.ts";
 
 export class Faults {
   readonly #budgets = new Map<string, RetryBudget>();
@@ -44,12 +44,22 @@ export class Faults {
   }
 
   /** Answers for how many milliseconds the instance is left alone. */
-  failed(model: RouteModel, instanceId: string): number {
+  failed(model: RouteModel, instanceId: string, isSilent = false): number {
     const listed = model.instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
     const before = this.#healths.get(model.deploymentId) ?? noFailures;
-    const { health, pauseMs } = noteFailure(before, instanceId, listed, this.#now());
+    const { health, pauseMs } = noteFailure(before, instanceId, listed, this.#now(), isSilent);
     this.#healths.set(model.deploymentId, health);
     return pauseMs;
+  }
+
+  /** Names in the load what fails again and again, so that control looks at it. */
+  tell(loads: Readonly<Record<string, ModelLoad>>): Record<string, ModelLoad> {
+    const told = { ...loads };
+    for (const [id, health] of this.#healths) {
+      const [load, named] = [told[id], suspects(health)];
+      if (load !== undefined && named.length > 0) told[id] = { ...load, suspects: named };
+    }
+    return told;
   }
 }
 

@@ -191,6 +191,7 @@ function judge(
       lease.pause(faults.failed(model, instanceId));
       return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
+      lease.pause(faults.failed(model, instanceId));
       return failed(outcome.error, "never");
     case "failed": {
       const { kind } = outcome.failure;
@@ -199,7 +200,7 @@ function judge(
         reply.cut();
         return failed(error, "never");
       }
-      lease.pause(faults.failed(model, instanceId));
+      lease.pause(faults.failed(model, instanceId, kind === "silent"));
       if (kind === "refused") return failed(error, "again");
       // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
       return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", true);

@@ -102,7 +102,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     ...options,
     snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
     silenceMs: linkSilenceMs,
-    load: () => admission.load(),
+    load: () => faults.tell(admission.load()),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models, snapshot);

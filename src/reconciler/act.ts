@@ -331,6 +331,14 @@ export function createActor(
         return remove(action.instanceId, id);
       case "warm":
         return await warmUps.begin(deployment, action.instanceId);
+      case "doubt":
+        await tell(
+          id,
+          "instance_doubted",
+          `Instance ${action.instanceId} is asked for a token, for ${action.reason}; it is replaced if it gives none.`,
+          { instance: action.instanceId },
+        );
+        return await warmUps.begin(deployment, action.instanceId);
       case "finish-update":
         await record(id, ({ revisions }) =>
           revisions.wanted.id === deployment.revisions.wanted.id

@@ -13,6 +13,8 @@ export type ReconcilerOptions = {
   readonly limits: PlanLimits & {
     /** How long an engine may take to end before it is killed. */
     readonly stopGraceMs: number;
+    /** How long an engine may take to one token when it is asked whether it works. */
+    readonly firstTokenMs: number;
     /** How often everything is looked at though nothing asked for it. */
     readonly sweepMs: number;
   };

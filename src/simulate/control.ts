@@ -289,6 +289,7 @@ export class Control {
         this.#countTry(id, action.failure, action.of);
         this.#remove(action.instanceId, id);
         return;
+      case "doubt":
       case "warm":
         this.#warm(id, action.instanceId);
         return;

@@ -25,7 +25,11 @@ export type Fault =
   /** A chunk size that is no number, after the first token. */
   | { readonly kind: "bad-chunk" }
   /** 503, as an engine whose slots are all taken. */
-  | { readonly kind: "busy" };
+  | { readonly kind: "busy" }
+  /** 200 and nothing. */
+  | { readonly kind: "empty" }
+  /** 200 and a page instead of an answer. */
+  | { readonly kind: "page" };
 
 export type FakeEngineOptions = {
   readonly secret: string;
@@ -127,6 +131,8 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     const { fault } = state;
     if (fault?.kind === "hang") return waitForAbort(signal);
     if (fault?.kind === "hang-up") return void response.destroy();
+    if (fault?.kind === "empty") return void response.end();
+    if (fault?.kind === "page") return void response.end("<html>Welcome!</html>");
     const asked = JSON.parse(body) as AskedBody;
     const model = asked.model ?? "";
     if (path === "/tokenize" || path === "/detokenize") {

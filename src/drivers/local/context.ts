@@ -11,6 +11,8 @@ export type LocalLimits = Omit<HealthLimits, "readyTimeoutMs"> &
   LogLimits & {
     /** How long an engine may take to answer one probe. */
     readonly probeTimeoutMs: number;
+    /** How long an engine that says it is ready may take to its first token. */
+    readonly firstTokenMs: number;
     /** How often output and an adopted process are looked at. */
     readonly lookIntervalMs: number;
     /** How long an engine that the driver gives up may take to end politely. */

@@ -25,6 +25,7 @@ import { watchInstance } from "./watch.ts";
 export const localLimits: LocalLimits = {
   probeIntervalMs: 5_000,
   probeTimeoutMs: 2_000,
+  firstTokenMs: 120_000,
   silentProbes: 6,
   lookIntervalMs: 500,
   endGraceMs: 2_000,

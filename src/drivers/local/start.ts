@@ -18,6 +18,7 @@ import { checkLaunch, spawnEngine, writeLaunchFiles } from "./spawn.ts";
 export async function startInstance(spec: InstanceSpec, context: LocalContext): Promise<void> {
   const engine = context.engines.get(spec.engine);
   if (engine === undefined) throw new Error(`The engine "${spec.engine}" is not installed here.`);
+  const [servedName] = spec.launch.servedNames;
   const record: SavedRecord = {
     version: 1,
     id: checkId(spec.id),
@@ -26,6 +27,7 @@ export async function startInstance(spec: InstanceSpec, context: LocalContext): 
     placement: { node: spec.placement.node, gpus: [...spec.placement.gpus] },
     endpoint: { kind: "unix", path: await prepareSocket(context.socketDirectory, spec.id) },
     secret: randomBytes(32).toString("hex"),
+    ...(servedName === undefined ? {} : { servedName }),
     startedAtMs: context.clock.now(),
     process: null,
     ready: null,

@@ -1,0 +1,14 @@
+/** The last thing a program printed, as it goes into a sentence: one line, bounded, without an end of its own. Pure. */
+
+const longest = 200;
+
+/** Null where it printed nothing. */
+export function lastWords(lines: readonly string[]): string | null {
+  const last = lines.findLast((line) => line.trim() !== "");
+  return last === undefined
+    ? null
+    : last
+        .trim()
+        .slice(0, longest)
+        .replace(/[.!]*$/, "");
+}
