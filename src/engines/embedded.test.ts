@@ -122,6 +122,22 @@ describe("exits", () => {
     expect(explain(null, signal).code).toBe(code);
   });
 
+  // The first from llama.cpp, the others from Node 24, each where no more could be mapped.
+  it.each([
+    [
+      "llama.cpp: ggml_aligned_malloc: insufficient memory (attempted to allocate 7816.00 MB)\nllama.cpp: llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache\nberth-engine: error: engine_refused_model: Failed to create context",
+      "The embedded engine ran out of memory: it asked for 7816 MB more.",
+    ],
+    [
+      "FATAL ERROR: NewSpace::EnsureCurrentCapacity Allocation failed - JavaScript heap out of memory\n----- Native stack trace -----",
+      "The embedded engine ran out of memory.",
+    ],
+    ["# Fatal process out of memory: Worklist::Segment::Create\n#", "The embedded engine ran out of memory."],
+    ["RangeError: Failed to allocate memory", "The embedded engine ran out of memory."],
+  ])("tells want of memory by %j", (output, message) => {
+    expect(explain(1, null, ...output.split("\n"))).toMatchObject({ code: "out_of_memory", message });
+  });
+
   it("bounds what it quotes", () => {
     expect(explain(134, null, "x".repeat(10_000)).message.length).toBeLessThan(400);
     expect(

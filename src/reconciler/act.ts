@@ -5,6 +5,7 @@
  */
 import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
 import { noTries } from "../core/deployment.ts";
+import { memoryOf } from "../core/engine-memory.ts";
 import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
 import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
@@ -212,7 +213,9 @@ export function createActor(
       revision: wanted.id,
       ...inputs,
     });
-    const fitting = fittingContext(await fitInput(options, deployment));
+    const input = await fitInput(options, deployment);
+    const fitting = fittingContext(input);
+    const memoryBytes = memoryOf(options.engineMemory, input, placement);
     const modelTokens = resolved.facts?.contextTokens ?? null;
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
@@ -222,6 +225,7 @@ export function createActor(
         deploymentId: deployment.id,
         engine: resolved.engine,
         placement,
+        ...(memoryBytes === null ? {} : { memoryBytes }),
         launch: {
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,

@@ -73,6 +73,7 @@ async function withStore(): Promise<Store> {
 function reconcilerOver(store: Store, driver: Driver, logged: string[]) {
   return createReconciler({
     ...{ store, driver, hub: {} as Hub, clock: fastClock(), engines: new Map() },
+    engineMemory: "auto",
     limits: {
       loadTries: 3,
       drainMs: 1,

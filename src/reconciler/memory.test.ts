@@ -84,6 +84,7 @@ test("a report is remembered for the weights, engine and hardware, and told to t
   const ids = ["i1", "i2"].values();
   const reconciler = createReconciler({
     ...{ store, hub, driver: openDriver(), engines: new Map([["e", engine]]), clock: systemClock },
+    engineMemory: "auto",
     limits: {
       ...{
         loadTries: 3,

@@ -1,5 +1,6 @@
 /** What the reconciler is given: the outside as ports, the limits, and sources of ids and tokens. */
 import type { Deployment } from "../core/deployment.ts";
+import type { MemoryRule } from "../core/engine-memory.ts";
 import type { PlanLimits } from "../core/plan.ts";
 import type { Clock, Driver, Engine, Hub, Store } from "../ports.ts";
 
@@ -18,6 +19,8 @@ export type ReconcilerOptions = {
     /** How often everything is looked at though nothing asked for it. */
     readonly sweepMs: number;
   };
+  /** How much memory engines may have. */
+  readonly engineMemory: MemoryRule;
   /** GPUs of a type that an account may hold; absent: any number. */
   gpuLimit?(account: string, gpu: Deployment["config"]["gpu"]): Promise<number>;
   newInstanceId(): string;

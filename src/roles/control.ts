@@ -118,6 +118,7 @@ export async function runControl(): Promise<void> {
   };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
+    engineMemory: settings.BERTH_ENGINE_MEMORY,
     limits: {
       loadTries: settings.BERTH_LOAD_TRIES,
       restarts: settings.BERTH_RESTARTS,

@@ -70,6 +70,7 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
     });
     const reconciler = createReconciler({
       ...{ store: api.store, hub: api.hub, driver, engines, clock: systemClock, log },
+      engineMemory: "auto",
       limits: {
         loadTries: 3,
         drainMs: 1000,

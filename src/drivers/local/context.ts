@@ -1,5 +1,6 @@
 /** What the parts of the local driver share: the outside they act on, its limits, and the driver's own switches. */
 import type { Clock, Engine } from "../../ports.ts";
+import type { Bounder } from "./bounder.ts";
 import type { HealthLimits } from "./health.ts";
 import type { Instance } from "./instance.ts";
 import type { Isolator } from "./isolation.ts";
@@ -29,6 +30,7 @@ export type LocalContext = {
   readonly folders: InstanceFolders;
   readonly shelf: LogShelf;
   readonly isolator: Isolator;
+  readonly bounder: Bounder;
   readonly socketDirectory: string;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** Something an observer can see has changed. */

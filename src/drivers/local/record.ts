@@ -29,6 +29,8 @@ const recordSchema = z.object({
   secret: z.string().min(16),
   /** A name the engine answers to; absent in records of earlier versions, and where it has none. */
   servedName: z.string().optional(),
+  /** Bytes it may have; absent where it has no limit. */
+  memoryBytes: z.number().optional(),
   startedAtMs: z.number(),
   /** Null from just before the process is started until just after. */
   process: identitySchema.nullable(),

@@ -28,6 +28,7 @@ export async function startInstance(spec: InstanceSpec, context: LocalContext): 
     endpoint: { kind: "unix", path: await prepareSocket(context.socketDirectory, spec.id) },
     secret: randomBytes(32).toString("hex"),
     ...(servedName === undefined ? {} : { servedName }),
+    ...(spec.memoryBytes === undefined ? {} : { memoryBytes: spec.memoryBytes }),
     startedAtMs: context.clock.now(),
     process: null,
     ready: null,
@@ -63,11 +64,12 @@ async function launchInstance(
     socketFolder: dirname(endpoint.path),
     snapshotPath: spec.launch.snapshotPath,
   });
+  const bounded = await context.bounder.bound(id, walled.launch, record.memoryBytes ?? null);
   await folders.saveRecord(record);
   const spawned = await spawnEngine({
     ...{ instanceId: id, folder, processes, environment },
     outer: await folders.realPath(id),
-    ...walled,
+    ...{ launch: bounded, env: walled.env },
     logPath: output.path,
   });
   const started = { ...record, process: spawned.identity };
@@ -89,4 +91,5 @@ export async function clearInstance(id: string, graceMs: number, context: LocalC
   const { socketDirectory } = context;
   await removeSocket(socketDirectory, id, socketPath(socketDirectory, id));
   await folders.remove(id);
+  await context.bounder.release(id);
 }

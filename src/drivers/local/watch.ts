@@ -3,6 +3,7 @@
  * too long to load or has hung. Writes what it finds into the instance and to disk, and says so. Never removes an
  * instance; never touches one that was released.
  */
+import { explainLimit } from "../../core/engine-memory.ts";
 import { type Failure, failure } from "../../core/failure.ts";
 import type { Clock, EngineHealth } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
@@ -195,9 +196,11 @@ export async function settleExit(instance: Instance, context: LocalContext): Pro
   await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };
   const lines = await output.lastLines(lastWordsLines);
+  const told = instance.engine?.explainExit(exit, lines) ?? unexplained;
+  const isKilled = await context.bounder.wasKilled(record.id);
   const cause =
     instance.endedBecause === null
-      ? (instance.engine?.explainExit(exit, lines) ?? unexplained)
+      ? explainLimit(told, record.memoryBytes ?? null, isKilled)
       : withLastWords(instance.endedBecause, lines);
   const ended: SavedExit = { atMs: clock.now(), ...exit, failure: cause };
   await folders.saveExit(record.id, ended).catch((error: unknown) => {
