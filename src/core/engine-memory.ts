@@ -46,8 +46,8 @@ export function memoryOf(rule: MemoryRule, input: FitInput, { gpus }: Placement)
   return memoryLimit(rule, fitDeployment(input), engine, gpus.length);
 }
 
-const nextOfLimit =
-  "Choose a smaller model or quantization, a shorter context or fewer slots, or give engines more with BERTH_ENGINE_MEMORY.";
+const more = "BERTH_ENGINE_MEMORY gives engines more.";
+const nextOfLimit = `Choose a smaller model or quantization, a shorter context or fewer slots. ${more}`;
 
 /**
  * An end as it is told where the engine had a limit: to whoever reads it, memory that the machine has and the engine may not use
@@ -62,7 +62,11 @@ export function explainLimit(cause: Failure, limitBytes: number | null, isKilled
     return failure("out_of_memory", message, nextOfLimit);
   }
   if (cause.code !== "out_of_memory") return cause;
-  return { ...cause, message: `${cause.message} An engine here may have ${limit}.`, next: nextOfLimit };
+  return {
+    ...cause,
+    message: `${cause.message} An engine here may have ${limit}.`,
+    next: `${cause.next} ${more}`,
+  };
 }
 
 function describeBytes(bytes: number): string {

@@ -12,7 +12,9 @@ export const stableMs = 60_000;
 export function lostCause({ count, lastFailure }: Tries, most: number): Failure | null {
   if (lastFailure === null) return null;
   if (!failureCodes[lastFailure.code].retryable) return lastFailure;
-  return count < most ? null : after(lastFailure, `It was tried ${count} times.`);
+  return count < most
+    ? null
+    : after(lastFailure, count === 1 ? "It was tried once." : `It was tried ${count} times.`);
 }
 
 /** The same for one that has run: it worked once, so only the number counts. @param most 0: never */

@@ -1,4 +1,7 @@
-/** The last thing a program printed, as it goes into a sentence: one line, bounded, without an end of its own. Pure. */
+/**
+ * The last thing a program printed, as it goes into a sentence: one line, bounded, without an end of its own and without paths,
+ * which are the machine's own matter. Pure.
+ */
 
 const longest = 200;
 
@@ -9,6 +12,7 @@ export function lastWords(lines: readonly string[]): string | null {
     ? null
     : last
         .trim()
+        .replace(/(^|[\s'"=(])(?:\/[^\s'"():,]+)+/g, "$1a file")
         .slice(0, longest)
         .replace(/[.!]*$/, "");
 }

@@ -43,12 +43,19 @@ describe("launch", () => {
 });
 
 describe("extra arguments", () => {
-  it.each([[[]], [["--ctx-size", "4096"]], [["--ctx-size=4096", "--threads", "2"]]])("accepts %j", (args) => {
+  it.each([
+    [[]],
+    [["--ctx-size", "4096"]],
+    [["--ctx-size=4096", "--threads", "2"]],
+    [["--ctx_size 4096", "-t", "2", "--prefill", "64"]],
+  ])("accepts %j", (args) => {
     expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toBeNull();
   });
 
   it.each([
-    [["--host", "0.0.0.0"], '"--host"'],
+    [["--host", "0.0.0.0"], "--host"],
+    [["--model", "/etc/passwd"], "--model"],
+    [["--pref", "64"], "could be --prefill-tokens, --prefix-caching"],
     [["--ctx-size"], "--ctx-size"],
     [["--ctx-size", "many"], "--ctx-size"],
     [["--threads", "0"], "--threads"],

@@ -40,3 +40,17 @@ test("the load names what fails again and again", () => {
     other: load,
   });
 });
+
+test("an instance whose answer is long in coming is named until one comes, or it is gone", () => {
+  const faults = new Faults(() => 0);
+  const model = modelOf([instanceOf("a"), instanceOf("b")]);
+  const load = { queued: 0, running: 1, lastRequestAtMs: 1, inFlight: {} };
+  const named = () => faults.tell({ [model.deploymentId]: load })[model.deploymentId]?.suspects;
+  faults.late(model, "a", true);
+  faults.late(model, "b", true);
+  expect(named()).toEqual(["a", "b"]);
+  faults.succeeded(model, "a");
+  expect(named()).toEqual(["b"]);
+  faults.late(modelOf([instanceOf("a")]), "b", false);
+  expect(named()).toBeUndefined();
+});

@@ -85,7 +85,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
-  const faults = new Faults(now);
+  const faults = new Faults(now, () => link.loadChanged(false));
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({

@@ -14,7 +14,7 @@ import type { Action, World } from "../core/plan.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
-import { estimateFit, fitInput, readFacts } from "./model-facts.ts";
+import { estimateFit, explainRefusal, fitInput, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import type { Room } from "./room.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
@@ -143,7 +143,11 @@ export function createActor(
     if (signal.aborted) return;
     if (!listing.ok) return await countTry(deployment.id, listing.failure);
     const chosen = chooseEngine(options.engines, deployment, listing.value);
-    if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
+    if (!chosen.ok) {
+      const why = await explainRefusal(options, deployment, listing.value, chosen.failure, token, signal);
+      if (!signal.aborted) await countTry(deployment.id, why);
+      return;
+    }
     const { files } = chosen.value;
     const read = await readFacts(options, deployment, { listing: listing.value, files }, token, signal);
     if (signal.aborted) return;
@@ -336,12 +340,11 @@ export function createActor(
       case "warm":
         return await warmUps.begin(deployment, action.instanceId);
       case "doubt":
-        await tell(
-          id,
-          "instance_doubted",
-          `Instance ${action.instanceId} is asked for a token, for ${action.reason}; it is replaced if it gives none.`,
-          { instance: action.instanceId },
-        );
+        // An event only when it gives none: that is a failure with a sentence of its own.
+        log("warn", `an instance is asked for a token, for ${action.reason}`, {
+          ...action,
+          deploymentId: id,
+        });
         return await warmUps.begin(deployment, action.instanceId);
       case "finish-update":
         await record(id, ({ revisions }) =>
