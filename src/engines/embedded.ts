@@ -11,6 +11,7 @@ import { contextStep } from "./embedded/capacity.ts";
 import { explainEmbeddedExit } from "./embedded/failures.ts";
 import type { LaunchFile } from "./embedded/launch.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
+import { readLlamaLoadReport } from "./load-report.ts";
 
 export type EmbeddedEngineOptions = {
   /** The Node that runs the server program. */
@@ -86,6 +87,7 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
     },
     probe: probeHealth,
     warmUp: warmUpEngine,
+    loadReport: readLlamaLoadReport,
     explainExit: explainEmbeddedExit,
   };
 }

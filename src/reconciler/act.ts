@@ -237,6 +237,7 @@ export function createActor(
           weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          isUnmeasured: input.measured === null,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
           ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
         },

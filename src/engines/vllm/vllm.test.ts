@@ -5,7 +5,7 @@ import type { EngineArgs } from "../../core/deployment.ts";
 import type { LaunchSpec } from "../../ports.ts";
 import { createVllmEngine } from "../vllm.ts";
 import { explainVllmExit } from "./failures.ts";
-import { readLoadProgress, readLoadReport } from "./output.ts";
+import { readLoadProgress } from "./output.ts";
 import { readPackages } from "./program.ts";
 
 const engine = createVllmEngine({
@@ -268,19 +268,4 @@ test("progress is read from the latest line that says something", () => {
   expect(
     readLoadProgress(["Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  50%|#####     | 3/6"]),
   ).toBeCloseTo(0.9);
-});
-
-test("what it took of memory is read from its output", () => {
-  expect(readLoadReport(["INFO nothing of it"])).toBeNull();
-  const lines = [
-    "INFO 05-07 02:13:52 [gpu_model_runner.py:1347] Model loading took 0.2500 GiB and 0.907387 seconds",
-    "INFO [gpu_worker.py:1] Available KV cache memory: 10.50 GiB",
-    "INFO [kv_cache_utils.py:868] GPU KV cache size: 230,528 tokens",
-  ];
-  expect(readLoadReport(lines)).toEqual({
-    weightBytes: 2 ** 28,
-    workBytes: null,
-    cacheBytes: 10.5 * 2 ** 30,
-    cacheTokens: 230_528,
-  });
 });
