@@ -291,6 +291,22 @@ describe("recovery", () => {
   });
 });
 
+it("replaces an instance that has grown near its limit and has nothing to do", () => {
+  const memory = new Map([["i", { usedBytes: 950, limitBytes: 1000 }]]);
+  const grown = {
+    deployment: deployment({ hasRun: true }),
+    instances: [instance("i", "running")],
+    memory,
+    now: now + 1_800_000,
+  };
+  expect(planDeployment(world(grown)).actions).toMatchObject([
+    { do: "drain", instanceId: "i", reason: expect.stringMatching(/it has grown to/) },
+  ]);
+  expect(doing({ ...grown, load: { ...noLoad, running: 1, inFlight: { i: 1 } } })).toEqual([]);
+  const draining = instance("i", "running", { intent: "drain", drainSinceMs: now });
+  expect(doing({ ...grown, instances: [draining] })).toContain("start");
+});
+
 describe("draining", () => {
   const draining = instance("i", "running", { intent: "drain", drainSinceMs: now });
   const stopped = deployment({ desired: "stop" });

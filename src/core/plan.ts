@@ -11,8 +11,9 @@ import type { EngineMemory } from "./fit.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
 import type { MeasuredMemory } from "./fit-measured.ts";
 import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
-import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
+import type { InstanceMemory, InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
+import { chooseRecycled } from "./recycle.ts";
 import { isOnTrial } from "./revision.ts";
 import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import type { ModelLoad } from "./routing.ts";
@@ -59,6 +60,8 @@ export type World = {
   };
   /** Instances that left their first request unanswered, with the reason. */
   readonly warmFailures: ReadonlyMap<string, Failure>;
+  /** What instances use of memory; absent: nothing is known of it. */
+  readonly memory?: ReadonlyMap<string, InstanceMemory>;
   /** When instances last answered a request of the reconciler; absent: none has. */
   readonly answeredAtMs?: ReadonlyMap<string, number>;
   readonly nodes: readonly NodeCapacity[];
@@ -269,7 +272,11 @@ function planInstances(world: World, retryAtMs: number): Plan {
     const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason, inputs }));
     return join(base, { actions, againAtMs: null });
   }
-  if (live.length === scale.wanted) return base;
+  if (live.length === scale.wanted) {
+    const { inFlight, queued } = world.load;
+    const grown = chooseRecycled({ now, live, memory: world.memory ?? new Map(), inFlight, queued });
+    return grown === null ? base : join(base, act({ do: "drain", ...grown }));
+  }
   if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
   const claim = claimOf(world, live.length, scale);
   if (mustLeaveRoom(claim, world.claims ?? [])) {

@@ -196,7 +196,8 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, progressOf: reconciler.progressOf }),
+    metrics: () =>
+      controlMetrics({ store, progressOf: reconciler.progressOf, observe: () => driver.observe() }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);
