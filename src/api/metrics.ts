@@ -4,7 +4,7 @@
  */
 import type { ObservedInstance } from "../core/instance.ts";
 import { statuses, statusOf } from "../core/status.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
 

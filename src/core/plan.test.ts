@@ -210,6 +210,8 @@ describe("failing", () => {
     const often = deployment({ hasRun: true, tries: { count: 50, lastAtMs: now, lastFailure: crash } });
     expect(planDeployment(world({ deployment: often }))).toEqual({ actions: [], againAtMs: now + 300_000 });
     expect(doing({ deployment: often, now: now + 300_000 })).toEqual(["start"]);
+    // The clock was put back.
+    expect(doing({ deployment: often, now: now - 1 })).toEqual(["start"]);
   });
 
   it("gives up what has run where a number of ends in a row is set, and says how often", () => {

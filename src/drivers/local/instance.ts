@@ -5,7 +5,7 @@
 import type { Failure } from "../../core/failure.ts";
 import type { MeasuredMemory } from "../../core/fit-measured.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
-import type { Engine } from "../../ports.ts";
+import type { Engine } from "../../ports/engine.ts";
 import type { FirstAnswer } from "./first-answer.ts";
 import type { InstanceOutput } from "./logs.ts";
 import type { SavedExit, SavedRecord } from "./record.ts";

@@ -5,7 +5,8 @@
  */
 import { explainLimit } from "../../core/engine-memory.ts";
 import { type Failure, failure } from "../../core/failure.ts";
-import type { Clock, EngineHealth } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { EngineHealth } from "../../ports/engine.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { firstAnswer } from "./first-answer.ts";
