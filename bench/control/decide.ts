@@ -2,8 +2,11 @@
  * A pass of decisions: everything of a thousand deployments has changed at once (an update was asked for, the load is
  * another, one in ten has lost its instance), and each is planned. Owns the worlds; nothing of it is stored or started.
  */
+
+import type { Plan } from "../../src/core/action.ts";
 import type { InstanceRecord } from "../../src/core/instance.ts";
-import { type Plan, planDeployment, type World } from "../../src/core/plan.ts";
+import { planDeployment } from "../../src/core/plan.ts";
+import type { World } from "../../src/core/world.ts";
 import { exampleDeployment } from "./state.ts";
 
 const now = 1_800_000_000_000;

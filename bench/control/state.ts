@@ -54,6 +54,7 @@ export function exampleDeployment(
     desired: kind === "stopped" ? "stop" : "run",
     createdAtMs: 1_700_000_000_000 + index,
     updatedAtMs: 1_700_000_000_000 + index,
+    loadTimeMs: null,
     resolved: {
       commit,
       files: [file("config.json", 700), file("tokenizer.json", 7_000_000), file("model.gguf", 600_000_000)],

@@ -20,6 +20,7 @@ import type { DeployLlmIn } from "../schema/deploy.ts";
 import type { ValidationIssue } from "../schema/errors.ts";
 import { type Checked, valueError } from "../schema/validation.ts";
 import { checkScale } from "./scale-rules.ts";
+import { readSchedule } from "./schedule.ts";
 import { readStandardArgs } from "./standard-args.ts";
 
 export type Draft = {
@@ -90,6 +91,7 @@ function readSettings({ settings }: DeployLlmIn): ScaleSettings {
     minInstances: settings?.min_instances ?? 1,
     maxInstances: settings?.max_instances ?? 1,
     inactiveShutdownS: readInactiveShutdown(settings?.inactive_shutdown),
+    schedule: readSchedule(settings?.schedule),
   };
 }
 

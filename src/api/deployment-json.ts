@@ -14,10 +14,15 @@ export type DeploymentJson = { readonly status: Status; readonly text: string };
 const kept = new WeakMap<Deployment, DeploymentJson>();
 
 /** @param instances this deployment's */
-export function deploymentJson(deployment: Deployment, instances: readonly InstanceRecord[]): DeploymentJson {
-  // What instances do is written without the deployment being written.
-  if (instances.length > 0) return writeJson(deployment, instances);
-  const known = kept.get(deployment) ?? writeJson(deployment, []);
+export function deploymentJson(
+  deployment: Deployment,
+  instances: readonly InstanceRecord[],
+  now: number,
+): DeploymentJson {
+  // What instances do is written without the deployment being written, and a schedule turns the hour into a status.
+  const isItsOwn = instances.length === 0 && deployment.settings.schedule === undefined;
+  if (!isItsOwn) return writeJson(deployment, instances, now);
+  const known = kept.get(deployment) ?? writeJson(deployment, [], now);
   kept.set(deployment, known);
   return known;
 }
@@ -27,7 +32,11 @@ export function isWritten(deployment: Deployment): boolean {
   return kept.has(deployment);
 }
 
-function writeJson(deployment: Deployment, instances: readonly InstanceRecord[]): DeploymentJson {
-  const out = deploymentOut.parse(toDeploymentOut(deployment, instances));
+function writeJson(
+  deployment: Deployment,
+  instances: readonly InstanceRecord[],
+  now: number,
+): DeploymentJson {
+  const out = deploymentOut.parse(toDeploymentOut(deployment, instances, now));
   return { status: out.status, text: JSON.stringify(out) };
 }

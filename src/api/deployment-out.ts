@@ -4,13 +4,18 @@ import { failReason } from "../core/failure.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import { statusOf } from "../core/status.ts";
 import type { DeploymentOut } from "../schema/deploy.ts";
+import { toScheduleOut } from "./schedule.ts";
 import { toStandardArgsOut } from "./standard-args.ts";
 
 /** @param instances this deployment's */
-export function toDeploymentOut(deployment: Deployment, instances: readonly InstanceRecord[]): DeploymentOut {
+export function toDeploymentOut(
+  deployment: Deployment,
+  instances: readonly InstanceRecord[],
+  now: number,
+): DeploymentOut {
   const { config, settings, resolved, revisions } = deployment;
   const { args } = revisions.wanted;
-  const report = statusOf(deployment, instances);
+  const report = statusOf(deployment, instances, now);
   const { rollout } = report;
   return {
     deploy_id: deployment.id,
@@ -35,6 +40,7 @@ export function toDeploymentOut(deployment: Deployment, instances: readonly Inst
       min_instances: settings.minInstances,
       max_instances: settings.maxInstances,
       inactive_shutdown: settings.inactiveShutdownS,
+      ...(settings.schedule === undefined ? {} : { schedule: toScheduleOut(settings.schedule) }),
     },
     standard_args: toStandardArgsOut(args.standardArgs),
     extra_args: [...args.extraArgs],

@@ -34,6 +34,7 @@ import { toDeploymentOut } from "./deployment-out.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { InputError } from "./refusal.ts";
+import { describeSchedule, readSchedule } from "./schedule.ts";
 import { describeArgs, readStandardArgs } from "./standard-args.ts";
 import { deploymentNotFound, findDeployment, listDeployments } from "./visibility.ts";
 import { WrittenList } from "./written-list.ts";
@@ -81,7 +82,7 @@ export function deploymentOperations(deps: ApiDeps): Operation[] {
       answer: deploymentOut,
       handle: async ({ caller, path }) => {
         const deployment = await findDeployment(store, caller, path.deploy_id, "see");
-        return toDeploymentOut(deployment, await store.instances(deployment.id));
+        return toDeploymentOut(deployment, await store.instances(deployment.id), clock.now());
       },
     }),
     operation({
@@ -164,7 +165,7 @@ export async function createDeployment(deps: ApiDeps, caller: Caller, draft: Dra
     throw new HttpError("name_taken", message, { param: "model_name" });
   }
   await tell(deps, deployment, "accepted", `${draft.name} was accepted: ${describe(deployment)}.`, caller);
-  return toDeploymentOut(deployment, []);
+  return toDeploymentOut(deployment, [], now);
 }
 
 /** Throws when the account's engines would run beside another's that could read what is theirs. */
@@ -185,13 +186,14 @@ async function list(
   const includeDeleted = wanted?.has("deleted") ?? false;
   const deployments = await listDeployments(deps.store, caller, query.account, includeDeleted);
   const instances = Map.groupBy(await deps.store.instances(), (record) => record.deploymentId);
+  const now = deps.clock.now();
   const texts: string[] = [];
   let fresh = 0;
   for (const deployment of deployments) {
     // Whoever waits for something else gets a turn.
     if (!isWritten(deployment) && ++fresh % writtenAtOnce === 0)
       await new Promise((resolve) => setImmediate(resolve));
-    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? []);
+    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? [], now);
     if (wanted?.has(status) ?? true) texts.push(text);
   }
   return new WrittenList(texts);
@@ -228,6 +230,7 @@ function readUpdate({ settings, standard_args, extra_args }: DeployUpdateIn): Up
       ...(settings?.inactive_shutdown === undefined
         ? {}
         : { inactiveShutdownS: readInactiveShutdown(settings.inactive_shutdown) }),
+      ...(settings?.schedule === undefined ? {} : { schedule: readSchedule(settings.schedule) }),
     },
     standardArgs:
       standard_args === undefined || standard_args === null ? null : readStandardArgs(standard_args),
@@ -293,5 +296,5 @@ async function tell(
 function describe({ config, settings, revisions }: Deployment): string {
   const { repo, revision } = config.weights;
   const weights = revision === null ? repo : `${repo} at ${revision}`;
-  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances, arguments: ${describeArgs(revisions.wanted.args)}`;
+  return `${weights} on ${config.numGpus} x ${config.gpu}, ${settings.minInstances} to ${settings.maxInstances} instances${describeSchedule(settings)}, arguments: ${describeArgs(revisions.wanted.args)}`;
 }

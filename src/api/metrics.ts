@@ -4,6 +4,7 @@
  */
 import type { ObservedInstance } from "../core/instance.ts";
 import { statuses, statusOf } from "../core/status.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -12,15 +13,18 @@ export async function controlMetrics({
   store,
   progressOf,
   observe,
+  clock,
 }: {
   readonly store: Store;
+  readonly clock: Clock;
   readonly progressOf: ApiDeps["progressOf"];
   /** What runs on the machines. */
   observe(): Promise<readonly Pick<ObservedInstance, "id" | "deploymentId" | "memory">[]>;
 }): Promise<string> {
   const deployments = await store.deployments({ includeDeleted: false });
   const instances = Map.groupBy(await store.instances(), ({ deploymentId }) => deploymentId);
-  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? []).status);
+  const now = clock.now();
+  const seen = deployments.map((each) => statusOf(each, instances.get(each.id) ?? [], now).status);
   const downloads = deployments.flatMap(({ id, name }) => {
     const progress = progressOf(id);
     return progress === null ? [] : [{ labels: { deployment: id, model: name }, progress }];

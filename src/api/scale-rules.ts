@@ -13,6 +13,11 @@ export function checkScale(settings: ScaleSettings, numGpus: number, quotaGpus: 
     const sentence = `settings.min_instances (${minInstances}) is larger than settings.max_instances (${maxInstances}).`;
     return [valueError(["body", "settings", "min_instances"], sentence)];
   }
+  const most = Math.max(0, ...(settings.schedule?.rules ?? []).map((rule) => rule.minInstances));
+  if (most > maxInstances) {
+    const sentence = `settings.schedule asks for ${most} instances, which is more than settings.max_instances (${maxInstances}).`;
+    return [valueError(["body", "settings", "schedule"], sentence)];
+  }
   const gpus = maxInstances * numGpus;
   if (gpus > quotaGpus) {
     const sentence = `settings.max_instances ${maxInstances} x num_gpus ${numGpus} is ${gpus} GPUs; a deployment may have ${quotaGpus} (BERTH_QUOTA_GPUS).`;

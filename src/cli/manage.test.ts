@@ -129,6 +129,14 @@ test("stop, scale and rm --yes send what they say", async () => {
     `PUT /deploy/${id}`,
     { settings: { min_instances: 0, inactive_shutdown: 60 } },
   ]);
+  const rule = ["--schedule", "mon-fri 08:00-20:00 2", "--time-zone", "Europe/Berlin"];
+  expect((await runCli(["scale", "qwen", ...rule], { env: env() })).code).toBe(0);
+  const days = ["mon", "tue", "wed", "thu", "fri"];
+  const rules = [{ days, from: "08:00", until: "20:00", min_instances: 2 }];
+  expect(lastRequest()[1]).toEqual({ settings: { schedule: { time_zone: "Europe/Berlin", rules } } });
+  expect((await runCli(["scale", "qwen", "--no-schedule"], { env: env() })).code).toBe(0);
+  expect(lastRequest()[1]).toEqual({ settings: { schedule: null } });
+  expect((await runCli(["scale", "qwen", "--time-zone", "UTC"], { env: env() })).code).toBe(2);
   const removed = await runCli(["rm", "qwen", "--yes", "--json"], { env: env() });
   expect([removed.code, JSON.parse(removed.stdout)]).toEqual([0, { deploy_id: id }]);
 });

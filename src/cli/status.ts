@@ -7,6 +7,7 @@ import type { Act, Cli } from "./context.ts";
 import { findDeployment } from "./find.ts";
 import { describeGpu } from "./ls.ts";
 import { wholeNumber } from "./options.ts";
+import { describeRules } from "./schedule.ts";
 import { paintStatus, plain, renderFacts } from "./terminal.ts";
 
 type StatusOptions = { readonly events: number };
@@ -72,11 +73,11 @@ function describeWeights(repo: string, commit: string): string {
 }
 
 function describeScale(settings: DeploymentOut["settings"]): string {
-  const { min_instances: min, max_instances: max, inactive_shutdown: idleS } = settings;
+  const { min_instances: min, max_instances: max, inactive_shutdown: idleS, schedule } = settings;
   const range = min === max ? `always ${max}` : `${min} to ${max}`;
-  return min === 0 && idleS !== null
-    ? `${range}, to zero after ${formatDuration(idleS).replace(".0", "")} idle`
-    : range;
+  const idle =
+    min === 0 && idleS !== null ? `, to zero after ${formatDuration(idleS).replace(".0", "")} idle` : "";
+  return `${range}${idle}${schedule === undefined ? "" : `; ${describeRules(schedule)}`}`;
 }
 
 function describeDownload(progress: NonNullable<EventsOut["progress"]>): string {

@@ -4,6 +4,7 @@
  */
 import type { Failure } from "./failure.ts";
 import type { ModelFacts } from "./model-facts.ts";
+import type { Weekday } from "./schedule.ts";
 import type { StandardArgs } from "./standard-args.ts";
 
 /** The API's GPU types. `other`: a GPU of no listed type where an engine can use one, else the CPU. */
@@ -85,6 +86,25 @@ export type ScaleSettings = {
   readonly maxInstances: number;
   /** Seconds without a request after which a deployment with minInstances 0 goes to zero; null means the default. */
   readonly inactiveShutdownS: number | null;
+  /** Other minimums by weekday and hour; absent for none. `core/schedule` reads it. */
+  readonly schedule?: Schedule | undefined;
+};
+
+export type Schedule = {
+  /** A name of the IANA database, for example "Europe/Berlin". */
+  readonly timeZone: string;
+  readonly rules: readonly ScheduleRule[];
+};
+
+/** Takes the place of `minInstances` while it holds; of several that hold the highest counts. */
+export type ScheduleRule = {
+  /** Days on which it begins. */
+  readonly days: readonly Weekday[];
+  /** Minutes since midnight, 0..1439. */
+  readonly fromMinute: number;
+  /** Minutes since midnight, 1..1440; one that is not later than the beginning is the next day's. */
+  readonly untilMinute: number;
+  readonly minInstances: number;
 };
 
 /** What the user wants to be true now. `delete` is final. */
@@ -150,6 +170,8 @@ export type Deployment = {
   readonly hasRun: boolean;
   readonly tries: Tries;
   readonly revisions: Revisions;
+  /** What the last load took, milliseconds from start to ready; null when it is not known. */
+  readonly loadTimeMs: number | null;
 };
 
 /** The revisions of a deployment that was never updated. */
@@ -160,7 +182,7 @@ export function firstRevisions(args: EngineArgs): Revisions {
 /** The facts of a deployment that the reconciler has not looked at yet, with the engine's own choice of arguments. */
 export const nothingSeen: Pick<
   Deployment,
-  "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries" | "revisions"
+  "resolved" | "weightsReadyAtMs" | "failure" | "hasRun" | "tries" | "revisions" | "loadTimeMs"
 > = {
   resolved: null,
   weightsReadyAtMs: null,
@@ -168,4 +190,5 @@ export const nothingSeen: Pick<
   hasRun: false,
   tries: noTries,
   revisions: firstRevisions(noEngineArgs),
+  loadTimeMs: null,
 };

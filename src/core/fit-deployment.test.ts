@@ -10,8 +10,9 @@ import {
 } from "./fit-deployment.ts";
 import type { NodeCapacity } from "./instance.ts";
 import type { ModelFacts } from "./model-facts.ts";
-import { planDeployment, type World } from "./plan.ts";
+import { planDeployment } from "./plan.ts";
 import { noLoad } from "./routing.ts";
+import type { World } from "./world.ts";
 
 const gb = 2 ** 30;
 
@@ -73,6 +74,7 @@ const deployment: Deployment = {
   desired: "run",
   createdAtMs: 0,
   updatedAtMs: 0,
+  loadTimeMs: null,
   resolved: {
     commit: "a".repeat(40),
     files: [],

@@ -1,10 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Action } from "./action.ts";
+import { backoffMs } from "./backoff.ts";
 import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, ObservedInstance, RecordedObservation } from "./instance.ts";
-import { type Action, backoffMs, planDeployment, type World } from "./plan.ts";
+import { planDeployment } from "./plan.ts";
 import { noLoad } from "./routing.ts";
+import type { World } from "./world.ts";
 
 const now = 1_000_000;
 const crash = failure("engine_crashed", "The engine ended.", "See the logs.");
@@ -27,6 +30,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,
+    loadTimeMs: null,
     resolved: {
       commit: "a".repeat(40),
       files: [],

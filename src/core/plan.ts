@@ -3,145 +3,21 @@
  * from any state of the world, and once nothing changes any more it returns no actions. Every action has a reason.
  * Does not act, does not remember.
  */
-import type { Deployment, Tries } from "./deployment.ts";
+import { type Action, act, join, nothing, type Plan, type ScaleInputs } from "./action.ts";
+import { retryTime } from "./backoff.ts";
 import { doubtInstances } from "./doubt.ts";
-import type { Failure } from "./failure.ts";
-import { failure } from "./failure.ts";
-import type { EngineMemory } from "./fit.ts";
+import { planDraining } from "./drain.ts";
+import { type Failure, failure } from "./failure.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
-import type { MeasuredMemory } from "./fit-measured.ts";
 import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
-import type { InstanceMemory, InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
-import { type PlaceInput, type PlaceOutcome, placeInstance } from "./place.ts";
+import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
+import { type PlaceOutcome, placeInstance } from "./place.ts";
 import { chooseRecycled } from "./recycle.ts";
 import { isOnTrial } from "./revision.ts";
 import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
-import type { ModelLoad } from "./routing.ts";
-import type { WorkHistory } from "./scale-history.ts";
-import { type Claim, mustLeaveRoom } from "./scale-share.ts";
+import { mustLeaveRoom } from "./scale-share.ts";
 import { claimOf, leastUseful, scaleOf } from "./scale-world.ts";
-
-export type PlanLimits = {
-  /** Failed tries after which a deployment that never ran is given up. */
-  readonly loadTries: number;
-  /** Ends in a row after which one that has run is given up; 0 or absent: never. */
-  readonly restarts?: number;
-  /** How long an instance that drains may finish what it has. */
-  readonly drainMs: number;
-  /** Idle time to zero where the deployment names none. */
-  readonly inactiveShutdownMs: number;
-  /** An instance is given up when nothing needed it for this long; absent: what `core/scale` has. */
-  readonly scaleDownMs?: number;
-};
-
-export type World = {
-  readonly now: number;
-  readonly deployment: Deployment;
-  /** This deployment's instances with their last observation. */
-  readonly instances: readonly InstanceRecord[];
-  /** Summed over the gateways; `inFlight` lacks a draining instance until every gateway knows that it drains. */
-  readonly load: ModelLoad;
-  /** The load lately; absent: nothing is known of it. */
-  readonly history?: WorkHistory;
-  /** What the last load took; null or absent when it is not known. */
-  readonly loadTimeMs?: number | null;
-  /** What deployments wait for that found no room. */
-  readonly claims?: readonly Claim[];
-  /** Gateways that are connected now. */
-  readonly gateways: number;
-  /** Work for this deployment that is under way in the background. */
-  readonly underWay: {
-    readonly resolve: boolean;
-    readonly fetch: boolean;
-    /** Instances that are being removed. */
-    readonly removing: ReadonlySet<string>;
-    /** Instances that are asked for a first answer. */
-    readonly warming: ReadonlySet<string>;
-  };
-  /** Instances that left their first request unanswered, with the reason. */
-  readonly warmFailures: ReadonlyMap<string, Failure>;
-  /** What instances use of memory; absent: nothing is known of it. */
-  readonly memory?: ReadonlyMap<string, InstanceMemory>;
-  /** When instances last answered a request of the reconciler; absent: none has. */
-  readonly answeredAtMs?: ReadonlyMap<string, number>;
-  readonly nodes: readonly NodeCapacity[];
-  readonly occupiedGpus: ReadonlySet<string>;
-  readonly engineRunsOn: "cpu" | "gpu" | null;
-  /** What else bounds where instances go; see `core/place`. */
-  readonly cpuUse?: PlaceInput["cpuUse"];
-  readonly quota?: PlaceInput["quota"];
-  readonly cachedOn?: PlaceInput["cachedOn"];
-  /** What the engine does with memory; absent: what is usual for the format of the weights. */
-  readonly engineMemory?: EngineMemory | null;
-  /** What an earlier load of these weights on such GPUs took. */
-  readonly measured?: MeasuredMemory | null;
-  /** When this control began to watch; nothing is known to be idle for longer than that. */
-  readonly watchingSinceMs: number;
-  /** When a gateway was last lost; it may still be there, with requests, and come back. Absent: never. */
-  readonly gatewaySeenAtMs?: number;
-  readonly limits: PlanLimits;
-};
-
-/** What led to a step of scaling. */
-type ScaleInputs = Readonly<Record<string, number>>;
-
-export type Action =
-  | { readonly do: "resolve"; readonly reason: string }
-  | { readonly do: "fetch"; readonly reason: string }
-  /** Ends resolving and fetching. */
-  | { readonly do: "cancel"; readonly reason: string }
-  | {
-      readonly do: "start";
-      readonly placement: Placement;
-      readonly reason: string;
-      readonly inputs?: ScaleInputs;
-    }
-  | {
-      readonly do: "drain";
-      readonly instanceId: string;
-      readonly reason: string;
-      readonly inputs?: ScaleInputs;
-    }
-  | { readonly do: "remove"; readonly instanceId: string; readonly reason: string }
-  /** An instance ended by itself, or did not answer: counts a try, of the update or of the deployment, and removes it. */
-  | {
-      readonly do: "record-exit";
-      readonly instanceId: string;
-      readonly of: "update" | "deployment";
-      readonly failure: Failure;
-      readonly reason: string;
-    }
-  /** Asks an instance for a first answer. */
-  | { readonly do: "warm"; readonly instanceId: string; readonly reason: string }
-  /** The same of one at which requests keep failing. */
-  | { readonly do: "doubt"; readonly instanceId: string; readonly reason: string }
-  | { readonly do: "finish-update"; readonly reason: string }
-  | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
-  /** The first instance since the last start answers. */
-  | { readonly do: "mark-run"; readonly reason: string }
-  | { readonly do: "clear-tries"; readonly reason: string }
-  | { readonly do: "fail"; readonly failure: Failure; readonly reason: string };
-
-export type Plan = {
-  readonly actions: readonly Action[];
-  /** When to look again though nothing has changed, milliseconds since the epoch; null: only on a change. */
-  readonly againAtMs: number | null;
-  /** Why an instance that is wanted is not started now: there is no room. Absent when nothing waits for room. */
-  readonly waitsFor?: string;
-  /** Set with `waitsFor` where others could make room. */
-  readonly claim?: Claim;
-};
-
-const maxBackoffMs = 300_000;
-
-/** After a start of control, gateways get this long to come back before their silence means that there is none. */
-const gatewayGraceMs = 5_000;
-
-/** Wait before the next try: none after the first failure, then 1 s, 2 s, 4 s … up to 5 minutes. */
-export function backoffMs(failedTries: number): number {
-  if (failedTries <= 1) return 0;
-  return Math.min(maxBackoffMs, 1000 * 2 ** (failedTries - 2));
-}
+import type { World } from "./world.ts";
 
 export function planDeployment(world: World): Plan {
   const { deployment } = world;
@@ -387,39 +263,6 @@ function findPlace(world: World, occupiedGpus: ReadonlySet<string>, started = 0)
   });
 }
 
-/** Removes draining instances that are idle or out of time. */
-function planDraining(world: World): Plan {
-  const plans = world.instances
-    .filter((record) => record.intent === "drain" && record.observed?.state !== "exited")
-    .filter((record) => !world.underWay.removing.has(record.id))
-    .map((record) => planDrain(world, record));
-  return plans.reduce(join, nothing);
-}
-
-function planDrain(world: World, record: InstanceRecord): Plan {
-  const remove = (reason: string) => act({ do: "remove", instanceId: record.id, reason });
-  if (record.observed?.state !== "running") return remove("it never served");
-  const inFlight = requestsAt(world, record.id);
-  if (inFlight === 0) return remove("it has nothing left to do");
-  const endsAtMs = (record.drainSinceMs ?? world.now) + world.limits.drainMs;
-  if (world.now >= endsAtMs)
-    return remove(`the drain limit passed with ${inFlight ?? "an unknown number of"} requests`);
-  const dueAtMs = gatewaysDueAtMs(world);
-  const isAwaited = (inFlight ?? 0) === 0 && world.now < dueAtMs;
-  return { actions: [], againAtMs: earlier(endsAtMs, isAwaited ? dueAtMs : null) };
-}
-
-/** Until then a gateway that control does not see may be on its way back, with requests at any instance. */
-function gatewaysDueAtMs({ watchingSinceMs, gatewaySeenAtMs }: World): number {
-  return Math.max(watchingSinceMs, gatewaySeenAtMs ?? 0) + gatewayGraceMs;
-}
-
-/** Requests at a draining instance; null while a gateway may still send or hold some that it has not reported. */
-function requestsAt(world: World, instanceId: string): number | null {
-  const reported = world.load.inFlight[instanceId] ?? (world.gateways === 0 ? 0 : null);
-  return reported === 0 && world.now < gatewaysDueAtMs(world) ? null : reported;
-}
-
 /** Instances that serve or will. */
 function living(world: World): InstanceRecord[] {
   return world.instances.filter(
@@ -428,32 +271,4 @@ function living(world: World): InstanceRecord[] {
       record.observed?.state !== "exited" &&
       !world.underWay.removing.has(record.id),
   );
-}
-
-/** A try that lies in the future was made before the clock was put back: waiting for that time could take for ever. */
-function retryTime(tries: Tries, now: number): number {
-  if (tries.lastAtMs === null || tries.lastAtMs > now) return 0;
-  return tries.lastAtMs + backoffMs(tries.count);
-}
-
-const nothing: Plan = { actions: [], againAtMs: null };
-
-function act(action: Action): Plan {
-  return { actions: [action], againAtMs: null };
-}
-
-function join(first: Plan, second: Plan): Plan {
-  const waitsFor = first.waitsFor ?? second.waitsFor;
-  const claim = first.claim ?? second.claim;
-  return {
-    actions: [...first.actions, ...second.actions],
-    againAtMs: earlier(first.againAtMs, second.againAtMs),
-    ...(waitsFor === undefined ? {} : { waitsFor }),
-    ...(claim === undefined ? {} : { claim }),
-  };
-}
-
-function earlier(a: number | null, b: number | null): number | null {
-  if (a === null) return b;
-  return b === null ? a : Math.min(a, b);
 }

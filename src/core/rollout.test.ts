@@ -1,13 +1,15 @@
 /** Rolling updates through the whole plan, in worlds that obey it, with room and without, where revisions may be broken. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Action } from "./action.ts";
 import { type Deployment, type EngineArgs, firstRevisions, noTries } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, RecordedObservation } from "./instance.ts";
-import { type Action, planDeployment, type World } from "./plan.ts";
+import { planDeployment } from "./plan.ts";
 import { finishUpdate, historyKept, revertUpdate, updateArgs } from "./revision.ts";
 import { noLoad } from "./routing.ts";
 import { statusOf } from "./status.ts";
+import type { World } from "./world.ts";
 
 const crash = failure("engine_crashed", "The engine ended.", "See the logs.");
 const mute = failure("warm_up_failed", "It did not answer.", "See the logs.");
@@ -34,6 +36,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     desired: "run",
     createdAtMs: 0,
     updatedAtMs: 0,
+    loadTimeMs: null,
     resolved: { commit: "a".repeat(40), files: [], engine: "e", entryFile: "f", task: "text-generation" },
     weightsReadyAtMs: 1,
     failure: null,
@@ -146,7 +149,7 @@ function obey(state: World, actions: readonly Action[], behaviourOf: (revision: 
 }
 
 const liveOf = (state: World) => state.instances.filter((one) => one.intent === "run");
-const servingOf = (state: World) => statusOf(state.deployment, state.instances).instances.running;
+const servingOf = (state: World) => statusOf(state.deployment, state.instances, state.now).instances.running;
 
 function put(state: World, text: string): World {
   const revisions = updateArgs(state.deployment.revisions, args(text), state.deployment.hasRun, state.now);
@@ -188,7 +191,7 @@ describe("an update", () => {
       steps.push(plan.actions.map((action) => action.do).join("+"));
       state = { ...obey(state, plan.actions, allGood), now: state.now + 1 };
       if (look === 0) {
-        expect(statusOf(state.deployment, state.instances)).toMatchObject({
+        expect(statusOf(state.deployment, state.instances, state.now)).toMatchObject({
           status: "updating",
           rollout: { upToDate: 0, outdated: 2, booting: 1 },
         });
@@ -216,7 +219,10 @@ describe("an update", () => {
     expect(updateError).toMatchObject({ code, next: expect.stringContaining("tried 3 times") });
     expect(retired).toMatchObject([{ id: 2, args: args("B") }]);
     expect(done.instances.map((one) => one.revision)).toEqual([1, 1]);
-    expect(statusOf(done.deployment, done.instances)).toMatchObject({ status: "running", rollout: null });
+    expect(statusOf(done.deployment, done.instances, done.now)).toMatchObject({
+      status: "running",
+      rollout: null,
+    });
     expect(done.deployment.tries).toEqual(noTries);
   });
 
@@ -248,7 +254,7 @@ describe("an update", () => {
     const settings = { minInstances: 0, maxInstances: 1, inactiveShutdownS: null };
     const asleep = put({ ...world(0, 1), deployment: deployment({ settings }) }, "B");
     expect(planDeployment(asleep).actions).toEqual([]);
-    expect(statusOf(asleep.deployment, [])).toMatchObject({ status: "running", rollout: null });
+    expect(statusOf(asleep.deployment, [], asleep.now)).toMatchObject({ status: "running", rollout: null });
     const woken = { ...asleep, load: { ...noLoad, queued: 5 } };
     const good = run(woken, allGood);
     expect(good.instances.map((one) => one.revision)).toEqual([2]);
@@ -309,7 +315,7 @@ describe("from any world", () => {
           if (spareGpus > 1) expect(servingOf(now)).toBeGreaterThanOrEqual(count);
           // In the place of the only one, the old arguments have to load again as well.
           const others = spareGpus === 0 && count === 1 ? ["deploying"] : [];
-          const { status } = statusOf(now.deployment, now.instances);
+          const { status } = statusOf(now.deployment, now.instances, now.now);
           expect(["running", "updating", ...others]).toContain(status);
         };
         for (looks = 0; looks <= 20; looks += 1) {
@@ -327,7 +333,7 @@ describe("from any world", () => {
         expect(done.instances.map((one) => one.revision)).toEqual(
           Array.from({ length: count }, () => wanted.id),
         );
-        expect(statusOf(done.deployment, done.instances).status).toBe("running");
+        expect(statusOf(done.deployment, done.instances, done.now).status).toBe("running");
       }),
       { numRuns: 500 },
     );

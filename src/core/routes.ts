@@ -10,6 +10,7 @@ import type { InstanceRecord } from "./instance.ts";
 import { type Prices, tokenPricesOf } from "./prices.ts";
 import { isOnTrial } from "./revision.ts";
 import type { RouteInstance, RouteModel, RouteRates, RouteState, RoutingSnapshot } from "./routing.ts";
+import { settingsAt } from "./schedule.ts";
 
 export type RoutesInput = {
   readonly version: number;
@@ -21,8 +22,6 @@ export type RoutesInput = {
   readonly instances: readonly InstanceRecord[];
   /** Secrets of the instances that were seen, by instance id; one without cannot be called. */
   readonly secrets: ReadonlyMap<string, string>;
-  /** Last load time by deployment id, milliseconds. */
-  readonly loadTimesMs: ReadonlyMap<string, number>;
   /** Accounts with a limit. */
   readonly accounts: readonly RouteRates[];
   readonly spentScopes: readonly string[];
@@ -62,8 +61,8 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
 
 function knownRoute(deployment: Deployment, input: RoutesInput): RouteModel {
   const before = input.known.get(deployment);
-  const loadTimeMs = input.loadTimesMs.get(deployment.id) ?? null;
-  if (before !== undefined && before.loadTimeMs === loadTimeMs) return before;
+  // With a schedule the hour says whether it is asleep.
+  if (before !== undefined && deployment.settings.schedule === undefined) return before;
   const route = routeOf(deployment, [], input);
   input.known.set(deployment, route);
   return route;
@@ -105,14 +104,14 @@ export function rateLimitsOf(own: Rates | null, defaults: DefaultRateLimits): Om
 function routeOf(
   deployment: Deployment,
   records: readonly InstanceRecord[],
-  { secrets, loadTimesMs, abilities, prices }: RoutesInput,
+  { atMs, secrets, abilities, prices }: RoutesInput,
 ): RouteModel {
   // What has not shown yet that its new arguments work gets no requests of clients.
   const tested = records.filter(
     (record) => record.intent === "drain" || !isOnTrial(deployment.revisions, record),
   );
   const instances = tested.flatMap((record) => routeInstance(record, secrets.get(record.id)));
-  const { state, reason } = routeState(deployment, records, instances);
+  const { state, reason } = routeState(deployment, records, instances, atMs);
   return {
     deploymentId: deployment.id,
     name: deployment.name,
@@ -120,7 +119,7 @@ function routeOf(
     isPublic: deployment.isPublic,
     state,
     reason,
-    loadTimeMs: loadTimesMs.get(deployment.id) ?? null,
+    loadTimeMs: deployment.loadTimeMs,
     createdAtMs: deployment.createdAtMs,
     contextTokens: Math.max(0, ...tested.map((record) => record.observed?.contextTokens ?? 0)),
     task: deployment.resolved?.task ?? "text-generation",
@@ -143,8 +142,10 @@ function routeState(
   deployment: Deployment,
   records: readonly InstanceRecord[],
   instances: readonly RouteInstance[],
+  atMs: number,
 ): { state: RouteState; reason: string } {
-  const { name, settings } = deployment;
+  const { name } = deployment;
+  const settings = settingsAt(deployment.settings, atMs);
   if (deployment.desired === "delete") return { state: "gone", reason: `${name} was deleted.` };
   if (deployment.desired === "stop") {
     return { state: "off", reason: `${name} is stopped. Start it with POST /deploy/${deployment.id}/start.` };

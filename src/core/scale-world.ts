@@ -2,21 +2,26 @@
  * Scaling as a part of the plan: what of the world the scaler is given, what a deployment without room claims, and which
  * instance is given up first. Pure. The rules themselves are in `scale` and `scale-share`.
  */
+import { earlier } from "./action.ts";
+import type { ScaleSettings } from "./deployment.ts";
 import type { InstanceRecord } from "./instance.ts";
-import type { World } from "./plan.ts";
 import { countForScale } from "./rollout.ts";
 import { decideScale, defaultTuning, type ScaleDecision } from "./scale.ts";
 import { askedOf, type Claim } from "./scale-share.ts";
+import { describeRule, type Minimum, minimumAt, settingsAt } from "./schedule.ts";
+import type { World } from "./world.ts";
 
 export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDecision {
   const { deployment, limits } = world;
   const { id, config, revisions } = deployment;
-  return decideScale({
-    settings: deployment.settings,
+  const minimum = minimumAt(deployment.settings, world.now);
+  const decision = decideScale({
+    settings: { ...deployment.settings, minInstances: minimum.instances },
+    minimumReason: describeMinimum(deployment.settings, minimum),
     load: world.load,
     history: world.history,
     slots: slotsOf(world, live),
-    loadTimeMs: world.loadTimeMs ?? null,
+    loadTimeMs: deployment.loadTimeMs,
     live: countForScale(revisions, live),
     lastActivityMs: Math.max(
       world.load.lastRequestAtMs ?? 0,
@@ -29,6 +34,13 @@ export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDec
     asked: askedOf({ deploymentId: id, config }, world.claims ?? []),
     tuning: { ...defaultTuning, downAfterMs: limits.scaleDownMs ?? defaultTuning.downAfterMs },
   });
+  return { ...decision, againAtMs: earlier(decision.againAtMs, minimum.next?.atMs ?? null) };
+}
+
+/** Absent where `min_instances` says so. */
+function describeMinimum({ schedule }: ScaleSettings, { rule, instances }: Minimum): string | undefined {
+  if (schedule === undefined || rule === null) return undefined;
+  return `its schedule asks for ${instances}, ${describeRule(rule, schedule)}`;
 }
 
 /** What engines report; memory may allow fewer than were asked for. */
@@ -39,7 +51,8 @@ function slotsOf({ deployment }: World, live: readonly InstanceRecord[]): number
 }
 
 export function claimOf(world: World, live: number, scale: ScaleDecision): Claim {
-  const { id, name, config, settings } = world.deployment;
+  const { id, name, config } = world.deployment;
+  const settings = settingsAt(world.deployment.settings, world.now);
   const work = world.load.queued + world.load.running;
   return {
     deploymentId: id,

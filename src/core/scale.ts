@@ -21,7 +21,10 @@ export type ScaleTuning = {
 export const defaultTuning: ScaleTuning = { fullness: 0.8, downAfterMs: 300_000, trendMs: 60_000 };
 
 export type ScaleInput = {
+  /** With the minimum that holds now. */
   readonly settings: ScaleSettings;
+  /** Why the minimum is what it is; absent: `min_instances` says so. */
+  readonly minimumReason?: string | undefined;
   readonly load: ModelLoad;
   /** What there was lately, with what there is; absent: nothing is known of before. */
   readonly history?: WorkHistory | undefined;
@@ -153,9 +156,10 @@ function keepAwake(
   const { settings, live, now } = input;
   const { minInstances, inactiveShutdownS } = settings;
   if (minInstances > 0) {
-    return { wanted: minInstances, reason: `min_instances is ${minInstances}`, againAtMs: null };
+    return { wanted: minInstances, reason: minimumReason(input), againAtMs: null };
   }
-  if (live === 0) return { wanted: 0, reason: "min_instances is 0 and no request waits", againAtMs: null };
+  if (live === 0)
+    return { wanted: 0, reason: `${minimumReason(input)} and no request waits`, againAtMs: null };
   if (work > 0) return { wanted: 1, reason: whySteady(input, work, 1), againAtMs: null };
   const idleLimitMs = inactiveShutdownS === null ? input.defaultInactiveShutdownMs : inactiveShutdownS * 1000;
   const idleEndsAtMs = input.lastActivityMs + idleLimitMs;
@@ -180,14 +184,17 @@ function giveUp(
 }
 
 function whyUp(input: ScaleInput, up: number, work: number, slots: number): string {
-  if (up === input.settings.minInstances) return `min_instances is ${up}`;
+  if (up === input.settings.minInstances) return minimumReason(input);
   if (up <= Math.ceil(work / slots)) return `${requests(work)} for ${slots} slots an instance`;
   return `${requests(work)}, and more are to be expected before an instance has loaded`;
 }
 
-function whySteady({ settings }: ScaleInput, work: number, wanted: number): string {
-  if (wanted === settings.minInstances) return `min_instances is ${wanted}`;
-  return requests(work);
+function whySteady(input: ScaleInput, work: number, wanted: number): string {
+  return wanted === input.settings.minInstances ? minimumReason(input) : requests(work);
+}
+
+function minimumReason({ settings, minimumReason: reason }: ScaleInput): string {
+  return reason ?? `min_instances is ${settings.minInstances}`;
 }
 
 function requests(work: number): string {

@@ -23,6 +23,7 @@ const base: Deployment = {
   desired: "run",
   createdAtMs: 0,
   updatedAtMs: 0,
+  loadTimeMs: null,
   resolved: { commit: "c", files: [], engine: "embedded", entryFile: "m.gguf", task: "text-generation" },
   weightsReadyAtMs: 1,
   failure: null,
@@ -70,25 +71,25 @@ describe("status", () => {
     ["failed", { failure: broken }, [], "failed"],
     ["deleted after a failure", { desired: "delete", failure: broken }, [], "deleted"],
   ])("%s", (_, change, instances, expected) => {
-    expect(statusOf({ ...base, ...change }, instances).status).toBe(expected);
+    expect(statusOf({ ...base, ...change }, instances, 0).status).toBe(expected);
   });
 
   it("is updating while an update is under way, and shows what is on trial apart", () => {
     const revisions = updateArgs(base.revisions, { standardArgs: {}, extraArgs: ["--x"] }, true, 1);
     const trial = { ...record("running"), revision: 2 };
-    const report = statusOf({ ...base, hasRun: true, revisions }, [record("running"), trial]);
+    const report = statusOf({ ...base, hasRun: true, revisions }, [record("running"), trial], 0);
     expect(report).toMatchObject({
       status: "updating",
       instances: { running: 1, pending: 0, warming: 1 },
       rollout: { upToDate: 0, outdated: 1, booting: 1 },
     });
     const proven = { ...trial, warmedAtMs: 5 };
-    expect(statusOf({ ...base, hasRun: true, revisions }, [proven]).instances.running).toBe(1);
+    expect(statusOf({ ...base, hasRun: true, revisions }, [proven], 0).instances.running).toBe(1);
   });
 
   it("carries the reason only when failed, and counts instances truly", () => {
-    expect(statusOf({ ...base, failure: broken }, []).failReason).toBe("It is gated. Ask for access.");
-    expect(statusOf({ ...base, desired: "stop", failure: broken }, []).failReason).toBe("");
+    expect(statusOf({ ...base, failure: broken }, [], 0).failReason).toBe("It is gated. Ask for access.");
+    expect(statusOf({ ...base, desired: "stop", failure: broken }, [], 0).failReason).toBe("");
     const mixed = [
       record("running"),
       record("running", "drain"),
@@ -96,7 +97,7 @@ describe("status", () => {
       record(null),
       record("exited"),
     ];
-    expect(statusOf(base, mixed).instances).toEqual({ running: 1, pending: 2, warming: 0 });
+    expect(statusOf(base, mixed, 0).instances).toEqual({ running: 1, pending: 2, warming: 0 });
   });
 });
 
@@ -111,7 +112,6 @@ describe("routes", () => {
       deployments: [{ ...base, ...change }],
       instances,
       secrets: new Map([["i", "s"]]),
-      loadTimesMs: new Map(),
       accounts: [],
       spentScopes: [],
       abilities: new Map(),

@@ -6,6 +6,7 @@ import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
 import { isOnTrial } from "./revision.ts";
 import { sortInstances } from "./rollout.ts";
+import { settingsAt } from "./schedule.ts";
 
 /** Each status with its meaning, as `docs/reference/statuses.md` prints it. */
 export const statusMeanings = {
@@ -47,10 +48,15 @@ export type Rollout = {
   readonly booting: number;
 };
 
-export function statusOf(deployment: Deployment, instances: readonly InstanceRecord[]): StatusReport {
+/** @param now which minimum holds depends on it where there is a schedule */
+export function statusOf(
+  deployment: Deployment,
+  instances: readonly InstanceRecord[],
+  now: number,
+): StatusReport {
   const live = instances.filter(({ intent, observed }) => intent !== "drain" && observed?.state !== "exited");
   const counts = countInstances(deployment, live);
-  const status = nameStatus(deployment, live.length, counts.running);
+  const status = nameStatus(deployment, live.length, counts.running, now);
   return {
     status,
     failReason: status === "failed" ? failReason(deployment.failure) : "",
@@ -59,8 +65,9 @@ export function statusOf(deployment: Deployment, instances: readonly InstanceRec
   };
 }
 
-function nameStatus(deployment: Deployment, live: number, running: number): Status {
-  const { settings, revisions } = deployment;
+function nameStatus(deployment: Deployment, live: number, running: number, now: number): Status {
+  const { revisions } = deployment;
+  const settings = settingsAt(deployment.settings, now);
   if (deployment.desired === "delete") return "deleted";
   if (deployment.desired === "stop") return "stopped";
   if (deployment.failure !== null) return "failed";

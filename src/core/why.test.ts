@@ -21,7 +21,7 @@ function deployment(change: Partial<Deployment> = {}): Deployment {
     settings: { minInstances: 1, maxInstances: 2, inactiveShutdownS: null },
     ...{ createdAtMs: now, updatedAtMs: now, weightsReadyAtMs: now, failure: null, hasRun: true },
     resolved: { commit: "abc", files: [], engine: "e", entryFile: "m", task: "text-generation" },
-    ...{ tries: noTries, revisions: firstRevisions(noEngineArgs) },
+    ...{ tries: noTries, revisions: firstRevisions(noEngineArgs), loadTimeMs: null },
     ...change,
   };
 }
@@ -99,7 +99,7 @@ test("whatever the facts are, it names the status that everyone else sees and gi
         const one = deployment(change);
         const instances = seen.map(instance);
         const why = explainState({ deployment: one, instances, events: [], now });
-        expect(why.status).toBe(statusOf(one, instances).status);
+        expect(why.status).toBe(statusOf(one, instances, now).status);
         expect(why.facts.length).toBeGreaterThan(0);
       },
     ),

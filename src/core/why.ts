@@ -3,11 +3,13 @@
  * something, and what would change it. Pure: made anew from facts and events at each question, so it cannot be stale.
  * Says nothing that the owner may not read in the events.
  */
+
+import { backoffMs } from "./backoff.ts";
 import type { Deployment } from "./deployment.ts";
 import type { DeploymentEvent } from "./event.ts";
 import { failReason } from "./failure.ts";
 import type { InstanceRecord } from "./instance.ts";
-import { backoffMs } from "./plan.ts";
+import { describeMoment, describeRule, minimumAt, settingsAt } from "./schedule.ts";
 import { type Status, statusOf } from "./status.ts";
 
 export type Why = {
@@ -37,15 +39,22 @@ export function explainState(world: {
   readonly now: number;
 }): Why {
   const { deployment, instances, events, now } = world;
-  const { status, instances: counts } = statusOf(deployment, instances);
+  const { status, instances: counts } = statusOf(deployment, instances, now);
   const chain = chainOf(events);
   // What the last decision advises holds as long as nothing came after it.
   const advice = status === "failed" ? "" : (chain.at(-1)?.next ?? "");
-  const found = explain[status]({ deployment, instances, counts, chain, now });
+  const settings = settingsAt(deployment.settings, now);
+  const found = explain[status]({ deployment: { ...deployment, settings }, instances, counts, chain, now });
+  const schedule = explainSchedule(deployment, now);
   return {
     ...{ status, chain },
-    facts: [...found.facts, ...triesOf(deployment, now), ...instances.map(describeInstance)],
-    wouldChange: [...found.wouldChange, ...(advice === "" ? [] : [advice])],
+    facts: [
+      ...found.facts,
+      ...schedule.facts,
+      ...triesOf(deployment, now),
+      ...instances.map(describeInstance),
+    ],
+    wouldChange: [...found.wouldChange, ...schedule.wouldChange, ...(advice === "" ? [] : [advice])],
   };
 }
 
@@ -144,6 +153,23 @@ function explainRunning({ deployment, counts, chain }: Known): Explained {
   const until = minInstances === 0 ? ["Without requests it goes to zero instances after a while."] : [];
   const lack = lacking > 0 ? lackOf(chain) : null;
   return { facts, wouldChange: [...until, ...(lack === null ? [] : [lack])] };
+}
+
+/** What the schedule asks for now, and what it will ask for next. */
+function explainSchedule({ settings, desired, failure }: Deployment, now: number): Explained {
+  const { schedule } = settings;
+  if (schedule === undefined || desired !== "run" || failure !== null) return { facts: [], wouldChange: [] };
+  const { rule, instances, next } = minimumAt(settings, now);
+  const fact =
+    rule === null
+      ? `No rule of its schedule holds now, so min_instances counts, which is ${instances}.`
+      : `Its schedule asks for at least ${instances} now: ${describeRule(rule, schedule)}.`;
+  if (next === null) return { facts: [fact], wouldChange: [] };
+  const when = `${new Date(next.atMs).toISOString().slice(0, 16)}Z, ${describeMoment(next.atMs, schedule)}`;
+  return {
+    facts: [fact],
+    wouldChange: [`Its schedule asks for at least ${next.instances} from ${when} on.`],
+  };
 }
 
 /** Room that a start waits for, unless an instance has started since. */

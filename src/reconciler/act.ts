@@ -3,22 +3,20 @@
  * run in the background, one of a kind per deployment, and poke the deployment when they end. A background action
  * writes its result only while the deployment still wants it. Every action leaves an event with its reason.
  */
-import type { Deployment, ResolvedWeights, Tries } from "../core/deployment.ts";
-import { noTries } from "../core/deployment.ts";
-import { memoryOf } from "../core/engine-memory.ts";
-import type { DeploymentEvent, DownloadProgress } from "../core/event.ts";
-import { type Failure, FailureError, failure, failureCodes } from "../core/failure.ts";
-import { fittingContext } from "../core/fit-deployment.ts";
+
+import type { Action } from "../core/action.ts";
+import { type Deployment, noTries } from "../core/deployment.ts";
+import type { DownloadProgress } from "../core/event.ts";
+import { type Failure, failure, failureCodes } from "../core/failure.ts";
 import type { ObservedInstance } from "../core/instance.ts";
-import type { Action, World } from "../core/plan.ts";
-import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import { finishUpdate, revertUpdate } from "../core/revision.ts";
-import type { Engine } from "../ports/engine.ts";
-import type { HubOutcome, RepoListing } from "../ports/hub.ts";
-import { estimateFit, explainRefusal, fitInput, readFacts } from "./model-facts.ts";
+import type { World } from "../core/world.ts";
+import { createFacts, type Facts } from "./facts.ts";
+import { createLaunch } from "./launch.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import type { Room } from "./room.ts";
 import { createWarmUps, type WarmUps } from "./warm-up.ts";
+import { createWeights } from "./weights.ts";
 
 export type Actor = {
   act(deployment: Deployment, action: Action): Promise<void>;
@@ -28,14 +26,7 @@ export type Actor = {
   /** Ends an instance that no record knows. */
   removeOrphan(instance: ObservedInstance): void;
   progressOf(deploymentId: string): DownloadProgress | null;
-  /** Appends an event. */
-  tell(
-    deploymentId: string,
-    code: string,
-    text: string,
-    inputs: DeploymentEvent["inputs"],
-    next?: string,
-  ): Promise<void>;
+  readonly tell: Facts["tell"];
   /** Aborts resolving and fetching of all deployments. */
   cancelAll(): void;
   /** Resolves when no background action is left. */
@@ -54,7 +45,7 @@ export function createActor(
   poke: (deploymentId: string) => void,
   onFreed: () => void,
 ): Actor {
-  const { store, hub, driver, clock, log } = options;
+  const { store, driver, clock, log } = options;
   const jobs = new Map<string, Job>();
   const progress = new Map<string, DownloadProgress>();
   /** Instances being removed, with their deployments. */
@@ -62,6 +53,10 @@ export function createActor(
   const background = new Set<Promise<void>>();
   const stopping = new AbortController();
   const warmUps = createWarmUps(options, run);
+  const facts = createFacts(options);
+  const { record, tell, countTry } = facts;
+  const weights = createWeights(options, facts);
+  const launch = createLaunch(options, facts, room, poke);
 
   function run(deploymentId: string, what: string, work: () => Promise<void>): void {
     const task = work()
@@ -96,160 +91,6 @@ export function createActor(
         progress.delete(deploymentId);
       }
     });
-  }
-
-  /** Writes a fact while the deployment still wants to run. */
-  async function record(
-    deploymentId: string,
-    change: (now: Deployment) => Partial<Deployment>,
-  ): Promise<void> {
-    await store.changeDeployment(deploymentId, (now) =>
-      now.desired === "run" ? { ...now, ...change(now), updatedAtMs: clock.now() } : null,
-    );
-  }
-
-  async function tell(
-    deploymentId: string,
-    code: string,
-    text: string,
-    inputs: DeploymentEvent["inputs"],
-    next = "",
-  ): Promise<void> {
-    log("info", text, { deploymentId, code });
-    await store.addEvent({ deploymentId, atMs: clock.now(), code, text, next, inputs });
-  }
-
-  /** An update that was settled in the meantime has no tries to count any more. */
-  async function countTry(
-    deploymentId: string,
-    cause: Failure,
-    of: "deployment" | "update" = "deployment",
-  ): Promise<void> {
-    let count = 0;
-    const next = (tries: Tries): Tries => {
-      count = tries.count + 1;
-      return { count, lastAtMs: clock.now(), lastFailure: cause };
-    };
-    await record(deploymentId, ({ tries, revisions }) => {
-      if (of === "deployment") return { tries: next(tries) };
-      if (revisions.fallback === null) return {};
-      return { revisions: { ...revisions, tries: next(revisions.tries) } };
-    });
-    await tell(deploymentId, cause.code, cause.message, { tries: count, of }, cause.next);
-  }
-
-  async function resolve(deployment: Deployment, signal: AbortSignal): Promise<void> {
-    const token = await options.hfToken(deployment);
-    const listing = await hub.list(deployment.config.weights, token, signal);
-    if (signal.aborted) return;
-    if (!listing.ok) return await countTry(deployment.id, listing.failure);
-    const chosen = chooseEngine(options.engines, deployment, listing.value);
-    if (!chosen.ok) {
-      const why = await explainRefusal(options, deployment, listing.value, chosen.failure, token, signal);
-      if (!signal.aborted) await countTry(deployment.id, why);
-      return;
-    }
-    const { files } = chosen.value;
-    const read = await readFacts(options, deployment, { listing: listing.value, files }, token, signal);
-    if (signal.aborted) return;
-    const resolved = "facts" in read ? { ...chosen.value, facts: read.facts } : chosen.value;
-    await record(deployment.id, () => ({ resolved, tries: noTries }));
-    const bytes = resolved.files.reduce((sum, file) => sum + file.bytes, 0);
-    const text = `${deployment.config.weights.repo} is at commit ${resolved.commit}; ${resolved.entryFile} is for the ${resolved.engine} engine.`;
-    await tell(deployment.id, "resolved", text, {
-      commit: resolved.commit,
-      files: resolved.files.length,
-      bytes,
-    });
-    const found = await estimateFit(options, { ...deployment, resolved }, read);
-    if (found !== null) await tell(deployment.id, found.code, found.text, found.inputs);
-  }
-
-  async function fetchWeights(
-    deployment: Deployment,
-    resolved: ResolvedWeights,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const token = await options.hfToken(deployment);
-    const startedAtMs = clock.now();
-    const outcome = await hub.fetch(
-      repoPath(deployment),
-      resolved.commit,
-      resolved.files,
-      token,
-      (now) => progress.set(deployment.id, now),
-      signal,
-    );
-    if (signal.aborted) return;
-    if (!outcome.ok) return await countTry(deployment.id, outcome.failure);
-    const endedAtMs = clock.now();
-    await record(deployment.id, () => ({ weightsReadyAtMs: endedAtMs, tries: noTries }));
-    const seconds = ((endedAtMs - startedAtMs) / 1000).toFixed(1);
-    const files = resolved.files.length === 1 ? "The file is" : `All ${resolved.files.length} files are`;
-    const how = isLocal(deployment.config.weights.repo)
-      ? "there and used from where it is"
-      : `here and verified (${seconds} s)`;
-    await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
-  }
-
-  async function start(
-    deployment: Deployment,
-    { placement, reason, inputs }: Extract<Action, { do: "start" }>,
-  ): Promise<void> {
-    const { resolved, config } = deployment;
-    const { wanted, fallback } = deployment.revisions;
-    if (resolved === null) throw new Error("an instance cannot start before its weights are resolved");
-    const id = options.newInstanceId();
-    // Another deployment may have been given it since the decision: the next look finds another place.
-    if (!room.take(id, deployment.id, placement)) return poke(deployment.id);
-    // The record comes first: whatever exists at the driver without one is an orphan.
-    await store.putInstance({
-      id,
-      deploymentId: deployment.id,
-      intent: "run",
-      createdAtMs: clock.now(),
-      drainSinceMs: null,
-      revision: wanted.id,
-      warmedAtMs: null,
-      observed: null,
-    });
-    await tell(deployment.id, "instance_starting", `Instance ${id} starts: ${reason}.`, {
-      node: placement.node,
-      revision: wanted.id,
-      ...inputs,
-    });
-    const input = await fitInput(options, deployment);
-    const fitting = fittingContext(input);
-    const memoryBytes = memoryOf(options.engineMemory, input, placement);
-    const modelTokens = resolved.facts?.contextTokens ?? null;
-    try {
-      const changed = await hub.changed(repoPath(deployment), resolved);
-      if (changed !== null) throw new FailureError(changed);
-      await driver.start({
-        id,
-        deploymentId: deployment.id,
-        engine: resolved.engine,
-        placement,
-        ...(memoryBytes === null ? {} : { memoryBytes }),
-        launch: {
-          snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
-          entryFile: resolved.entryFile,
-          servedNames: servedNames(deployment),
-          weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
-          maxBatchSize: config.maxBatchSize,
-          engineArgs: wanted.args,
-          isUnmeasured: input.measured === null,
-          ...(fitting === null ? {} : { fittingContextTokens: fitting }),
-          ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
-        },
-      });
-    } catch (error) {
-      log("error", "an instance could not be started", { deploymentId: deployment.id, error: String(error) });
-      await store.removeInstance(id);
-      room.release(id);
-      await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
-    }
-    poke(deployment.id);
   }
 
   /** Goes on until it is gone: what may still run keeps its GPUs, and its record. */
@@ -301,6 +142,13 @@ export function createActor(
     poke(deploymentId);
   }
 
+  /** What is ended without having exited, since it answers nothing, takes nothing more and counts as running no longer. */
+  async function shut(deploymentId: string, instanceId: string): Promise<void> {
+    const known = (await store.instances(deploymentId)).find(({ id }) => id === instanceId);
+    if (known?.observed?.state !== "running") return;
+    await store.putInstance({ ...known, intent: "drain", drainSinceMs: clock.now() });
+  }
+
   async function revert(deployment: Deployment, cause: Failure): Promise<void> {
     const { wanted, fallback } = deployment.revisions;
     await record(deployment.id, ({ revisions }) =>
@@ -321,16 +169,17 @@ export function createActor(
     const { id } = deployment;
     switch (action.do) {
       case "resolve":
-        return startJob(id, "resolve", (signal) => resolve(deployment, signal));
+        return startJob(id, "resolve", (signal) => weights.resolve(deployment, signal));
       case "fetch": {
         const { resolved } = deployment;
-        if (resolved !== null) startJob(id, "fetch", (signal) => fetchWeights(deployment, resolved, signal));
-        return;
+        if (resolved === null) return;
+        const onProgress = (now: DownloadProgress) => progress.set(id, now);
+        return startJob(id, "fetch", (signal) => weights.fetch(deployment, resolved, onProgress, signal));
       }
       case "cancel":
         return jobs.get(id)?.abort.abort(new Error(action.reason));
       case "start":
-        return await start(deployment, action);
+        return await launch(deployment, action);
       case "drain":
         return await drain(id, action);
       case "remove":
@@ -338,15 +187,16 @@ export function createActor(
         return remove(action.instanceId, id);
       case "record-exit":
         await countTry(id, action.failure, action.of);
+        await shut(id, action.instanceId);
         return remove(action.instanceId, id);
-      case "warm":
-        return await warmUps.begin(deployment, action.instanceId);
       case "doubt":
         // An event only when it gives none: that is a failure with a sentence of its own.
         log("warn", `an instance is asked for a token, for ${action.reason}`, {
           ...action,
           deploymentId: id,
         });
+        return await warmUps.begin(deployment, action.instanceId);
+      case "warm":
         return await warmUps.begin(deployment, action.instanceId);
       case "finish-update":
         await record(id, ({ revisions }) =>
@@ -407,69 +257,6 @@ export function createActor(
   };
 }
 
-/** The first engine that can load the repository and takes the arguments; else the failure of the last one asked. */
-export function chooseEngine(
-  engines: ReadonlyMap<string, Engine>,
-  deployment: Deployment,
-  listing: RepoListing,
-): HubOutcome<ResolvedWeights> {
-  const { weights, containerImage } = deployment.config;
-  const quantization = quantizationOf(weights.repo);
-  let last = failure(
-    "no_loadable_weights",
-    "No engine is installed.",
-    "See GET /deploy/llm/gpu_availability.",
-  );
-  if (containerImage !== null) {
-    const sentence = "This installation runs engines as processes of the machine, not in container images.";
-    return {
-      ok: false,
-      failure: failure("bad_engine_args", sentence, "Deploy again without container_image."),
-    };
-  }
-  for (const engine of engines.values()) {
-    const choice = engine.chooseFiles(listing, quantization);
-    if (!choice.ok) {
-      last = choice.failure;
-      continue;
-    }
-    const refusal = engine.refuseArgs(deployment.revisions.wanted.args);
-    if (refusal === null)
-      return { ok: true, value: { ...choice.value, commit: listing.commit, engine: engine.name } };
-    last = failure("bad_engine_args", refusal, "Deploy again without it.");
-  }
-  return { ok: false, failure: last };
-}
-
-/** Every name an engine answers to, the full one first. */
-export function servedNames({ id, name, account }: Deployment): readonly string[] {
-  return [name, name.slice(account.length + 1), `deploy_id:${id}`];
-}
-
-/** The name that the hub knows it by, without the quantization. */
-function repoPath({ config }: Deployment): string {
-  const name = plainName(config.weights.repo);
-  if (name === null) throw new Error(`the stored repository name ${config.weights.repo} is malformed`);
-  return name;
-}
-
 function internalFailure(what: string): Failure {
   return failure("internal", `${what} failed by a defect in Berth.`, `${failureCodes.internal.meaning}`);
-}
-
-function startFailure(error: unknown): Failure {
-  if (error instanceof FailureError) return error.failure;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOSPC") {
-    return failure(
-      "disk_full",
-      "The disk of BERTH_HOME is full; the engine could not be started.",
-      "Free some room, then start the deployment again.",
-    );
-  }
-  return failure(
-    "engine_crashed",
-    `The engine could not be started (${code ?? "unexpected error"}).`,
-    "See the log of the control process.",
-  );
 }

@@ -12,12 +12,28 @@ const startMs = 60_000;
 /** Beyond the time the engine is given. */
 const removeMs = 30_000;
 
+/** The driver has not answered in time; it may still do what it was asked for. */
+export class LateAnswer extends Error {
+  /** Calls back once the driver has answered after all, with whether it did what it was asked for. */
+  readonly onAnswer: (then: (isDone: boolean) => void) => void;
+
+  constructor(message: string, asked: Promise<unknown>) {
+    super(message);
+    this.onAnswer = (then) => {
+      asked.then(
+        () => then(true),
+        () => then(false),
+      );
+    };
+  }
+}
+
 export function withDeadlines(driver: Driver, clock: Clock): Driver {
   async function within<T>(what: string, limitMs: number, asked: Promise<T>): Promise<T> {
     const over = new AbortController();
     const late = clock.sleep(limitMs, over.signal).then(
       () => {
-        throw new Error(`the driver did not ${what} within ${limitMs / 1000} s`);
+        throw new LateAnswer(`the driver did not ${what} within ${limitMs / 1000} s`, asked);
       },
       () => new Promise<never>(() => undefined), // aborted: it has answered
     );

@@ -67,7 +67,7 @@ function openDriver() {
       there.set(id, {
         ...{ id, deploymentId, placement, state: "running", secret: "s", slots: 1, contextTokens: 4096 },
         endpoint: { kind: "unix", path: "/s" },
-        ...{ loadProgress: null, note: null, startedAtMs: 1, readyAtMs: 2, failure: null },
+        ...{ loadProgress: null, note: null, startedAtMs: 1000, readyAtMs: 3500, failure: null },
         loadReport: { weightBytes: 12 * gb, workBytes: null, cacheBytes: null, cacheTokens: null },
       });
     },
@@ -115,6 +115,8 @@ test("a report is remembered for the weights, engine and hardware, and told to t
     expect(await told("first")).toMatch(/^It fits on the CPU .*: 8\.0 GiB weights, /);
     const note = await store.note(`memory e 1xother ${commit} m.gguf`);
     expect(JSON.parse(note ?? "")).toMatchObject({ weightBytes: 12 * gb });
+    // So is what the load took: a control that starts anew knows it at once.
+    expect((await store.deployment("first"))?.loadTimeMs).toBe(2500);
     expect(await told("second")).toMatch(/: 12\.0 GiB weights, /);
   } finally {
     await reconciler.stop();

@@ -1,7 +1,7 @@
 /** What the reconciler is given: the outside as ports, the limits, and sources of ids and tokens. */
 import type { Deployment } from "../core/deployment.ts";
 import type { MemoryRule } from "../core/engine-memory.ts";
-import type { PlanLimits } from "../core/plan.ts";
+import type { PlanLimits } from "../core/world.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Driver } from "../ports/driver.ts";
 import type { Engine } from "../ports/engine.ts";

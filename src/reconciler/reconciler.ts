@@ -4,6 +4,8 @@
  * and ordinary work are one path, and a hint that is lost costs at most one sweep. Decides nothing itself: `core/plan`
  * does.
  */
+
+import type { Plan } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { measurementOf } from "../core/fit-deployment.ts";
@@ -14,14 +16,15 @@ import type {
   ObservedInstance,
   RecordedObservation,
 } from "../core/instance.ts";
-import { type Plan, planDeployment, type World } from "../core/plan.ts";
+import { LoadBoard } from "../core/load-board.ts";
+import { planDeployment } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
 import { byClaim, type Claim } from "../core/scale-share.ts";
+import type { World } from "../core/world.ts";
 import { type Actor, createActor } from "./act.ts";
 import { withDeadlines } from "./deadlines.ts";
-import { LoadBoard } from "./loads.ts";
 import { createMailboxes } from "./mailbox.ts";
 import type { ReconcilerOptions } from "./options.ts";
 import { createRoom } from "./room.ts";
@@ -37,8 +40,6 @@ export type Reconciler = {
   dropGateway(gatewayId: string): void;
   /** The download under way, null when there is none. */
   progressOf(deploymentId: string): DownloadProgress | null;
-  /** Milliseconds from start to ready at the last load, by deployment. */
-  readonly loadTimesMs: ReadonlyMap<string, number>;
   /** Secrets of the instances that were seen, by instance id; kept in memory alone. */
   readonly secrets: ReadonlyMap<string, string>;
   /** Ends every instance and starts none any more: for `berth down`. */
@@ -56,7 +57,6 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   /** Looks that failed in a row, by deployment. */
   const failedLooks = new Map<string, number>();
   const loads = new LoadBoard();
-  const loadTimesMs = new Map<string, number>();
   const secrets = new Map<string, string>();
   /** What instances use, as it was seen last. */
   const memories = new Map<string, InstanceMemory>();
@@ -133,13 +133,12 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   /** The load now, and with it what it was lately. */
-  function noteLoad(deploymentId: string, instances: readonly InstanceRecord[]) {
+  function noteLoad({ id: deploymentId, loadTimeMs }: Deployment, instances: readonly InstanceRecord[]) {
     const load = loads.of(deploymentId, instances);
     const history = histories.get(deploymentId) ?? new WorkHistory();
     histories.set(deploymentId, history);
-    const loadTimeMs = loadTimesMs.get(deploymentId) ?? null;
     noteWork(history, { work: load.queued + load.running, now: clock.now(), loadTimeMs });
-    return { load, history, loadTimeMs };
+    return { load, history };
   }
 
   /** Brings the store's instance records up to date with what the driver sees. */
@@ -205,7 +204,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   async function noteReady(record: InstanceRecord, observed: RecordedObservation): Promise<void> {
     const loadMs = (observed.readyAtMs ?? clock.now()) - observed.startedAtMs;
-    loadTimesMs.set(record.deploymentId, loadMs);
+    // What it took is what the next one is expected to take, also after a restart of control.
+    await store.changeDeployment(record.deploymentId, (now) => ({ ...now, loadTimeMs: Math.round(loadMs) }));
     const { slots, contextTokens } = observed;
     const remark = observed.note === null ? "" : ` ${observed.note}`;
     const text = `Instance ${record.id} answers after ${(loadMs / 1000).toFixed(1)} s, with ${slots} ${slots === 1 ? "slot" : "slots"} of ${contextTokens} tokens.${remark}`;
@@ -218,7 +218,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       now: clock.now(),
       deployment,
       instances,
-      ...noteLoad(deployment.id, instances),
+      ...noteLoad(deployment, instances),
       claims: claims(),
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
@@ -275,7 +275,6 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   return {
-    loadTimesMs,
     secrets,
     async start() {
       watchingSinceMs = clock.now();

@@ -4,6 +4,7 @@
  * the memory that instances on the CPU take. Kept in memory alone; built anew from what the driver sees.
  */
 import type { Deployment } from "../core/deployment.ts";
+import { Holdings } from "../core/holdings.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { CpuUse, PlaceInput } from "../core/place.ts";
 import type { Store } from "../ports/store.ts";
@@ -25,13 +26,6 @@ export type Bounds = {
   readonly quota: NonNullable<PlaceInput["quota"]>;
 };
 
-type Holding = {
-  readonly deploymentId: string;
-  readonly placement: Placement;
-  /** The driver has shown it: not to be shown any more means to be gone. Before, it means that it is being started. */
-  readonly isSeen: boolean;
-};
-
 /** What never changes about a deployment, and its size once that is known. */
 type Facts = Pick<Deployment, "account" | "config"> & { readonly weightsBytes: number };
 
@@ -39,7 +33,7 @@ export function createRoom(
   store: Pick<Store, "deployment">,
   gpuLimit: (account: string, gpu: Deployment["config"]["gpu"]) => Promise<number>,
 ): Room {
-  const held = new Map<string, Holding>();
+  const held = new Holdings();
   const facts = new Map<string, Facts>();
 
   async function factsOf(deploymentId: string): Promise<Facts | null> {
@@ -58,30 +52,18 @@ export function createRoom(
 
   return {
     sync(seen) {
-      const ids = new Set(seen.map(({ id }) => id));
-      for (const [id, { isSeen }] of held) if (isSeen && !ids.has(id)) held.delete(id);
-      for (const { id, deploymentId, placement } of seen)
-        held.set(id, { deploymentId, placement, isSeen: true });
-      const living = new Set([...held.values()].map(({ deploymentId }) => deploymentId));
+      held.sync(seen);
+      const living = new Set([...held.all()].map(({ deploymentId }) => deploymentId));
       for (const id of facts.keys()) if (!living.has(id)) facts.delete(id);
     },
-    take(instanceId, deploymentId, placement) {
-      const isFree = placement.gpus.every((gpu) =>
-        [...held.values()].every((holding) => !holding.placement.gpus.includes(gpu)),
-      );
-      if (!isFree) return false;
-      held.set(instanceId, { deploymentId, placement, isSeen: false });
-      return true;
-    },
-    release(instanceId) {
-      held.delete(instanceId);
-    },
+    take: (instanceId, deploymentId, placement) => held.take(instanceId, deploymentId, placement),
+    release: (instanceId) => held.release(instanceId),
     async bounds(deployment) {
       const { account, config } = learn(deployment);
       const limit = await gpuLimit(account, config.gpu);
       const cpuUse = new Map<string, { instances: number; weightsBytes: number; counted: Set<string> }>();
       let heldByAccount = 0;
-      for (const { deploymentId, placement } of held.values()) {
+      for (const { deploymentId, placement } of held.all()) {
         const owner = await factsOf(deploymentId);
         if (owner === null) continue;
         if (owner.account === account && owner.config.gpu === config.gpu)
@@ -95,7 +77,7 @@ export function createRoom(
         cpuUse.set(placement.node, use);
       }
       return {
-        occupiedGpus: new Set([...held.values()].flatMap(({ placement }) => placement.gpus)),
+        occupiedGpus: held.occupied(),
         cpuUse,
         quota: { account, held: heldByAccount, limit },
       };

@@ -32,7 +32,6 @@ const retryMs = 500;
 export function createRoutingFeed(options: {
   readonly store: Store;
   readonly clock: Clock;
-  readonly loadTimesMs: ReadonlyMap<string, number>;
   readonly secrets: ReadonlyMap<string, string>;
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
@@ -61,7 +60,6 @@ export function createRoutingFeed(options: {
       admins: new Set(accounts.filter(({ isAdmin }) => isAdmin).map(({ name }) => name)),
       deployments: await listRouted(store),
       instances: await store.instances(),
-      loadTimesMs: options.loadTimesMs,
       secrets: options.secrets,
       abilities: options.abilities,
       accounts: routeAccounts(accounts, terms, options.defaultLimits),

@@ -145,7 +145,6 @@ export async function runControl(): Promise<void> {
   feed = createRoutingFeed({
     store,
     clock: systemClock,
-    loadTimesMs: reconciler.loadTimesMs,
     secrets: reconciler.secrets,
     abilities: new Map([...engines].map(([name, engine]) => [name, engine.abilities])),
     defaultLimits: accountRates,
@@ -199,7 +198,10 @@ export async function runControl(): Promise<void> {
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
     metrics: () =>
-      controlMetrics({ store, progressOf: reconciler.progressOf, observe: () => driver.observe() }),
+      controlMetrics({
+        ...{ store, clock: systemClock, progressOf: reconciler.progressOf },
+        observe: () => driver.observe(),
+      }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { laxInt } from "./lax.ts";
+import { scheduleIn, scheduleOut } from "./schedule.ts";
 import { standardArgsIn, standardArgsOut } from "./standard-args.ts";
 
 /** Equal to the core's list; a test compares them. */
@@ -48,6 +49,8 @@ export const scaleSettingsIn = z.object({
   min_instances: laxInt(z.int().min(0)).default(1),
   max_instances: laxInt(z.int().min(0)).default(1),
   inactive_shutdown: inactiveShutdown,
+  /** Other minimums by weekday and hour. */
+  schedule: scheduleIn.nullish(),
 });
 
 const extraArgs = z.array(z.string().max(1024)).max(64).nullish();
@@ -82,6 +85,8 @@ export const deployUpdateIn = z.object({
       min_instances: laxInt(z.int().min(0)).optional(),
       max_instances: laxInt(z.int().min(0)).optional(),
       inactive_shutdown: inactiveShutdown,
+      /** Replaces the whole schedule; null, or one without rules, takes it away. */
+      schedule: scheduleIn.nullish(),
     })
     .nullish(),
   standard_args: standardArgsIn.nullish(),
@@ -95,6 +100,8 @@ export const scaleSettingsOut = z.object({
   max_instances: z.int(),
   /** Seconds; null means the installation's default. */
   inactive_shutdown: z.int().nullable(),
+  /** Absent where there is none. */
+  schedule: scheduleOut.optional(),
 });
 
 /** One deployment as every endpoint reports it. */

@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { gpuTypes } from "../core/deployment.ts";
+import { weekdays } from "../core/schedule.ts";
 import { statuses } from "../core/status.ts";
 import { deployLlmIn, gpuNames, statusNames } from "./deploy.ts";
 import { laxInt } from "./lax.ts";
+import { dayNames } from "./schedule.ts";
 import { checkInput, describeIssues, valueError } from "./validation.ts";
 
 const shape = z.object({
@@ -127,5 +129,6 @@ test("a sentence of our own is repeated without pydantic's prefix", () => {
 
 test("the wire knows the core's words", () => {
   expect(gpuNames).toEqual(gpuTypes);
+  expect(dayNames).toEqual(weekdays);
   expect(statusNames).toEqual(statuses);
 });

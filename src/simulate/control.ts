@@ -1,22 +1,29 @@
 /**
- * Control of a simulated world: observes, asks the real plan, and carries its actions out on the machines. What is in
- * `facts` and `records` is on disk and survives a crash; everything else is lost with one. Decides nothing itself.
+ * Control of a simulated world: observes, asks the real plan, and has its actions carried out, as the reconciler does. What is
+ * on its disk survives a crash; its memory does not. Decides nothing itself.
  */
-import { type Deployment, firstRevisions, noEngineArgs, noTries, nothingSeen } from "../core/deployment.ts";
-import { failure } from "../core/failure.ts";
+import type { Action, Plan } from "../core/action.ts";
+import {
+  type Deployment,
+  firstRevisions,
+  noEngineArgs,
+  nothingSeen,
+  type Schedule,
+} from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
-import { type Action, type Plan, planDeployment, type World } from "../core/plan.ts";
-import { finishUpdate, revertUpdate, updateArgs } from "../core/revision.ts";
+import { planDeployment } from "../core/plan.ts";
+import { updateArgs } from "../core/revision.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
-import type { Claim } from "../core/scale-share.ts";
+import { dayMinutes, weekdays } from "../core/schedule.ts";
+import type { World } from "../core/world.ts";
+import { Acts, type ActsParts } from "./acts.ts";
+import { Disk } from "./disk.ts";
 import type { Snapshot, SnapshotModel } from "./front.ts";
-import { sumLoads } from "./loads.ts";
-import { type Machines, observationOf } from "./machines.ts";
-import type { Random } from "./random.ts";
+import type { Process, Quality } from "./machines.ts";
+import { Memory } from "./memory.ts";
 import type { SimulatedDeployment } from "./scenario.ts";
-import type { Timeline } from "./timeline.ts";
 
 export const limits = {
   loadTries: 3,
@@ -25,399 +32,281 @@ export const limits = {
   scaleDownMs: 60_000,
 };
 
-/** What a judge is told of a decision before it is carried out. */
-export type Watch = (world: World, action: Action) => void;
+const sweepMs = 60_000;
+const maxRetryLookMs = 30_000;
 
-type Memory = {
-  readonly reports: Map<string, LoadReport>;
-  readonly histories: Map<string, WorkHistory>;
-  readonly claims: Map<string, Claim>;
-  readonly waiting: Set<string>;
-  readonly poked: Set<string>;
-  readonly jobs: Map<string, "resolve" | "fetch">;
-  readonly removing: Set<string>;
-  readonly warming: Set<string>;
-  readonly warmed: Map<string, number>;
-  readonly loadTimes: Map<string, number>;
-  readonly timers: Map<string, number>;
-  watchingSinceMs: number;
-  gatewaySeenAtMs: number;
+export type ControlParts = Pick<ActsParts, "time" | "random" | "driver" | "machines" | "coverage"> & {
+  /** Told of a decision before it is carried out. */
+  watch(world: World, action: Action): void;
+  /** Told of what an observation led to. */
+  onLook(deployment: Deployment, records: readonly InstanceRecord[]): void;
+  onRoutes(): void;
 };
 
 export class Control {
-  readonly facts = new Map<string, Deployment>();
-  readonly records = new Map<string, InstanceRecord>();
+  readonly disk = new Disk();
   isUp = false;
   skewMs = 1_700_000_000_000;
-  onRoutes: () => void = () => undefined;
-  onLook: (deployment: Deployment, records: readonly InstanceRecord[]) => void = () => undefined;
-  #memory: Memory = emptyMemory(0);
-  #run = 0;
+  #memory = new Memory(0);
+  #acts: Acts;
   #ids = 0;
   readonly #loadMs = new Map<string, number>();
-  readonly #time: Timeline;
-  readonly #machines: Machines;
-  readonly #random: Random;
-  readonly #watch: Watch;
+  readonly #models = new Map<string, SnapshotModel>();
+  #snapshot: Snapshot | null = null;
+  readonly #parts: ControlParts;
 
-  constructor(time: Timeline, machines: Machines, random: Random, watch: Watch) {
-    this.#time = time;
-    this.#machines = machines;
-    this.#random = random;
-    this.#watch = watch;
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+    this.#acts = this.#openActs();
+    this.disk.onWrite = (id) => {
+      this.#models.delete(id);
+      this.#snapshot = null;
+    };
+    parts.driver.onChange = (id) => this.poke(id);
   }
 
   now(): number {
-    return this.#time.nowMs + this.skewMs;
+    return this.#parts.time.nowMs + this.skewMs;
   }
 
   deploy(one: SimulatedDeployment): void {
     this.#loadMs.set(one.id, one.loadMs);
-    this.facts.set(one.id, firstFacts(one, this.now()));
+    this.disk.putFacts(firstFacts(one, this.now()));
     this.poke(one.id);
   }
 
+  /** What the API writes. */
   change(id: string, change: (now: Deployment) => Partial<Deployment>): void {
-    const before = this.facts.get(id);
+    const before = this.disk.facts.get(id);
     if (before === undefined || before.desired === "delete") return;
-    this.facts.set(id, { ...before, ...change(before), updatedAtMs: this.now() });
+    this.disk.putFacts({ ...before, ...change(before), updatedAtMs: this.now() });
     this.poke(id);
-    this.onRoutes();
+    this.#parts.onRoutes();
   }
 
-  update(id: string): void {
+  update(id: string, quality: Quality): void {
     this.change(id, ({ revisions, hasRun }) => {
-      const args = { standardArgs: {}, extraArgs: [`--seed=${revisions.wanted.id}`] };
+      const args = { standardArgs: {}, extraArgs: [quality, `--seed=${revisions.wanted.id}`] };
       return { revisions: updateArgs(revisions, args, hasRun, this.now()) };
     });
   }
 
   boot(): void {
     this.isUp = true;
-    this.#run += 1;
-    this.#memory = emptyMemory(this.now());
-    const run = this.#run;
-    const sweep = () => {
-      if (this.#run !== run || !this.isUp) return;
-      for (const id of this.facts.keys()) this.poke(id);
-      for (const { id, deploymentId } of this.#machines.processes.values())
-        if (!this.facts.has(deploymentId)) this.#remove(id, deploymentId);
-      this.#time.after(30_000, sweep);
-    };
-    sweep();
-    this.onRoutes();
+    this.#memory = new Memory(this.now());
+    this.#acts = this.#openActs();
+    this.#sweep(this.#memory);
+    this.#parts.onRoutes();
   }
 
   crash(): void {
     this.isUp = false;
-    this.#run += 1;
+    this.#memory.isLost = true;
   }
 
   takeLoad(report: LoadReport): void {
     if (!this.isUp) return;
-    const before = this.#memory.reports.get(report.gatewayId);
-    this.#memory.reports.set(report.gatewayId, report);
-    const touched = new Set([...Object.keys(before?.models ?? {}), ...Object.keys(report.models)]);
-    for (const id of touched) this.poke(id);
+    for (const id of this.#memory.loads.put(report)) this.poke(id);
   }
 
   dropGateway(gatewayId: string): void {
-    const before = this.#memory.reports.get(gatewayId);
-    if (!this.isUp || before === undefined) return;
-    this.#memory.reports.delete(gatewayId);
+    if (!this.isUp) return;
     this.#memory.gatewaySeenAtMs = this.now();
-    for (const id of Object.keys(before.models)) this.poke(id);
+    for (const id of this.#memory.loads.drop(gatewayId)) this.poke(id);
   }
 
   poke(id: string): void {
-    const { poked } = this.#memory;
-    if (!this.isUp || poked.has(id)) return;
-    poked.add(id);
-    const run = this.#run;
-    this.#time.after(1, () => {
-      poked.delete(id);
-      if (this.#run === run && this.isUp) this.#look(id);
+    const memory = this.#memory;
+    if (!this.isUp || memory.poked.has(id)) return;
+    memory.poked.add(id);
+    this.#parts.time.after(1, () => {
+      memory.poked.delete(id);
+      if (memory.isLost) return;
+      if (memory.busy.has(id)) memory.busy.set(id, true);
+      else this.#look(id);
     });
   }
 
+  /** The same object for a model as long as nothing of it has changed. */
   snapshot(): Snapshot {
+    if (this.#snapshot !== null) return this.#snapshot;
     const models = new Map<string, SnapshotModel>();
-    for (const deployment of this.facts.values()) {
-      const { revisions } = deployment;
-      const instances = this.#recordsOf(deployment.id).flatMap(
-        ({ id, intent, observed, revision, warmedAtMs }) => {
-          const isOnTrial =
-            revisions.fallback !== null && revision === revisions.wanted.id && warmedAtMs === null;
-          if (observed?.state !== "running" || isOnTrial) return [];
-          return [{ id, slots: observed.slots, isDraining: intent === "drain" }];
-        },
-      );
-      const isOff =
-        deployment.desired !== "run" || deployment.failure !== null || deployment.settings.maxInstances === 0;
-      models.set(deployment.id, { isOff, instances });
+    for (const deployment of this.disk.facts.values()) {
+      const model = this.#models.get(deployment.id) ?? modelOf(deployment, this.disk.of(deployment.id));
+      this.#models.set(deployment.id, model);
+      models.set(deployment.id, model);
     }
+    this.#snapshot = models;
     return models;
   }
 
-  #recordsOf(id: string): InstanceRecord[] {
-    return [...this.records.values()].filter((record) => record.deploymentId === id);
+  #openActs(): Acts {
+    const parts = {
+      ...{ ...this.#parts, disk: this.disk, loadMs: this.#loadMs },
+      now: () => this.now(),
+      poke: (id: string) => this.poke(id),
+    };
+    const nextId = () => {
+      this.#ids += 1;
+      return `i${this.#ids}`;
+    };
+    return new Acts(parts, this.#memory, nextId);
+  }
+
+  #sweep(memory: Memory): void {
+    if (memory.isLost) return;
+    for (const id of this.disk.facts.keys()) this.poke(id);
+    for (const { id, deploymentId } of this.#parts.driver.observe() ?? [])
+      if (!this.disk.facts.has(deploymentId)) this.#acts.remove(id, deploymentId);
+    this.#parts.time.after(sweepMs, () => this.#sweep(memory));
   }
 
   #look(id: string): void {
-    const deployment = this.facts.get(id);
+    const deployment = this.disk.facts.get(id);
     if (deployment === undefined) return;
+    const memory = this.#memory;
     const records = this.#observe(id);
-    this.onLook(deployment, records);
+    if (records === null) {
+      const failed = memory.failedLooks.get(id) ?? 0;
+      memory.failedLooks.set(id, failed + 1);
+      this.#lookAgain(id, this.now() + Math.min(maxRetryLookMs, 1_000 * 2 ** failed));
+      return;
+    }
+    memory.failedLooks.delete(id);
+    this.#parts.onLook(deployment, records);
     const world = this.#describe(deployment, records);
     const plan = planDeployment(world);
-    for (const action of plan.actions) {
-      this.#watch(world, action);
-      this.#act(id, action);
-    }
-    this.#noteWaiting(id, plan);
-    if (plan.againAtMs !== null) this.#lookAgain(id, plan.againAtMs);
-    this.onRoutes();
-  }
-
-  #lookAgain(id: string, atMs: number): void {
-    const delayMs = Math.max(1, atMs - this.now());
-    const dueMs = this.#time.nowMs + delayMs;
-    const planned = this.#memory.timers.get(id);
-    if (planned !== undefined && planned > this.#time.nowMs && planned <= dueMs) return;
-    this.#memory.timers.set(id, dueMs);
-    const run = this.#run;
-    this.#time.at(dueMs, () => {
-      if (this.#run === run && this.isUp) this.#look(id);
+    memory.busy.set(id, false);
+    this.#carryOut(world, plan, 0, () => {
+      this.#noteWaiting(id, plan);
+      const isPoked = memory.busy.get(id) === true;
+      memory.busy.delete(id);
+      if (isPoked) this.poke(id);
+      if (plan.againAtMs !== null) this.#lookAgain(id, plan.againAtMs);
+      this.#parts.onRoutes();
     });
   }
 
+  #carryOut(world: World, plan: Plan, at: number, then: () => void): void {
+    const action = plan.actions[at];
+    if (action === undefined) {
+      then();
+      return;
+    }
+    this.#parts.watch(world, action);
+    this.#acts.act(world.deployment.id, action, () => this.#carryOut(world, plan, at + 1, then));
+  }
+
+  #lookAgain(id: string, atMs: number): void {
+    const memory = this.#memory;
+    const { time } = this.#parts;
+    const dueMs = time.nowMs + Math.max(1, atMs - this.now());
+    const planned = memory.timers.get(id);
+    if (planned !== undefined && planned > time.nowMs && planned <= dueMs) return;
+    memory.timers.set(id, dueMs);
+    time.at(dueMs, () => {
+      if (!memory.isLost && memory.timers.get(id) === dueMs) this.poke(id);
+    });
+  }
+
+  /** Who holds what a claim is for may have to give it up, and who left room for it need not any more. */
   #noteWaiting(id: string, { waitsFor, claim }: Plan): void {
     const { claims, waiting } = this.#memory;
     if (waitsFor === undefined) waiting.delete(id);
-    else waiting.add(id);
+    else {
+      if (!waiting.has(id)) this.#parts.coverage.count("waited for room");
+      waiting.add(id);
+    }
     const before = claims.get(id);
     if (claim === undefined) claims.delete(id);
     else claims.set(id, claim);
-    if (JSON.stringify(before) === JSON.stringify(claim)) return;
-    for (const other of this.facts.keys()) if (other !== id) this.poke(other);
+    if (before === claim || JSON.stringify(before) === JSON.stringify(claim)) return;
+    for (const other of this.disk.facts.keys()) if (other !== id) this.poke(other);
   }
 
-  #observe(id: string): InstanceRecord[] {
-    const { removing, warmed, loadTimes } = this.#memory;
-    for (const record of this.#recordsOf(id)) {
-      const process = this.#machines.processes.get(record.id);
+  /** Brings the records up to date; null when the driver does not answer. */
+  #observe(id: string): InstanceRecord[] | null {
+    const { driver } = this.#parts;
+    const everything = driver.observe();
+    if (everything === null) return null;
+    const { disk } = this;
+    const { holdings, removing, answeredAtMs } = this.#memory;
+    holdings.sync(everything);
+    const seen = new Map(everything.filter((one) => one.deploymentId === id).map((one) => [one.id, one]));
+    for (const record of disk.of(id)) {
+      const process = seen.get(record.id);
+      seen.delete(record.id);
       if (process === undefined) {
-        if (!removing.has(record.id)) this.records.delete(record.id);
+        if (removing.has(record.id)) continue;
+        disk.remove(record.id);
+        holdings.release(record.id);
         continue;
       }
-      const observed = observationOf(process, this.now(), this.#time.nowMs);
-      if (process.readyAtMs !== null) loadTimes.set(id, process.readyAtMs - process.startedAtMs);
-      const warmedAtMs = record.warmedAtMs ?? warmed.get(record.id) ?? null;
-      this.records.set(record.id, { ...record, warmedAtMs, observed });
+      const { observed: last } = record;
+      const warmedAtMs = record.warmedAtMs ?? answeredAtMs.get(record.id) ?? null;
+      if (last !== null && last.state === process.state && warmedAtMs === record.warmedAtMs) continue;
+      disk.put({ ...record, warmedAtMs, observed: driver.describe(process, this.now()) });
+      this.#noteLoadTime(process);
     }
-    for (const process of this.#machines.processes.values())
-      if (process.deploymentId === id && !this.records.has(process.id)) this.#remove(process.id, id);
-    return this.#recordsOf(id);
+    for (const orphan of seen.keys()) this.#acts.remove(orphan, id);
+    return disk.of(id);
+  }
+
+  #noteLoadTime({ deploymentId, startedAtMs, readyAtMs }: Process): void {
+    const facts = this.disk.facts.get(deploymentId);
+    if (facts !== undefined && readyAtMs !== null)
+      this.disk.putFacts({ ...facts, loadTimeMs: readyAtMs - startedAtMs });
   }
 
   #describe(deployment: Deployment, instances: readonly InstanceRecord[]): World {
     const memory = this.#memory;
     const { id } = deployment;
-    const summed = sumLoads(memory.reports, id, instances);
-    const { lastRequestAtMs } = summed;
+    const reported = memory.loads.of(id, instances);
+    const { lastRequestAtMs } = reported;
     const load = {
-      ...summed,
+      ...reported,
       lastRequestAtMs: lastRequestAtMs === null ? null : lastRequestAtMs + this.skewMs,
     };
     const history = memory.histories.get(id) ?? new WorkHistory();
     memory.histories.set(id, history);
-    const loadTimeMs = memory.loadTimes.get(id) ?? null;
+    const { loadTimeMs } = deployment;
     noteWork(history, { work: load.queued + load.running, now: this.now(), loadTimeMs });
     const job = memory.jobs.get(id);
+    const { removing, warming, warmFailures, watchingSinceMs, gatewaySeenAtMs } = memory;
     return {
-      now: this.now(),
-      deployment,
-      instances,
-      load,
-      history,
-      loadTimeMs,
+      ...{ now: this.now(), deployment, instances, load, history, limits },
+      ...{ warmFailures, watchingSinceMs, gatewaySeenAtMs },
       claims: [...memory.claims.values()],
-      gateways: memory.reports.size,
-      underWay: {
-        resolve: job === "resolve",
-        fetch: job === "fetch",
-        removing: new Set(memory.removing),
-        warming: memory.warming,
-      },
-      warmFailures: new Map(),
-      nodes: this.#machines.capacity(),
-      occupiedGpus: this.#machines.occupied(),
+      gateways: memory.loads.gateways,
+      underWay: { resolve: job === "resolve", fetch: job === "fetch", removing, warming },
+      nodes: this.#parts.machines.capacity(),
+      occupiedGpus: memory.holdings.occupied(),
       engineRunsOn: "gpu",
-      watchingSinceMs: memory.watchingSinceMs,
-      gatewaySeenAtMs: memory.gatewaySeenAtMs,
-      limits,
     };
-  }
-
-  #act(id: string, action: Action): void {
-    const facts = this.facts.get(id);
-    if (facts === undefined) return;
-    switch (action.do) {
-      case "resolve":
-        this.#job(id, "resolve", () => ({ resolved: resolvedWeights, tries: noTries }));
-        return;
-      case "fetch":
-        this.#job(id, "fetch", () => ({ weightsReadyAtMs: this.now(), tries: noTries }));
-        return;
-      case "cancel":
-        this.#memory.jobs.delete(id);
-        return;
-      case "start":
-        this.#start(facts, action);
-        return;
-      case "drain": {
-        const record = this.records.get(action.instanceId);
-        if (record !== undefined)
-          this.records.set(record.id, { ...record, intent: "drain", drainSinceMs: this.now() });
-        this.poke(id);
-        return;
-      }
-      case "remove":
-        this.#remove(action.instanceId, id);
-        return;
-      case "record-exit":
-        this.#countTry(id, action.failure, action.of);
-        this.#remove(action.instanceId, id);
-        return;
-      case "doubt":
-      case "warm":
-        this.#warm(id, action.instanceId);
-        return;
-      case "finish-update":
-        this.change(id, ({ revisions }) => ({ revisions: finishUpdate(revisions) }));
-        return;
-      case "revert-update":
-        this.change(id, ({ revisions }) => ({
-          revisions: revertUpdate(revisions, action.failure, this.now()),
-        }));
-        return;
-      case "mark-run":
-        this.change(id, () => ({ hasRun: true }));
-        return;
-      case "clear-tries":
-        this.change(id, () => ({ tries: noTries }));
-        return;
-      case "fail":
-        this.change(id, () => ({ failure: action.failure }));
-        return;
-    }
-  }
-
-  #job(id: string, kind: "resolve" | "fetch", result: () => Partial<Deployment>): void {
-    const { jobs } = this.#memory;
-    jobs.set(id, kind);
-    const run = this.#run;
-    this.#time.after(this.#random.whole(100, 20_000), () => {
-      if (this.#run !== run || jobs.get(id) !== kind) return;
-      jobs.delete(id);
-      if (kind === "fetch" && this.#machines.isDiskFull) {
-        this.#countTry(id, failure("storage_failed", "The disk is full.", "Free some room."), "deployment");
-      } else this.change(id, (now) => (now.desired === "run" ? result() : {}));
-      this.poke(id);
-    });
-  }
-
-  #start(facts: Deployment, { placement }: Extract<Action, { do: "start" }>): void {
-    const { id, config, revisions } = facts;
-    const instanceId = `i${this.#ids}`;
-    this.#ids += 1;
-    if (this.#machines.isDiskFull) {
-      const of = revisions.fallback === null ? "deployment" : "update";
-      this.#countTry(id, failure("storage_failed", "The disk is full.", "Free some room."), of);
-      return;
-    }
-    this.records.set(instanceId, {
-      id: instanceId,
-      deploymentId: id,
-      intent: "run",
-      createdAtMs: this.now(),
-      drainSinceMs: null,
-      revision: revisions.wanted.id,
-      warmedAtMs: null,
-      observed: null,
-    });
-    const process = { id: instanceId, deploymentId: id, placement, slots: config.maxBatchSize };
-    const slowness = this.#random.next() < 0.05 ? 4 : 1;
-    this.#machines.start(process, slowness * (this.#loadMs.get(id) ?? 1_000));
-    this.poke(id);
-  }
-
-  #remove(instanceId: string, id: string): void {
-    const { removing } = this.#memory;
-    if (removing.has(instanceId)) return;
-    removing.add(instanceId);
-    const run = this.#run;
-    const done = () => {
-      if (this.#run !== run) return;
-      removing.delete(instanceId);
-      this.records.delete(instanceId);
-      this.poke(id);
-      for (const other of this.#memory.waiting) this.poke(other);
-    };
-    const process = this.#machines.processes.get(instanceId);
-    if (process === undefined) this.#time.after(1, done);
-    else this.#machines.end(process, this.#random.whole(10, 5_000), done);
-  }
-
-  #warm(id: string, instanceId: string): void {
-    const { warming, warmed } = this.#memory;
-    if (warming.has(instanceId)) return;
-    warming.add(instanceId);
-    const run = this.#run;
-    this.#time.after(this.#random.whole(50, 2_000), () => {
-      if (this.#run !== run) return;
-      warming.delete(instanceId);
-      if (this.#machines.processes.get(instanceId)?.state === "running") warmed.set(instanceId, this.now());
-      this.poke(id);
-    });
-  }
-
-  #countTry(id: string, cause: ReturnType<typeof failure>, of: "update" | "deployment"): void {
-    const next = (count: number) => ({ count: count + 1, lastAtMs: this.now(), lastFailure: cause });
-    this.change(id, ({ tries, revisions, desired }) => {
-      if (desired !== "run") return {};
-      if (of === "deployment") return { tries: next(tries.count) };
-      if (revisions.fallback === null) return {};
-      return { revisions: { ...revisions, tries: next(revisions.tries.count) } };
-    });
   }
 }
 
-function emptyMemory(now: number): Memory {
-  return {
-    reports: new Map(),
-    histories: new Map(),
-    claims: new Map(),
-    waiting: new Set(),
-    poked: new Set(),
-    jobs: new Map(),
-    removing: new Set(),
-    warming: new Set(),
-    warmed: new Map(),
-    loadTimes: new Map(),
-    timers: new Map(),
-    watchingSinceMs: now,
-    gatewaySeenAtMs: now,
-  };
+function modelOf(deployment: Deployment, records: readonly InstanceRecord[]): SnapshotModel {
+  const { revisions } = deployment;
+  const instances = records.flatMap(({ id, intent, observed, revision, warmedAtMs }) => {
+    const isOnTrial = revisions.fallback !== null && revision === revisions.wanted.id && warmedAtMs === null;
+    if (observed?.state !== "running" || isOnTrial) return [];
+    return [{ id, slots: observed.slots, isDraining: intent === "drain" }];
+  });
+  const isOff =
+    deployment.desired !== "run" || deployment.failure !== null || deployment.settings.maxInstances === 0;
+  return { isOff, instances };
 }
 
-const resolvedWeights = {
-  commit: "a".repeat(40),
-  files: [],
-  engine: "simulated",
-  entryFile: "m.safetensors",
-  task: "text-generation",
-};
+/** By the clock of UTC, to the minute. */
+function scheduleOf(
+  { fromMs, untilMs, min }: NonNullable<SimulatedDeployment["schedule"]>,
+  beginMs: number,
+): Schedule {
+  const minuteAt = (ms: number) => Math.floor((beginMs + ms) / 60_000) % dayMinutes;
+  const rule = { days: weekdays, fromMinute: minuteAt(fromMs), untilMinute: minuteAt(untilMs) };
+  return { timeZone: "UTC", rules: [{ ...rule, minInstances: min }] };
+}
 
 function firstFacts(one: SimulatedDeployment, now: number): Deployment {
   return {
@@ -434,7 +323,10 @@ function firstFacts(one: SimulatedDeployment, now: number): Deployment {
       baseModel: null,
       containerImage: null,
     },
-    settings: { minInstances: one.min, maxInstances: one.max, inactiveShutdownS: null },
+    settings: {
+      ...{ minInstances: one.min, maxInstances: one.max, inactiveShutdownS: null },
+      ...(one.schedule === undefined ? {} : { schedule: scheduleOf(one.schedule, now) }),
+    },
     desired: "run",
     createdAtMs: now,
     updatedAtMs: now,

@@ -4,6 +4,7 @@
  */
 import { type Claim, SlotQueue } from "../core/queue.ts";
 import type { LoadReport, ModelLoad } from "../core/routing.ts";
+import type { Coverage } from "./coverage.ts";
 import type { Machines } from "./machines.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -12,7 +13,13 @@ export type SimulatedRequest = {
   readonly workMs: number;
   outcome: null | "answered" | { readonly refused: string };
   tries: number;
+  /** Times it was answered or refused: must be one in the end. */
+  settled: number;
 };
+
+export function ask(deployment: string, workMs: number): SimulatedRequest {
+  return { deployment, workMs, outcome: null, tries: 0, settled: 0 };
+}
 
 export type Snapshot = ReadonlyMap<string, SnapshotModel>;
 export type SnapshotModel = {
@@ -40,13 +47,17 @@ export class Gateway {
   #snapshot: Snapshot = new Map();
   #gates = new Map<string, Gate>();
   #flights = new Set<Flight>();
+  /** Called with an instance that has been given a request. */
+  onGrant: (instanceId: string) => void = () => undefined;
   readonly #time: Timeline;
   readonly #machines: Machines;
+  readonly #coverage: Coverage;
 
-  constructor(id: string, time: Timeline, machines: Machines) {
+  constructor(id: string, time: Timeline, machines: Machines, coverage: Coverage) {
     this.id = id;
     this.#time = time;
     this.#machines = machines;
+    this.#coverage = coverage;
   }
 
   accept(request: SimulatedRequest): void {
@@ -70,21 +81,18 @@ export class Gateway {
       refuse(request, "the line is full");
       return;
     }
-    this.#time.after(waitMs, () => {
-      if (request.outcome === null && gate.line.leave(ticket)) {
-        refuse(request, "nobody was free in time");
-        this.onChange();
-      }
-    });
+    this.#giveUpLater(ticket, gate);
     this.#grant(request.deployment, gate);
     this.onChange();
   }
 
   take(snapshot: Snapshot): void {
     if (!this.isUp) return;
+    const before = this.#snapshot;
     this.#snapshot = snapshot;
     for (const id of new Set([...snapshot.keys(), ...this.#gates.keys()])) {
       const model = snapshot.get(id);
+      if (model !== undefined && model === before.get(id)) continue;
       const gate = this.#gateOf(id);
       gate.line.setInstances(model?.instances ?? []);
       if (model === undefined || model.isOff) {
@@ -116,7 +124,9 @@ export class Gateway {
   }
 
   inFlightAt(instanceId: string): number {
-    return [...this.#flights].filter((flight) => flight.instanceId === instanceId).length;
+    let count = 0;
+    for (const flight of this.#flights) if (flight.instanceId === instanceId) count += 1;
+    return count;
   }
 
   report(): LoadReport {
@@ -136,6 +146,7 @@ export class Gateway {
     for (const { ticket, instanceId } of gate.line.grant(this.#time.nowMs)) {
       const flight = { ticket, instanceId, deployment };
       this.#flights.add(flight);
+      this.onGrant(instanceId);
       const process = this.#machines.processes.get(instanceId);
       if (process?.state !== "running") {
         gate.line.pause(instanceId, this.#time.nowMs + 500);
@@ -154,7 +165,9 @@ export class Gateway {
 
   #done(flight: Flight): void {
     if (!this.#flights.delete(flight)) return;
-    flight.ticket.request.outcome = "answered";
+    const { request } = flight.ticket;
+    request.settled += 1;
+    request.outcome = "answered";
     const gate = this.#gateOf(flight.deployment);
     gate.line.release(flight.instanceId);
     this.#grant(flight.deployment, gate);
@@ -163,12 +176,22 @@ export class Gateway {
 
   #again({ ticket, deployment }: Flight, gate: Gate): void {
     ticket.request.tries += 1;
+    this.#coverage.count("request tried again");
     if (ticket.request.tries >= 3) {
       refuse(ticket.request, "its engines were lost");
       return;
     }
     gate.line.rejoin(ticket);
+    this.#giveUpLater(ticket, gate);
     this.#time.after(600, () => this.#grant(deployment, gate));
+  }
+
+  #giveUpLater(ticket: Ticket, gate: Gate): void {
+    this.#time.after(waitMs, () => {
+      if (ticket.request.outcome !== null || !gate.line.leave(ticket)) return;
+      refuse(ticket.request, "nobody was free in time");
+      this.onChange();
+    });
   }
 
   #gateOf(deployment: string): Gate {
@@ -182,7 +205,8 @@ export class Gateway {
 }
 
 export function refuse(request: SimulatedRequest, refused: string): void {
-  if (request.outcome === null) request.outcome = { refused };
+  request.settled += 1;
+  request.outcome = { refused };
 }
 
 const plainClaim: Omit<Claim, "tier"> & { readonly tier: "default" } = {

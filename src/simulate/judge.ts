@@ -2,56 +2,95 @@
  * What must hold in a simulated world, as somebody sees it who sees everything. Compares with the truth of the machines and
  * with formulas of its own; never with what the decisions say of themselves.
  */
-import type { Deployment } from "../core/deployment.ts";
-import type { InstanceRecord } from "../core/instance.ts";
-import type { Action, World } from "../core/plan.ts";
+import type { Action } from "../core/action.ts";
+import type { Deployment, ScaleSettings } from "../core/deployment.ts";
+import type { InstanceRecord, Placement } from "../core/instance.ts";
 import { statusOf } from "../core/status.ts";
-import { type Control, limits } from "./control.ts";
+import type { World } from "../core/world.ts";
+import { limits } from "./control.ts";
+import type { Coverage } from "./coverage.ts";
+import type { Disk } from "./disk.ts";
+import type { Driver } from "./driver.ts";
 import type { Gateway, SimulatedRequest } from "./front.ts";
-import type { Machines } from "./machines.ts";
+import type { Machines, Process, Quality } from "./machines.ts";
+import type { Timeline } from "./timeline.ts";
 
 export type Violation = { readonly rule: string; readonly text: string; readonly atMs: number };
 
+export type JudgeParts = {
+  readonly time: Timeline;
+  readonly machines: Machines;
+  readonly driver: Driver;
+  readonly gateways: readonly Gateway[];
+  readonly coverage: Coverage;
+  readonly disk: Disk;
+};
+
 export class Judge {
   readonly violations: Violation[] = [];
-  readonly #nowMs: () => number;
+  readonly #parts: JudgeParts;
+  /** An instance was ended with requests since its time to drain was over. */
+  #wasCut = false;
+  /** Deployments whose first arguments do not work, so that there is nothing good to go back to. */
+  readonly #neverGood = new Set<string>();
 
-  constructor(nowMs: () => number) {
-    this.#nowMs = nowMs;
+  constructor(parts: JudgeParts) {
+    this.#parts = parts;
   }
 
   /** Before an action is carried out. */
-  judgeAction(
-    world: World,
-    action: Action,
-    control: Control,
-    machines: Machines,
-    gateways: readonly Gateway[],
-  ): void {
-    if (action.do === "start") this.#judgeStart(world, action, control, machines);
-    if (action.do === "remove") this.#judgeRemoval(world, action, machines, gateways);
+  judgeAction(world: World, action: Action): void {
+    const { coverage } = this.#parts;
+    if (action.do === "start") this.#judgeStart(world, action);
+    if (action.do === "drain") this.#judgeDrain(world, action);
+    if (action.do === "remove") this.#judgeRemoval(world, action);
+    if (action.do === "fail") this.#judgeGivingUp(world);
+    if (action.reason.includes("its schedule asks for")) coverage.count("minimum by schedule");
+    if (action.do === "finish-update") {
+      coverage.count("update finished");
+      this.#neverGood.delete(world.deployment.id);
+    }
+    if (action.do === "revert-update") coverage.count("update taken back");
+    if (action.do === "fail") coverage.count("deployment failed");
   }
 
-  #judgeStart(
-    world: World,
-    action: Extract<Action, { do: "start" }>,
-    control: Control,
-    machines: Machines,
-  ): void {
-    const { id, settings, revisions, tries } = world.deployment;
-    const records = [...control.records.values()].filter(
-      (one) => one.deploymentId === id && one.intent === "run",
-    );
-    const live = records.filter((record) => {
-      const process = machines.processes.get(record.id);
-      return process !== undefined && process.state !== "exited" && !process.isEnding;
-    });
-    const isRollingOut =
-      revisions.fallback !== null || live.some(({ revision }) => revision !== revisions.wanted.id);
+  /** Before other arguments are asked for. */
+  judgeUpdate(id: string, quality: Quality): void {
+    const deployment = this.#parts.disk.facts.get(id);
+    if (deployment === undefined || deployment.hasRun || deployment.revisions.fallback !== null) return;
+    if (quality === "good") this.#neverGood.delete(id);
+    else this.#neverGood.add(id);
+  }
+
+  /** A process begins, whoever wanted it. */
+  judgeProcess(process: Process): void {
+    for (const other of this.#parts.machines.processes.values()) {
+      if (other.state === "exited") continue;
+      const shared = other.placement.gpus.filter((gpu) => process.placement.gpus.includes(gpu));
+      if (shared.length > 0)
+        this.#say("GPU twice", `${process.id} starts on ${shared.join(", ")}, where ${other.id} is`);
+    }
+  }
+
+  /** An instance has been given a request. */
+  judgeSlots(gateway: Gateway, instanceId: string): void {
+    const process = this.#parts.machines.processes.get(instanceId);
+    if (process === undefined) return;
+    const taken = gateway.inFlightAt(instanceId);
+    if (taken > process.slots) this.#say("slots", `${instanceId} has ${taken} of ${process.slots}`);
+  }
+
+  #judgeStart(world: World, action: Extract<Action, { do: "start" }>): void {
+    const { coverage } = this.#parts;
+    const { id, settings, tries, revisions } = world.deployment;
+    const least = leastOf(settings, world.now);
+    const live = this.#alive(id);
+    const isRollingOut = hasTwoRevisions(world.deployment, live);
     const most = settings.maxInstances + (isRollingOut ? 1 : 0);
     if (live.length >= most) this.#say("maximum", `${id} has ${live.length} of ${most} and starts another`);
-    const taken = action.placement.gpus.filter((gpu) => machines.occupied().has(gpu));
-    if (taken.length > 0) this.#say("gpu twice", `${id} starts on ${taken.join(", ")}, which is taken`);
+    if (live.length === 0 && least === 0) coverage.count("woken from zero");
+    if (live.length >= least && !isRollingOut) coverage.count("scaled up for work");
+    if (this.#hasLostGpu(action.placement)) this.#say("lost GPU", `${id} starts on a GPU that is not there`);
     for (const { count, lastAtMs } of [tries, revisions.tries]) {
       const waitMs = count < 2 ? 0 : Math.min(300_000, 1_000 * 2 ** (count - 2));
       // A failure in the future was before the clock was put back: nobody waits for that time.
@@ -60,40 +99,70 @@ export class Judge {
     }
   }
 
+  /** What serves is not given up below the minimum; in an update the last one not before another has answered. */
+  #judgeDrain(world: World, { instanceId, reason }: Extract<Action, { do: "drain" }>): void {
+    const { coverage } = this.#parts;
+    const { id, settings, desired, failure } = world.deployment;
+    coverage.count("instance drained");
+    if (desired !== "run" || failure !== null) return;
+    const live = this.#alive(id);
+    const isRollingOut = hasTwoRevisions(world.deployment, live);
+    if (!isRollingOut) coverage.count("scaled down");
+    if (reason.endsWith("has the better claim to its GPUs")) coverage.count("instance given up for others");
+    const least = Math.min(leastOf(settings, world.now), settings.maxInstances);
+    const rest = live.filter((record) => record.id !== instanceId);
+    if (!isRollingOut && rest.length < least)
+      this.#say("minimum", `${id} keeps ${rest.length} of its minimum of ${least}`);
+    if (!isRollingOut || least === 0 || !this.#serves(world.deployment, instanceId)) return;
+    const others = rest.filter((record) => this.#serves(world.deployment, record.id));
+    if (others.length === 0 && this.#hasRoom(world.deployment))
+      this.#say("update", `the last instance of ${id} that serves drains though there is room for another`);
+  }
+
   /** An instance that serves is ended only when nothing is there, or when its time to drain is over. */
-  #judgeRemoval(
-    world: World,
-    { instanceId }: Extract<Action, { do: "remove" }>,
-    machines: Machines,
-    gateways: readonly Gateway[],
-  ): void {
-    if (machines.processes.get(instanceId)?.state !== "running") return;
-    const busy = gateways.reduce((sum, gateway) => sum + gateway.inFlightAt(instanceId), 0);
+  #judgeRemoval(world: World, { instanceId }: Extract<Action, { do: "remove" }>): void {
+    const process = this.#parts.machines.processes.get(instanceId);
+    // Without its GPU it serves nobody, though its process hangs on.
+    if (process?.state !== "running" || this.#hasLostGpu(process.placement)) return;
+    const busy = this.#parts.gateways.reduce((sum, gateway) => sum + gateway.inFlightAt(instanceId), 0);
     const record = world.instances.find(({ id }) => id === instanceId);
     const isOver = record?.drainSinceMs != null && world.now - record.drainSinceMs >= limits.drainMs;
     if (record?.intent !== "drain") this.#say("drain", `${instanceId} is ended without having been drained`);
+    if (busy > 0 && isOver) this.#wasCut = true;
     if (busy > 0 && !isOver) this.#say("cut", `${instanceId} is ended with ${busy} requests`);
   }
 
+  /** Only what never ran is given up, and only after its tries or where no machine could ever hold it now. */
+  #judgeGivingUp({ deployment }: World): void {
+    const { id, hasRun, tries, config } = deployment;
+    const sizes = this.#parts.machines.capacity().map(({ gpus }) => gpus.filter(({ usable }) => usable));
+    const isPossible = sizes.some((gpus) => gpus.length >= config.numGpus);
+    if (hasRun) this.#say("gave up", `${id} has run and is given up`);
+    else if (isPossible && tries.count < limits.loadTries)
+      this.#say("gave up", `${id} is given up after ${tries.count} tries`);
+  }
+
   /** What the status says after an observation, against what there is. */
-  judgeStatus(deployment: Deployment, records: readonly InstanceRecord[], machines: Machines): void {
-    const { id, settings, revisions, desired } = deployment;
-    const report = statusOf(deployment, records);
-    const serving = records.filter((record) => {
-      const isOnTrial = revisions.fallback !== null && record.revision === revisions.wanted.id;
-      const isProven = !isOnTrial || record.warmedAtMs !== null;
-      return record.intent === "run" && machines.processes.get(record.id)?.state === "running" && isProven;
-    });
+  judgeStatus(deployment: Deployment, records: readonly InstanceRecord[], now: number): void {
+    const { id, settings, desired, failure } = deployment;
+    const report = statusOf(deployment, records, now);
+    const serving = records.filter(
+      (record) => record.intent === "run" && this.#serves(deployment, record.id, true),
+    );
     if (report.instances.running !== serving.length)
       this.#say(
         "status",
         `${id} is said to have ${report.instances.running} running, and has ${serving.length}`,
       );
-    const isEnded = { run: null, stop: "stopped", delete: "deleted" }[desired];
+    const isEnded = { run: failure === null ? null : "failed", stop: "stopped", delete: "deleted" }[desired];
     if (isEnded !== null && report.status !== isEnded)
       this.#say("status", `${id} is ${isEnded}, not ${report.status}`);
-    if (report.status === "running" && settings.minInstances > 0 && serving.length === 0)
+    if (isEnded === null && ["stopped", "failed", "deleted"].includes(report.status))
+      this.#say("status", `${id} is to run, not ${report.status}`);
+    if (report.status === "running" && leastOf(settings, now) > 0 && serving.length === 0)
       this.#say("status", `${id} is said to run, and nothing serves`);
+    if (report.status === "deploying" && serving.length > 0)
+      this.#say("status", `${id} is said to be deploying, and ${serving.length} serve`);
   }
 
   judgeEffort(events: number, most: number): void {
@@ -101,35 +170,95 @@ export class Judge {
   }
 
   /** When nothing has happened for long. */
-  judgeRest(control: Control, machines: Machines, requests: readonly SimulatedRequest[]): void {
+  judgeRest(requests: readonly SimulatedRequest[], now: number): void {
+    const { disk, machines } = this.#parts;
     for (const process of machines.processes.values())
-      if (!control.records.has(process.id)) this.#say("orphan", `${process.id} runs, and nobody knows of it`);
-    for (const { deployment, outcome } of requests)
-      if (outcome === null)
-        this.#say("request", `a request to ${deployment} is neither answered nor refused`);
-    for (const deployment of control.facts.values()) this.#judgeDesired(deployment, control, machines);
+      if (!disk.records.has(process.id)) this.#say("orphan", `${process.id} runs, and nobody knows of it`);
+    for (const request of requests) this.#judgeRequest(request);
+    for (const deployment of disk.facts.values()) this.#judgeDesired(deployment, now);
   }
 
-  #judgeDesired(deployment: Deployment, control: Control, machines: Machines): void {
-    const { id, settings, config } = deployment;
-    const records = [...control.records.values()].filter((record) => record.deploymentId === id);
+  #judgeRequest({ deployment, outcome, settled }: SimulatedRequest): void {
+    const { coverage } = this.#parts;
+    if (outcome === null || settled !== 1)
+      this.#say("request", `a request to ${deployment} was answered or refused ${settled} times`);
+    if (outcome === null || outcome === "answered") return;
+    // What breaks nothing loses no request; a drain that took too long cuts what is left.
+    const breaks = ["engine crashed", "machine crashed", "GPU lost"] as const;
+    const isExcused = breaks.some((kind) => coverage.of(kind) > 0);
+    if (outcome.refused === "its engines were lost" && !isExcused && !this.#wasCut)
+      this.#say("request", `a request to ${deployment} was lost though no engine was`);
+    if (outcome.refused === "the gateway was lost" && coverage.of("gateway crashed") === 0)
+      this.#say("request", `a request to ${deployment} was lost though no gateway was`);
+  }
+
+  #judgeDesired(deployment: Deployment, now: number): void {
+    const { id, settings, desired, failure, revisions } = deployment;
+    const { disk, machines } = this.#parts;
+    const records = disk.of(id);
     const serving = records.filter((record) => machines.processes.get(record.id)?.state === "running");
-    const wanted = deployment.desired === "run" && deployment.failure === null ? settings.minInstances : 0;
+    const wanted = desired === "run" && failure === null ? leastOf(settings, now) : 0;
     if (records.length > wanted)
       this.#say("desired", `${id} rests with ${records.length} instances for ${wanted}`);
-    if (serving.length >= wanted) {
-      if (deployment.revisions.fallback !== null && wanted > 0)
-        this.#say("desired", `the update of ${id} is not over`);
+    if (serving.length < wanted) {
+      if (this.#hasRoom(deployment))
+        this.#say("desired", `${id} rests with ${serving.length} of ${wanted} though there is room`);
       return;
     }
-    const occupied = machines.occupied();
-    const hasRoom = machines
+    if (wanted === 0) return;
+    if (revisions.fallback !== null) this.#say("desired", `the update of ${id} is not over`);
+    const isExcused = this.#neverGood.has(id);
+    if (!isExcused && serving.some((record) => machines.processes.get(record.id)?.quality !== "good"))
+      this.#say("update", `${id} rests with arguments that do not work`);
+    const { status } = statusOf(deployment, records, now);
+    if (status !== "running") this.#say("status", `${id} rests as ${status}, and ${serving.length} serve`);
+  }
+
+  /** Instances of a deployment that are there and shall stay, among them those that a start is under way for. */
+  #alive(id: string): InstanceRecord[] {
+    return this.#parts.disk.of(id).filter((record) => {
+      const process = this.#parts.machines.processes.get(record.id);
+      const isThere = process === undefined ? record.observed === null : process.state !== "exited";
+      return record.intent === "run" && isThere && process?.isEnding !== true;
+    });
+  }
+
+  /** In truth, and with arguments that have shown that they work. */
+  #serves({ revisions }: Deployment, instanceId: string, evenIfEnding = false): boolean {
+    const process = this.#parts.machines.processes.get(instanceId);
+    const record = this.#parts.disk.records.get(instanceId);
+    if (process?.state !== "running" || record === undefined) return false;
+    const isOnTrial = revisions.fallback !== null && record.revision === revisions.wanted.id;
+    return (!isOnTrial || record.warmedAtMs !== null) && (evenIfEnding || !process.isEnding);
+  }
+
+  #hasLostGpu({ gpus }: Placement): boolean {
+    const all = this.#parts.machines.capacity().flatMap((node) => node.gpus);
+    return all.some((gpu) => !gpu.usable && gpus.includes(gpu.id));
+  }
+
+  #hasRoom({ config }: Deployment): boolean {
+    const occupied = this.#parts.machines.occupied();
+    for (const gpus of this.#parts.driver.awaited.values()) for (const gpu of gpus) occupied.add(gpu);
+    return this.#parts.machines
       .capacity()
       .some(({ gpus }) => gpus.filter((gpu) => gpu.usable && !occupied.has(gpu.id)).length >= config.numGpus);
-    if (hasRoom) this.#say("desired", `${id} rests with ${serving.length} of ${wanted} though there is room`);
   }
 
   #say(rule: string, text: string): void {
-    this.violations.push({ rule, text, atMs: this.#nowMs() });
+    this.violations.push({ rule, text, atMs: this.#parts.time.nowMs });
   }
+}
+
+function hasTwoRevisions({ revisions }: Deployment, live: readonly InstanceRecord[]): boolean {
+  return revisions.fallback !== null || live.some(({ revision }) => revision !== revisions.wanted.id);
+}
+
+/** The minimum that holds, by a formula of its own: schedules here have one rule for every day, by UTC, within a day. */
+function leastOf({ minInstances, schedule }: ScaleSettings, now: number): number {
+  const rule = schedule?.rules[0];
+  const minute = Math.floor(now / 60_000) % 1_440;
+  return rule !== undefined && minute >= rule.fromMinute && minute < rule.untilMinute
+    ? rule.minInstances
+    : minInstances;
 }

@@ -4,13 +4,21 @@
  */
 import { failure } from "../core/failure.ts";
 import type { NodeCapacity, Placement, RecordedObservation } from "../core/instance.ts";
+import type { Coverage } from "./coverage.ts";
 import type { Timeline } from "./timeline.ts";
 
-export type Process = {
+/** What its arguments do to an engine: it works; it says that it is ready and answers nothing; it ends while it loads. */
+export type Quality = "good" | "mute" | "crashes";
+
+export type ProcessSpec = {
   readonly id: string;
   readonly deploymentId: string;
   readonly placement: Placement;
   readonly slots: number;
+  readonly quality: Quality;
+};
+
+export type Process = ProcessSpec & {
   readonly startedAtMs: number;
   state: "starting" | "running" | "exited";
   readyAtMs: number | null;
@@ -26,53 +34,60 @@ const loadLimitMs = 90_000;
 export class Machines {
   readonly processes = new Map<string, Process>();
   readonly #time: Timeline;
+  readonly #coverage: Coverage;
   readonly #sizes: readonly number[];
   readonly #downMachines = new Set<string>();
   readonly #lostGpus = new Set<string>();
+  #capacity: readonly NodeCapacity[] | null = null;
   isDiskFull = false;
   /** Called with what has changed by itself. */
   onChange: (process: Process) => void = () => undefined;
   /** Called when a process that served is gone. */
   onGone: (processId: string) => void = () => undefined;
+  /** Called with a process that begins, before it does. */
+  onStart: (process: Process) => void = () => undefined;
 
-  constructor(time: Timeline, sizes: readonly number[]) {
+  constructor(time: Timeline, sizes: readonly number[], coverage: Coverage) {
     this.#time = time;
     this.#sizes = sizes;
+    this.#coverage = coverage;
   }
 
-  capacity(): NodeCapacity[] {
-    return this.#sizes.flatMap((size, index) => {
+  capacity(): readonly NodeCapacity[] {
+    this.#capacity ??= this.#sizes.map((size, index) => {
       const node = `m${index}`;
-      const isDown = this.#downMachines.has(node);
       const gpus = Array.from({ length: size }, (_, gpu) => {
         const id = `${node}-g${gpu}`;
-        const isLost = isDown || this.#lostGpus.has(id);
+        const isLost = this.#downMachines.has(node) || this.#lostGpus.has(id);
         const base = { id, type: "H100-80GB", name: "H100", memoryBytes: 8e10, usable: !isLost };
         return isLost ? { ...base, reason: "not there", outage: "lost" as const } : { ...base, reason: null };
       });
-      return [{ node, cpuCores: 8, memoryBytes: 2 ** 36, gpus }];
+      return { node, cpuCores: 8, memoryBytes: 2 ** 36, gpus };
     });
+    return this.#capacity;
   }
 
   occupied(): Set<string> {
     return new Set([...this.processes.values()].flatMap(({ placement }) => placement.gpus));
   }
 
-  start(
-    process: Omit<Process, "state" | "readyAtMs" | "hangs" | "isEnding" | "startedAtMs">,
-    loadMs: number,
-  ): void {
+  start(spec: ProcessSpec, loadMs: number): void {
     const started: Process = {
-      ...process,
+      ...spec,
       startedAtMs: this.#time.nowMs,
       state: "starting",
       readyAtMs: null,
       hangs: false,
       isEnding: false,
     };
-    this.processes.set(process.id, started);
+    this.onStart(started);
+    this.processes.set(spec.id, started);
     this.#time.after(loadMs, () => {
       if (started.state !== "starting" || started.hangs) return;
+      if (started.quality === "crashes") {
+        this.crash(started);
+        return;
+      }
       started.state = "running";
       started.readyAtMs = this.#time.nowMs;
       this.onChange(started);
@@ -85,6 +100,7 @@ export class Machines {
   crash(process: Process): void {
     if (process.state === "exited" || !this.processes.has(process.id)) return;
     process.state = "exited";
+    this.#coverage.count("engine crashed");
     this.onGone(process.id);
     this.onChange(process);
   }
@@ -101,7 +117,8 @@ export class Machines {
 
   crashMachine(pick: number, downMs: number): void {
     const node = `m${pick % this.#sizes.length}`;
-    this.#downMachines.add(node);
+    this.#change(this.#downMachines, node, downMs);
+    this.#coverage.count("machine crashed");
     // Nothing is left of its processes, not even that they have ended.
     for (const process of [...this.processes.values()].filter(({ placement }) => placement.node === node)) {
       process.state = "exited";
@@ -109,14 +126,12 @@ export class Machines {
       this.onGone(process.id);
       this.onChange(process);
     }
-    this.#time.after(downMs, () => this.#downMachines.delete(node));
   }
 
   loseGpu(pick: number, downMs: number): void {
     const gpus = this.capacity().flatMap((node) => node.gpus);
-    const id = gpus[pick % gpus.length]?.id ?? "";
-    this.#lostGpus.add(id);
-    this.#time.after(downMs, () => this.#lostGpus.delete(id));
+    this.#change(this.#lostGpus, gpus[pick % gpus.length]?.id ?? "", downMs);
+    this.#coverage.count("GPU lost");
   }
 
   pick(which: number, state: Process["state"]): Process | undefined {
@@ -124,6 +139,15 @@ export class Machines {
       (process) => process.state === state && !process.isEnding,
     );
     return all[which % all.length];
+  }
+
+  #change(away: Set<string>, id: string, downMs: number): void {
+    away.add(id);
+    this.#capacity = null;
+    this.#time.after(downMs, () => {
+      away.delete(id);
+      this.#capacity = null;
+    });
   }
 }
 

@@ -2,6 +2,7 @@
  * What happens in a small world: its machines and deployments, what users and clients do, what breaks and when. Plain data
  * that follows from a seed, so that it can be printed, repeated and made smaller.
  */
+import type { Quality } from "./machines.ts";
 import { createRandom, type Random } from "./random.ts";
 
 export type SimulatedDeployment = {
@@ -11,19 +12,22 @@ export type SimulatedDeployment = {
   readonly slots: number;
   readonly numGpus: number;
   readonly loadMs: number;
+  /** Another minimum from one time to another, milliseconds from the beginning. */
+  readonly schedule?: { readonly fromMs: number; readonly untilMs: number; readonly min: number };
 };
 
 /** At a time, milliseconds from the beginning. */
 export type Happening = { readonly atMs: number } & (
   | { readonly what: "request"; readonly deployment: string; readonly workMs: number }
   | { readonly what: "settings"; readonly deployment: string; readonly min: number; readonly max: number }
-  | { readonly what: "stop" | "start" | "delete" | "update"; readonly deployment: string }
+  | { readonly what: "stop" | "start" | "delete"; readonly deployment: string }
+  | { readonly what: "update"; readonly deployment: string; readonly quality: Quality }
   | { readonly what: "crash-control" | "crash-gateway"; readonly gateway: number; readonly downMs: number }
   /** The link between control and a gateway breaks, and what was under way on it is lost. */
   | { readonly what: "cut-link"; readonly gateway: number; readonly downMs: number }
   | { readonly what: "crash-engine" | "hang-load"; readonly pick: number }
   | { readonly what: "crash-machine" | "lose-gpu"; readonly pick: number; readonly downMs: number }
-  | { readonly what: "fill-disk"; readonly downMs: number }
+  | { readonly what: "fill-disk" | "driver-trouble"; readonly downMs: number }
   | { readonly what: "shift-clock"; readonly byMs: number }
 );
 
@@ -45,10 +49,13 @@ export function createScenario(seed: number): Scenario {
   const gateways = random.whole(1, 2);
   const deployments = Array.from({ length: random.whole(1, 8) }, (_, index): SimulatedDeployment => {
     const min = random.whole(0, 2);
+    const max = min + random.whole(min === 0 ? 1 : 0, 2);
+    const fromMs = random.whole(1, 5) * 60_000;
+    const schedule = { fromMs, untilMs: fromMs + random.whole(1, 4) * 60_000, min: random.whole(0, max) };
     return {
       id: `d${index}`,
-      min,
-      max: min + random.whole(min === 0 ? 1 : 0, 2),
+      ...(random.next() < 0.2 ? { schedule } : {}),
+      ...{ min, max },
       slots: random.whole(1, 4),
       numGpus: random.next() < 0.2 ? 2 : 1,
       loadMs: random.whole(1_000, 60_000),
@@ -78,6 +85,10 @@ function command(random: Random, deployments: readonly SimulatedDeployment[]): H
   const atMs = random.whole(1_000, quietFromMs);
   const deployment = `d${random.whole(0, deployments.length - 1)}`;
   const what = random.pick(commands);
+  if (what === "update") {
+    const quality = random.pick(["good", "good", "mute", "crashes"]);
+    return { atMs, what, deployment, quality };
+  }
   if (what !== "settings") return { atMs, what, deployment };
   const min = random.whole(0, 2);
   return { atMs, what, deployment, min, max: min + random.whole(0, 2) };
@@ -94,6 +105,8 @@ const faults = [
   "crash-machine",
   "lose-gpu",
   "fill-disk",
+  "driver-trouble",
+  "driver-trouble",
   "shift-clock",
 ] as const;
 
@@ -108,6 +121,6 @@ function fault(random: Random, gateways: number): Happening {
   }
   if (what === "crash-engine" || what === "hang-load") return { atMs, what, pick };
   if (what === "crash-machine" || what === "lose-gpu") return { atMs, what, pick, downMs };
-  if (what === "fill-disk") return { atMs, what, downMs };
+  if (what === "fill-disk" || what === "driver-trouble") return { atMs, what, downMs };
   return { atMs, what: "shift-clock", byMs: random.whole(-20_000, 20_000) };
 }

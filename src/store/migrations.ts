@@ -14,6 +14,7 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addAccess,
   addRevisions,
   addTokenRates,
+  addLoadTimes,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -250,4 +251,9 @@ async function addRevisions(db: Kysely<Tables>): Promise<void> {
 /** Null: none of its own. */
 async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
   await sql.raw("alter table tokens add column rates text not null default 'null'").execute(db);
+}
+
+/** Null: not known. From here on settings may hold a schedule too, which earlier versions cannot read. */
+async function addLoadTimes(db: QueryExecutorProvider): Promise<void> {
+  await sql.raw("alter table deployments add column load_time_ms bigint").execute(db);
 }

@@ -18,6 +18,7 @@ import {
 import type { DeploymentEvent } from "../core/event.ts";
 import { type Failure, type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord, RecordedObservation } from "../core/instance.ts";
+import { weekdays } from "../core/schedule.ts";
 import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 import { StoreError } from "./error.ts";
 import { modelFacts } from "./facts-rows.ts";
@@ -61,6 +62,19 @@ const settings: z.ZodType<ScaleSettings> = z.strictObject({
   minInstances: count,
   maxInstances: count,
   inactiveShutdownS: z.number().nullable(),
+  schedule: z
+    .strictObject({
+      timeZone: z.string(),
+      rules: z.array(
+        z.strictObject({
+          days: z.array(z.enum(weekdays)),
+          fromMinute: count,
+          untilMinute: count,
+          minInstances: count,
+        }),
+      ),
+    })
+    .optional(),
 });
 
 const resolved: z.ZodType<ResolvedWeights> = z.strictObject({
@@ -178,6 +192,7 @@ const deploymentRow = z
     has_run: flag,
     tries: json(tries),
     revisions: json(revisions),
+    load_time_ms: timeMs.nullable(),
   })
   .transform(
     (row): Deployment => ({
@@ -196,6 +211,7 @@ const deploymentRow = z
       hasRun: row.has_run,
       tries: row.tries,
       revisions: row.revisions,
+      loadTimeMs: row.load_time_ms,
     }),
   );
 
@@ -321,6 +337,7 @@ export function writeDeployment(
     has_run: Number(deployment.hasRun),
     tries: JSON.stringify(deployment.tries),
     revisions: JSON.stringify(deployment.revisions),
+    load_time_ms: deployment.loadTimeMs,
     sealed_hf_token: isDeleted ? null : sealedHfToken,
     version,
   };

@@ -6,6 +6,7 @@ import type { DeploymentEvent } from "../core/event.ts";
 import { type FailureCode, failureCodes } from "../core/failure.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
+import { weekdays } from "../core/schedule.ts";
 import { kvCacheDtypes, quantizations, type StandardArgs } from "../core/standard-args.ts";
 
 export function sampleToken(more: Partial<ApiToken> = {}): ApiToken {
@@ -172,6 +173,17 @@ const anyRevision = fc.record({
   args: fc.record({ standardArgs: anyStandardArgs, extraArgs: fc.array(anyText, { maxLength: 3 }) }),
 });
 
+const schedule = fc.record({
+  timeZone: anyText,
+  rules: fc.array(
+    fc.record({
+      days: fc.subarray([...weekdays]),
+      ...{ fromMinute: count, untilMinute: count, minInstances: count },
+    }),
+    { maxLength: 2 },
+  ),
+});
+
 /** A deployment of the account `ann` with the given id. */
 export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
   return fc.record({
@@ -187,7 +199,10 @@ export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
       baseModel: orNull(anyText),
       containerImage: orNull(anyText),
     }),
-    settings: fc.record({ minInstances: count, maxInstances: count, inactiveShutdownS: orNull(count) }),
+    settings: fc.record(
+      { minInstances: count, maxInstances: count, inactiveShutdownS: orNull(count), schedule },
+      { requiredKeys: ["minInstances", "maxInstances", "inactiveShutdownS"] },
+    ),
     desired: fc.constantFrom("run", "stop"),
     createdAtMs: timeMs,
     updatedAtMs: timeMs,
@@ -206,6 +221,7 @@ export function anyDeployment(id: string): fc.Arbitrary<Deployment> {
         { maxLength: 2 },
       ),
     }),
+    loadTimeMs: orNull(count),
   });
 }
 

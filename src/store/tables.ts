@@ -128,6 +128,7 @@ export type DeploymentTable = {
   has_run: number;
   tries: string;
   revisions: string;
+  load_time_ms: number | null;
   sealed_hf_token: string | null;
   /** Counts the writes of this row; a write names the one it read (compare and swap). */
   version: number;

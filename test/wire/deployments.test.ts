@@ -168,6 +168,7 @@ describe("POST /deploy/llm", () => {
 });
 
 describe("PUT /deploy/{deploy_id}", () => {
+  const always = { from: "00:00", until: "24:00", min_instances: 1 };
   test("a half that is absent stays", async () => {
     const id = await create({ settings: { min_instances: 1, max_instances: 2, inactive_shutdown: 60 } });
     const put = (settings: object) => api.call("PUT", `/deploy/${id}`, { body: { settings } });
@@ -177,6 +178,29 @@ describe("PUT /deploy/{deploy_id}", () => {
     await put({ max_instances: "4", inactive_shutdown: null });
     expect(await read()).toEqual({ min_instances: 0, max_instances: 4, inactive_shutdown: null });
     expect(api.poked).toEqual([id, id, id]);
+  });
+
+  test("a schedule of the minimum is replaced as a whole, told in the events and by why, and goes with null", async () => {
+    const rule = { days: ["mon", "tue"], from: "08:00", until: "20:00", min_instances: 2 };
+    const schedule = { time_zone: "Europe/Berlin", rules: [rule] };
+    const bounds = { min_instances: 0, max_instances: 2 };
+    const id = await create({ settings: { ...bounds, schedule } });
+    const put = (settings: object) => api.call("PUT", `/deploy/${id}`, { body: { settings } });
+    const read = async () => ((await api.call("GET", `/deploy/${id}`)).json as { settings: object }).settings;
+    expect(await read()).toMatchObject({ ...bounds, schedule });
+    expect((await put({ max_instances: 1 })).status).toBe(422);
+    const daily = { from: "22:00", until: "06:00", min_instances: 1 };
+    expect((await put({ schedule: { rules: [daily] } })).status).toBe(200);
+    const days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    expect(await read()).toMatchObject({ schedule: { time_zone: "UTC", rules: [{ ...daily, days }] } });
+    const { events } = (await api.call("GET", `/deploy/${id}/events`)).json as { events: { text: string }[] };
+    expect(events.at(-1)?.text).toContain("0 to 2 instances, at least 1 daily 22:00-06:00 (UTC)");
+    const why = (await api.call("GET", `/deploy/${id}/why`)).json as { would_change: string[] };
+    expect(why.would_change.join()).toMatch(
+      /Its schedule asks for at least [01] from .* [a-z]{3} (22|06):00 \(UTC\) on/,
+    );
+    await put({ schedule: null });
+    expect(await read()).toEqual({ ...bounds, inactive_shutdown: null });
   });
 
   test("the newer form with nulls", async () => {
@@ -192,6 +216,12 @@ describe("PUT /deploy/{deploy_id}", () => {
     [{ settings: { min_instances: 3 } }, 422],
     [{ settings: { max_instances: 65 } }, 422],
     [{ settings: { min_instances: "x" } }, 422],
+    [{ settings: { schedule: { time_zone: "Mars/Olympus", rules: [always] } } }, 422],
+    [{ settings: { schedule: { rules: [{ ...always, min_instances: 2 }] } } }, 422],
+    [{ settings: { schedule: { rules: [{ ...always, until: "00:00" }] } } }, 422],
+    [{ settings: { schedule: { rules: [{ ...always, days: ["someday"] }] } } }, 422],
+    [{ settings: { schedule: { rules: [{ ...always, from: "24:00" }] } } }, 422],
+    [{ settings: { schedule: { rules: Array.from({ length: 51 }, () => always) } } }, 422],
     [{ settings: null }, 422],
     [{}, 422],
     [[], 422],

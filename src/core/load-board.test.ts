@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { InstanceRecord } from "../core/instance.ts";
-import { LoadBoard } from "./loads.ts";
+import type { InstanceRecord } from "./instance.ts";
+import { LoadBoard } from "./load-board.ts";
 
 const draining: InstanceRecord = {
   id: "i",
@@ -19,6 +19,7 @@ describe("the load board", () => {
   it("sums what the gateways say and forgets one that has gone", () => {
     const board = new LoadBoard();
     expect([...board.put({ gatewayId: "g1", models: { d: load({ i: 2 }) } })]).toEqual(["d"]);
+    expect([...board.put({ gatewayId: "g1", models: { d: load({ i: 2 }) } })]).toEqual([]);
     board.put({ gatewayId: "g2", models: { d: { ...load({ i: 1 }), lastRequestAtMs: 9 } } });
     expect(board.of("d", [])).toEqual({ queued: 2, running: 4, lastRequestAtMs: 9, inFlight: { i: 3 } });
     expect([...board.drop("g2")]).toEqual(["d"]);

@@ -1,15 +1,21 @@
-/** What the gateways report, kept in memory: each gateway's last picture, summed on demand. Lost and rebuilt freely. */
-import type { InstanceRecord } from "../core/instance.ts";
-import type { LoadReport, ModelLoad } from "../core/routing.ts";
+/**
+ * What the gateways report, kept in memory: each gateway's last picture, summed on demand. Lost and rebuilt freely. Pure: it
+ * changes by what it is told alone.
+ */
+import type { InstanceRecord } from "./instance.ts";
+import type { LoadReport, ModelLoad } from "./routing.ts";
 
 export class LoadBoard {
   readonly #reports = new Map<string, LoadReport>();
 
-  /** Replaces what this gateway said before. Returns the deployments whose load it touches. */
+  /** Replaces what this gateway said before. Returns the deployments of which it says something else now. */
   put(report: LoadReport): Set<string> {
-    const before = this.#reports.get(report.gatewayId);
+    const before = this.#reports.get(report.gatewayId)?.models ?? {};
     this.#reports.set(report.gatewayId, report);
-    return new Set([...Object.keys(before?.models ?? {}), ...Object.keys(report.models)]);
+    const named = new Set([...Object.keys(before), ...Object.keys(report.models)]);
+    // Most of a report is as it was: what rests shall not be looked at each second.
+    for (const id of named) if (isSame(before[id], report.models[id])) named.delete(id);
+    return named;
   }
 
   /** Forgets a gateway that has gone. Returns the deployments it had work for. */
@@ -56,4 +62,8 @@ export class LoadBoard {
       ...(suspects.size > 0 && { suspects: [...suspects] }),
     };
   }
+}
+
+function isSame(a: ModelLoad | undefined, b: ModelLoad | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
 }
