@@ -8,16 +8,19 @@ import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import type { ApiDeps } from "./deps.ts";
+import type { InstanceLoad } from "./engine-loads.ts";
 
 export async function controlMetrics({
   store,
   progressOf,
+  engineLoads,
   observe,
   clock,
 }: {
   readonly store: Store;
   readonly clock: Clock;
   readonly progressOf: ApiDeps["progressOf"];
+  readonly engineLoads: () => Promise<readonly InstanceLoad[]>;
   /** What runs on the machines. */
   observe(): Promise<readonly Pick<ObservedInstance, "id" | "deploymentId" | "memory">[]>;
 }): Promise<string> {
@@ -34,6 +37,7 @@ export async function controlMetrics({
     const labels = { deployment: deploymentId, model: names.get(deploymentId) ?? "", instance: id };
     return memory === undefined ? [] : [{ labels, memory }];
   });
+  const loads = (await engineLoads()).map(({ load, ...labels }) => ({ labels, load }));
   const gauge = (name: string, help: string, samples: MetricFamily["samples"]): MetricFamily => ({
     ...{ name, help, type: "gauge", samples },
   });
@@ -65,6 +69,23 @@ export async function controlMetrics({
       "The most that an engine may use; one that comes near it is replaced when it has nothing to do.",
       engines.flatMap(({ labels, memory }) =>
         memory.limitBytes === null ? [] : [{ labels, value: memory.limitBytes }],
+      ),
+    ),
+    gauge(
+      "berth_engine_requests_running",
+      "Requests that an engine works at, by its own count.",
+      loads.map(({ labels, load }) => ({ labels, value: load.running })),
+    ),
+    gauge(
+      "berth_engine_requests_waiting",
+      "Requests that wait within an engine, by its own count.",
+      loads.map(({ labels, load }) => ({ labels, value: load.waiting })),
+    ),
+    gauge(
+      "berth_engine_cache_ratio",
+      "How full an engine's cache of contexts is, 0 to 1.",
+      loads.flatMap(({ labels, load }) =>
+        load.cacheShare === null ? [] : [{ labels, value: load.cacheShare }],
       ),
     ),
   ]);

@@ -1,91 +1,69 @@
 /**
- * What has gone wrong at each deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
- * Owns that memory and nothing else: what is done about it is offer.ts's.
+ * What has gone wrong at one deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
+ * Owns that memory and nothing else: what is done about it is line.ts's and offer.ts's.
  */
 import { type Health, noFailures, noteFailure, noteSuccess, suspects } from "../core/outliers.ts";
 import { noteRequest, openBudget, type RetryBudget, takeRetry } from "../core/retry-budget.ts";
-import type { ModelLoad, RouteModel } from "../core/routing.ts";
+import type { RouteInstance } from "../core/routing.ts";
 
 export class Faults {
-  readonly #budgets = new Map<string, RetryBudget>();
-  readonly #healths = new Map<string, Health>();
-  /** Instances with an answer that takes longer than a first token may, by deployment. */
-  readonly #late = new Map<string, ReadonlySet<string>>();
+  /** Null until something has failed: most deployments never need one. */
+  #budget: RetryBudget | null = null;
+  #health: Health = noFailures;
+  #instances: readonly RouteInstance[] = [];
+  #slots = 0;
+  /** Since when each instance that has requests has served none to its end. */
+  readonly #quietSinceMs = new Map<string, number>();
   readonly #now: () => number;
-  readonly #onLate: () => void;
 
-  /** @param onLate what `tell` says has changed while no request began or ended */
-  constructor(now: () => number, onLate: () => void = () => undefined) {
+  constructor(now: () => number) {
     this.#now = now;
-    this.#onLate = onLate;
   }
 
-  /** Forgets deployments that are no longer there. */
-  setModels(models: readonly RouteModel[]): void {
-    const listed = new Set(models.map((model) => model.deploymentId));
-    for (const memory of [this.#budgets, this.#healths, this.#late]) {
-      for (const id of memory.keys()) if (!listed.has(id)) memory.delete(id);
-    }
+  setInstances(instances: readonly RouteInstance[]): void {
+    this.#instances = instances;
+    this.#slots = instances.reduce((sum, { slots }) => sum + slots, 0);
   }
 
-  requested(model: RouteModel): void {
-    const [slots, nowMs] = [slotsOf(model), this.#now()];
-    const budget = this.#budgets.get(model.deploymentId);
-    if (budget !== undefined) this.#budgets.set(model.deploymentId, noteRequest(budget, slots, nowMs));
+  requested(): void {
+    if (this.#budget !== null) this.#budget = noteRequest(this.#budget, this.#slots, this.#now());
   }
 
   /** True when one more try is within the budget; it is taken from it. */
-  mayRetry(model: RouteModel): boolean {
-    const [slots, nowMs] = [slotsOf(model), this.#now()];
-    const budget = this.#budgets.get(model.deploymentId) ?? openBudget(slots, nowMs);
-    const next = takeRetry(budget, slots, nowMs);
-    this.#budgets.set(model.deploymentId, next ?? budget);
+  mayRetry(): boolean {
+    const nowMs = this.#now();
+    const budget = this.#budget ?? openBudget(this.#slots, nowMs);
+    const next = takeRetry(budget, this.#slots, nowMs);
+    this.#budget = next ?? budget;
     return next !== null;
   }
 
-  succeeded(model: RouteModel, instanceId: string): void {
-    const health = this.#healths.get(model.deploymentId);
-    if (health !== undefined) this.#healths.set(model.deploymentId, noteSuccess(health, instanceId));
-    // Whoever else is late: one that answers is no engine that has stopped.
-    this.late(model, instanceId, false);
+  succeeded(instanceId: string): void {
+    this.#health = noteSuccess(this.#health, instanceId);
+    if (this.#quietSinceMs.has(instanceId)) this.#quietSinceMs.set(instanceId, this.#now());
   }
 
-  /** Whether an answer that comes whole is long in coming: that may be its length, or the engine. */
-  late({ deploymentId, instances }: RouteModel, instanceId: string, isLate: boolean): void {
-    if (!isLate && !this.#late.has(deploymentId)) return;
-    const before = this.#late.get(deploymentId) ?? new Set();
-    const listed = new Set(instances.map(({ id }) => id)).add(instanceId);
-    const next = new Set([...before].filter((id) => listed.has(id) && id !== instanceId));
-    if (isLate) next.add(instanceId);
-    if (next.size > 0) this.#late.set(deploymentId, next);
-    else this.#late.delete(deploymentId);
-    this.#onLate();
+  /** The instance has requests, or none any more. */
+  occupied(instanceId: string, isBusy: boolean): void {
+    if (!isBusy) this.#quietSinceMs.delete(instanceId);
+    else if (!this.#quietSinceMs.has(instanceId)) this.#quietSinceMs.set(instanceId, this.#now());
+  }
+
+  /**
+   * Instances for control to look at: where requests keep failing, and those that have had some for `quietMs` and served none.
+   * That may be the length of an answer, or the engine.
+   */
+  suspects(quietMs: number): string[] {
+    const nowMs = this.#now();
+    const quiet = [...this.#quietSinceMs].filter(([, sinceMs]) => nowMs - sinceMs >= quietMs);
+    return [...new Set([...suspects(this.#health), ...quiet.map(([id]) => id)])];
   }
 
   /** Answers for how many milliseconds the instance is left alone. */
-  failed(model: RouteModel, instanceId: string, isSilent = false): number {
-    const listed = model.instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
-    const before = this.#healths.get(model.deploymentId) ?? noFailures;
-    const { health, pauseMs } = noteFailure(before, instanceId, listed, this.#now(), isSilent);
-    this.#healths.set(model.deploymentId, health);
+  failed(instanceId: string): number {
+    const listed = this.#instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
+    const { health, pauseMs } = noteFailure(this.#health, instanceId, listed, this.#now());
+    this.#health = health;
     return pauseMs;
   }
-
-  /** Names in the load what fails again and again or gives nothing for long, so that control looks at it. */
-  tell(loads: Readonly<Record<string, ModelLoad>>): Record<string, ModelLoad> {
-    const told = { ...loads };
-    for (const id of new Set([...this.#healths.keys(), ...this.#late.keys()])) {
-      const load = told[id];
-      const named = new Set([
-        ...suspects(this.#healths.get(id) ?? noFailures),
-        ...(this.#late.get(id) ?? []),
-      ]);
-      if (load !== undefined && named.size > 0) told[id] = { ...load, suspects: [...named] };
-    }
-    return told;
-  }
-}
-
-function slotsOf({ instances }: RouteModel): number {
-  return instances.reduce((sum, { slots }) => sum + slots, 0);
 }

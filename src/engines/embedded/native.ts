@@ -5,8 +5,9 @@
  * token. The package is pinned, and `checkBinding` fails at load, with a clear line, should its inside ever differ.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { getLlama, LlamaGrammarEvaluationState, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
+import { LlamaGrammarEvaluationState, type LlamaModel } from "node-llama-cpp";
 import type { ArchitectureMetadata } from "./capacity.ts";
+import { openLibrary } from "./library.ts";
 import { createVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 /** How the next token is chosen; what is left out is not applied. Read by the native sampler under these names. */
@@ -115,23 +116,11 @@ export async function loadModel(
   onProgress: (progress: number) => void,
 ): Promise<Model> {
   const refusal = Promise.withResolvers<string | null>();
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    progressLogs: false,
-    // What is not an error is passed over, but for the sizes of what it allocates. It says nothing at this level while it computes.
-    logLevel: LlamaLogLevel.info,
-    logger: (level, message) => {
-      if (!isError(level)) {
-        if (bufferLine.test(message)) process.stderr.write(`llama.cpp: ${message.trim().slice(0, 200)}\n`);
-        return;
-      }
-      const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
-      if (why !== undefined) refusal.resolve(why);
-      const line = printableLine(message);
-      if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
-    },
-    maxThreads: threads,
+  const llama = await openLibrary(threads, (message) => {
+    const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
+    if (why !== undefined) refusal.resolve(why);
+    const line = printableLine(message);
+    if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
   });
   const model = await llama
     .loadModel({ modelPath: path, onLoadProgress: onProgress })
@@ -191,15 +180,9 @@ function readSamplingDefaults(general: object): SamplingDefaults {
   };
 }
 
-const bufferLine = /^\s*\w+:\s+\S+\s+\w+ buffer size\s*=\s*[\d.]+ MiB\s*$/;
-
-function isError(level: LlamaLogLevel): boolean {
-  return level === LlamaLogLevel.error || level === LlamaLogLevel.fatal;
-}
-
 /** A log line of llama.cpp that names its function; a grammar it cannot read it prints whole, and that is a client's. */
 function printableLine(message: string): string | null {
-  const line = /^(?:llama|ggml)\w*: .+/.exec(message.trimStart())?.[0] ?? null;
+  const line = /^(?:llama|ggml|load_tensors|sched_reserve)\w*: .+/.exec(message.trimStart())?.[0] ?? null;
   return line === null || /grammar/i.test(line) ? null : line.slice(0, 500);
 }
 
