@@ -30,6 +30,22 @@ export const onOff = z.preprocess(
       : value,
   z.boolean("on or off"),
 );
+/** `core/engine-memory`: MB in, bytes out. */
+export const memoryRule = z.preprocess(
+  (value) => (typeof value === "string" && /^\d{1,9}$/.test(value.trim()) ? Number(value) : value),
+  z.union(
+    [
+      z.enum(["auto", "off"]),
+      z
+        .number()
+        .int()
+        .min(64)
+        .max(100_000_000)
+        .transform((megabytes) => megabytes * 2 ** 20),
+    ],
+    "auto, off or a whole number of MB from 64",
+  ),
+);
 export const text = z.string("a text");
 export const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 

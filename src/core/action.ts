@@ -37,6 +37,8 @@ export type Action =
     }
   /** Asks an instance for a first answer. */
   | { readonly do: "warm"; readonly instanceId: string; readonly reason: string }
+  /** The same of one at which requests keep failing. */
+  | { readonly do: "doubt"; readonly instanceId: string; readonly reason: string }
   | { readonly do: "finish-update"; readonly reason: string }
   | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
   /** The first instance since the last start answers. */

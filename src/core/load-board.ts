@@ -40,9 +40,11 @@ export class LoadBoard {
     let lastRequestAtMs: number | null = null;
     const inFlight: Record<string, number> = {};
     const named = new Map<string, number>();
+    const suspects = new Set<string>();
     for (const report of this.#reports.values()) {
       const load = report.models[deploymentId];
       if (load === undefined) continue;
+      for (const id of load.suspects ?? []) suspects.add(id);
       queued += load.queued;
       running += load.running;
       if (load.lastRequestAtMs !== null)
@@ -56,7 +58,9 @@ export class LoadBoard {
       const isKnownToAll = named.get(record.id) === this.#reports.size && this.#reports.size > 0;
       if (record.intent === "drain" && !isKnownToAll) delete inFlight[record.id];
     }
-    return { queued, running, lastRequestAtMs, arrived: this.#arrived.get(deploymentId) ?? 0, inFlight };
+    const arrived = this.#arrived.get(deploymentId) ?? 0;
+    const suspected = suspects.size === 0 ? {} : { suspects: [...suspects] };
+    return { queued, running, lastRequestAtMs, arrived, inFlight, ...suspected };
   }
 
   /** Each gateway counts from its own beginning, so its count is worth what it grew by. */

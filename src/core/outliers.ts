@@ -31,6 +31,11 @@ export function noteSuccess(health: Health, id: string): Health {
   return next;
 }
 
+/** Instances at which requests keep failing: something looks well from outside and is not. */
+export function suspects(health: Health): string[] {
+  return [...health].filter(([, { failures }]) => failures >= failuresToEject).map(([id]) => id);
+}
+
 /**
  * A request failed at an instance: it was refused, dropped, broken off, answered with nonsense or not at all.
  * @param listed instances that could take requests

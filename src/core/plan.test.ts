@@ -218,6 +218,39 @@ describe("failing", () => {
     expect(doing({ deployment: often, now: now - 1 })).toEqual(["start"]);
   });
 
+  it("gives up what has run where a number of ends in a row is set, and says how often", () => {
+    const limits = { ...world().limits, restarts: 20 };
+    const ended = (count: number) =>
+      deployment({ hasRun: true, tries: { count, lastAtMs: now, lastFailure: crash } });
+    expect(doing({ deployment: ended(19), limits, now: now + 300_000 })).toEqual(["start"]);
+    expect(planDeployment(world({ deployment: ended(20), limits })).actions).toMatchObject([
+      {
+        do: "fail",
+        failure: {
+          message: crash.message,
+          next: `It has ended 20 times in a row without running for 60 s in between. ${crash.next}`,
+        },
+      },
+    ]);
+    expect(doing({ deployment: ended(20), limits, instances: [instance("other", "running")] })).not.toContain(
+      "fail",
+    );
+  });
+
+  it("asks an instance at which requests keep failing for a token, and replaces it when it gives none", () => {
+    const facts = deployment({ hasRun: true });
+    const doubted = {
+      deployment: facts,
+      instances: [instance("i", "running")],
+      load: { ...noLoad, running: 1, suspects: ["i", "gone"] },
+    };
+    expect(doing(doubted)).toEqual(["doubt"]);
+    const mute = failure("warm_up_failed", "It says nothing.", "See the logs.");
+    expect(planDeployment(world({ ...doubted, warmFailures: new Map([["i", mute]]) })).actions).toMatchObject(
+      [{ do: "record-exit", instanceId: "i", of: "deployment", failure: mute }],
+    );
+  });
+
   it("ends what still runs of a failed deployment", () => {
     expect(
       doing({ deployment: deployment({ failure: crash }), instances: [instance("i", "running")] }),
@@ -262,6 +295,22 @@ describe("recovery", () => {
     expect(doing({ deployment: facts, instances, now: now + 100_001 })).toEqual([]);
     expect(doing({ deployment: facts, instances, now: now + 160_000 })).toEqual(["clear-tries", "start"]);
   });
+});
+
+it("replaces an instance that has grown near its limit and has nothing to do", () => {
+  const memory = new Map([["i", { usedBytes: 950, limitBytes: 1000 }]]);
+  const grown = {
+    deployment: deployment({ hasRun: true }),
+    instances: [instance("i", "running")],
+    memory,
+    now: now + 1_800_000,
+  };
+  expect(planDeployment(world(grown)).actions).toMatchObject([
+    { do: "drain", instanceId: "i", reason: expect.stringMatching(/it has grown to/) },
+  ]);
+  expect(doing({ ...grown, load: { ...noLoad, running: 1, inFlight: { i: 1 } } })).toEqual([]);
+  const draining = instance("i", "running", { intent: "drain", drainSinceMs: now });
+  expect(doing({ ...grown, instances: [draining] })).toContain("start");
 });
 
 describe("draining", () => {

@@ -5,19 +5,19 @@
  */
 import { type Action, act, join, nothing, type Plan, type ScaleInputs } from "./action.ts";
 import { retryTime } from "./backoff.ts";
+import { doubtInstances } from "./doubt.ts";
 import { planDraining } from "./drain.ts";
-import { type Failure, failure, failureCodes } from "./failure.ts";
+import { type Failure, failure } from "./failure.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
+import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceOutcome, placeInstance } from "./place.ts";
+import { chooseRecycled } from "./recycle.ts";
 import { isOnTrial } from "./revision.ts";
 import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import { mustLeaveRoom } from "./scale-share.ts";
 import { claimOf, leastUseful, scaleOf } from "./scale-world.ts";
 import type { World } from "./world.ts";
-
-/** An instance that ran this long has recovered: its earlier tries are forgotten. */
-const stableMs = 60_000;
 
 export function planDeployment(world: World): Plan {
   const { deployment } = world;
@@ -106,14 +106,24 @@ function planGivingUp(world: World): Plan | null {
   if (place.kind === "never" && !deployment.hasRun) {
     return act({ do: "fail", failure: place.failure, reason: place.failure.message });
   }
-  const { count, lastFailure } = deployment.tries;
-  if (lastFailure === null || deployment.hasRun) return null;
-  if (!failureCodes[lastFailure.code].retryable) {
-    return act({ do: "fail", failure: lastFailure, reason: lastFailure.message });
-  }
-  if (count < limits.loadTries) return null;
-  const tried: Failure = { ...lastFailure, next: `It was tried ${count} times. ${lastFailure.next}` };
-  return act({ do: "fail", failure: tried, reason: `it failed ${count} times without ever running` });
+  const { tries, hasRun } = deployment;
+  const serves = living(world).some(({ observed }) => observed?.state === "running");
+  if (hasRun && serves) return null;
+  const lost = hasRun ? lostAgain(tries, limits.restarts ?? 0) : lostCause(tries, limits.loadTries);
+  return lost === null ? null : act({ do: "fail", failure: lost, reason: lost.message });
+}
+
+/** Instances that say they are well while requests keep failing there. */
+function planDoubts(world: World, live: readonly InstanceRecord[]): Plan {
+  const { ask, againAtMs } = doubtInstances({
+    ...{ now: world.now, live, suspects: world.load.suspects ?? [] },
+    asking: world.underWay.warming,
+    answeredAtMs: world.answeredAtMs ?? new Map(),
+  });
+  const actions = ask.map(
+    (instanceId): Action => ({ do: "doubt", instanceId, reason: "requests keep failing at it" }),
+  );
+  return { actions, againAtMs };
 }
 
 function whyUnfit(world: World): Failure | null {
@@ -129,7 +139,8 @@ function planInstances(world: World, retryAtMs: number): Plan {
   const { revisions } = deployment;
   const live = living(world);
   const scale = scaleOf(world, live);
-  const base = join(planMarks(world, live), { actions: [], againAtMs: scale.againAtMs });
+  const marks = join(planMarks(world, live), planDoubts(world, live));
+  const base = join(marks, { actions: [], againAtMs: scale.againAtMs });
   if (isRollingOut(revisions, live)) return join(base, planUpdate(world, live, scale, retryAtMs));
   if (live.length > scale.wanted) {
     const spare = leastUseful(world, live).slice(0, live.length - scale.wanted);
@@ -137,7 +148,11 @@ function planInstances(world: World, retryAtMs: number): Plan {
     const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason, inputs }));
     return join(base, { actions, againAtMs: null });
   }
-  if (live.length === scale.wanted) return base;
+  if (live.length === scale.wanted) {
+    const { inFlight, queued } = world.load;
+    const grown = chooseRecycled({ now, live, memory: world.memory ?? new Map(), inFlight, queued });
+    return grown === null ? base : join(base, act({ do: "drain", ...grown }));
+  }
   if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
   const claim = claimOf(world, live.length, scale);
   if (mustLeaveRoom(claim, world.claims ?? [])) {

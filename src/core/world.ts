@@ -5,7 +5,7 @@ import type { Deployment } from "./deployment.ts";
 import type { Failure } from "./failure.ts";
 import type { EngineMemory } from "./fit.ts";
 import type { MeasuredMemory } from "./fit-measured.ts";
-import type { InstanceRecord, NodeCapacity } from "./instance.ts";
+import type { InstanceMemory, InstanceRecord, NodeCapacity } from "./instance.ts";
 import type { PlaceInput } from "./place.ts";
 import type { ModelLoad } from "./routing.ts";
 import type { WorkHistory } from "./scale-history.ts";
@@ -14,6 +14,8 @@ import type { Claim } from "./scale-share.ts";
 export type PlanLimits = {
   /** Failed tries after which a deployment that never ran is given up. */
   readonly loadTries: number;
+  /** Ends in a row after which one that has run is given up; 0 or absent: never. */
+  readonly restarts?: number;
   /** How long an instance that drains may finish what it has. */
   readonly drainMs: number;
   /** Idle time to zero where the deployment names none. */
@@ -49,6 +51,10 @@ export type World = {
   };
   /** Instances that left their first request unanswered, with the reason. */
   readonly warmFailures: ReadonlyMap<string, Failure>;
+  /** What instances use of memory; absent: nothing is known of it. */
+  readonly memory?: ReadonlyMap<string, InstanceMemory>;
+  /** When instances last answered a request of the reconciler; absent: none has. */
+  readonly answeredAtMs?: ReadonlyMap<string, number>;
   readonly nodes: readonly NodeCapacity[];
   readonly occupiedGpus: ReadonlySet<string>;
   readonly engineRunsOn: "cpu" | "gpu" | null;

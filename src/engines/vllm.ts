@@ -9,10 +9,11 @@ import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
 import { askLoad, type LoadNames } from "./engine-load.ts";
+import { readVllmLoadReport } from "./load-report.ts";
 import { chooseSafetensorsFiles } from "./safetensors-files.ts";
 import { explainVllmExit } from "./vllm/failures.ts";
 import { planVllm, refuseVllmArgs } from "./vllm/flags.ts";
-import { readLoadProgress, readLoadReport } from "./vllm/output.ts";
+import { readLoadProgress } from "./vllm/output.ts";
 import type { VllmProgram } from "./vllm/program.ts";
 
 export type VllmOptions = {
@@ -85,7 +86,7 @@ export function createVllmEngine(options: VllmOptions): Engine {
     probe: probeHealth,
     warmUp: warmUpEngine,
     load: (endpoint, secret, timeoutMs) => askLoad({ endpoint, secret }, loadNames, timeoutMs),
-    loadReport: readLoadReport,
+    loadReport: readVllmLoadReport,
     loadProgress: readLoadProgress,
     explainExit: explainVllmExit,
   };

@@ -37,6 +37,8 @@ export type AdmissionLimits = {
   readonly waitMs: number;
   /** Longest wait for a slot of a model that runs, milliseconds. */
   readonly slotWaitMs: number;
+  /** How long an instance may have requests and serve none before control is told, milliseconds. */
+  readonly quietMs: number;
   /** Requests that may wait for one deployment. */
   readonly queueMax: number;
   /** Bytes of the requests that may wait for one deployment. */

@@ -25,3 +25,25 @@ test("a draining instance is no reason to leave another alone", () => {
   faults.succeeded("a");
   expect(faults.failed("a")).toBe(500);
 });
+
+test("what fails again and again, and what is busy and serves nothing, is named until something is served", () => {
+  let nowMs = 0;
+  const faults = new Faults(() => nowMs);
+  faults.setInstances([instanceOf("a"), instanceOf("b")]);
+  for (let i = 0; i < 3; i += 1) {
+    expect(faults.suspects(1000)).toEqual([]);
+    faults.failed("a");
+  }
+  faults.occupied("b", true);
+  expect(faults.suspects(1000)).toEqual(["a"]);
+  nowMs = 1000;
+  faults.occupied("b", true);
+  expect(faults.suspects(1000)).toEqual(["a", "b"]);
+  faults.succeeded("a");
+  faults.succeeded("b");
+  expect(faults.suspects(1000)).toEqual([]);
+  nowMs = 2000;
+  expect(faults.suspects(1000)).toEqual(["b"]);
+  faults.occupied("b", false);
+  expect(faults.suspects(1000)).toEqual([]);
+});

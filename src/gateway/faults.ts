@@ -2,7 +2,7 @@
  * What has gone wrong at one deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
  * Owns that memory and nothing else: what is done about it is line.ts's and offer.ts's.
  */
-import { type Health, noFailures, noteFailure, noteSuccess } from "../core/outliers.ts";
+import { type Health, noFailures, noteFailure, noteSuccess, suspects } from "../core/outliers.ts";
 import { noteRequest, openBudget, type RetryBudget, takeRetry } from "../core/retry-budget.ts";
 import type { RouteInstance } from "../core/routing.ts";
 
@@ -12,6 +12,8 @@ export class Faults {
   #health: Health = noFailures;
   #instances: readonly RouteInstance[] = [];
   #slots = 0;
+  /** Since when each instance that has requests has served none to its end. */
+  readonly #quietSinceMs = new Map<string, number>();
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -38,6 +40,23 @@ export class Faults {
 
   succeeded(instanceId: string): void {
     this.#health = noteSuccess(this.#health, instanceId);
+    if (this.#quietSinceMs.has(instanceId)) this.#quietSinceMs.set(instanceId, this.#now());
+  }
+
+  /** The instance has requests, or none any more. */
+  occupied(instanceId: string, isBusy: boolean): void {
+    if (!isBusy) this.#quietSinceMs.delete(instanceId);
+    else if (!this.#quietSinceMs.has(instanceId)) this.#quietSinceMs.set(instanceId, this.#now());
+  }
+
+  /**
+   * Instances for control to look at: where requests keep failing, and those that have had some for `quietMs` and served none.
+   * That may be the length of an answer, or the engine.
+   */
+  suspects(quietMs: number): string[] {
+    const nowMs = this.#now();
+    const quiet = [...this.#quietSinceMs].filter(([, sinceMs]) => nowMs - sinceMs >= quietMs);
+    return [...new Set([...suspects(this.#health), ...quiet.map(([id]) => id)])];
   }
 
   /** Answers for how many milliseconds the instance is left alone. */

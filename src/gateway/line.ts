@@ -181,7 +181,11 @@ export class Line implements SlotKeeper {
     const { running } = this.#queue;
     if (ids.length === 0 && queued === 0 && this.#lastRequestAtMs === null) return null;
     const inFlight = Object.fromEntries(ids.map((id) => [id, this.#queue.inFlight(id)]));
-    return { queued, running, lastRequestAtMs: this.#lastRequestAtMs, arrived: this.#arrived, inFlight };
+    const suspects = this.#faults.suspects(this.#options.limits.quietMs);
+    const named = suspects.length === 0 ? {} : { suspects };
+    const arrived = this.#arrived;
+    const lastRequestAtMs = this.#lastRequestAtMs;
+    return { queued, running, lastRequestAtMs, arrived, inFlight, ...named };
   }
 
   /** Gives free slots to those who wait. */
@@ -294,6 +298,7 @@ export class Line implements SlotKeeper {
   /** Tells of a taken or freed slot; `edge` is the in-flight count that makes it urgent. */
   #slotChanged(instanceId: string, edge: number): void {
     const isEdge = this.#queue.inFlight(instanceId) === edge;
+    this.#faults.occupied(instanceId, this.#queue.inFlight(instanceId) > 0);
     this.#options.onLoad(isEdge || this.#instances.get(instanceId)?.isDraining === true);
   }
 

@@ -42,6 +42,8 @@ const coalesceMs = 20;
 /** Least time between two reports: instances that go idle and busy many times a second are told of a few times. */
 const spacingMs = 100;
 const reportEveryMs = 1000;
+/** The load is told after this long though nothing of it has changed. */
+const reportAnywayMs = 5000;
 const reportTimeoutMs = 5000;
 /** A snapshot of 100,000 models with two instances each is about 80 MB. */
 const maxLineChars = 256 * 1024 * 1024;
@@ -203,7 +205,11 @@ function createReporter(options: LinkOptions): Reporter {
 
   return {
     start() {
-      tick = setInterval(flush, reportEveryMs);
+      tick = setInterval(() => {
+        // What takes too long changes nothing when it does.
+        if (options.clock.now() - sentAtMs >= reportAnywayMs) isDirty = true;
+        flush();
+      }, reportEveryMs);
     },
     changed(nowUrgent) {
       isDirty = true;

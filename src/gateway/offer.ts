@@ -199,6 +199,7 @@ function judge(
       lease.failed();
       return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
+      lease.failed();
       return failed(outcome.error, "never");
     case "failed": {
       const { kind } = outcome.failure;

@@ -59,7 +59,7 @@ export function useGroup(): void {
 export async function startProcess(seat: number, queueMax = 1000): Promise<Process> {
   count += 1;
   const [id, path] = [String(count), join(group.folder, String(count))];
-  const limits = { waitMs: 60_000, slotWaitMs: 60_000, queueMax, queueBytes: 1e6 };
+  const limits = { waitMs: 60_000, slotWaitMs: 60_000, quietMs: 60_000, queueMax, queueBytes: 1e6 };
   const admission = createAdmission({ limits, isShared: true, now: Date.now, onLoad: () => undefined });
   const peers = new Peers({
     ...{ self: id, path, areMany: true, admission, log: () => undefined, now: Date.now },

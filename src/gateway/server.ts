@@ -97,6 +97,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     limits: {
       waitMs: limits.waitMs,
       slotWaitMs: limits.slotWaitMs,
+      quietMs: limits.firstTokenMs,
       queueMax: limits.queueMax,
       queueBytes: limits.queueBytes,
     },

@@ -10,6 +10,8 @@ export type InstanceSpec = {
   readonly deploymentId: string;
   readonly engine: string;
   readonly placement: Placement;
+  /** Bytes of memory it may have; absent: no limit. */
+  readonly memoryBytes?: number;
   readonly launch: Omit<LaunchSpec, "instanceId" | "endpoint" | "secret" | "placement">;
 };
 

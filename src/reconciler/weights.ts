@@ -10,7 +10,7 @@ import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import type { Engine } from "../ports/engine.ts";
 import type { HubOutcome, RepoListing } from "../ports/hub.ts";
 import type { Facts } from "./facts.ts";
-import { estimateFit, readFacts } from "./model-facts.ts";
+import { estimateFit, explainRefusal, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 
 export function createWeights(options: ReconcilerOptions, { record, tell, countTry }: Facts) {
@@ -22,7 +22,11 @@ export function createWeights(options: ReconcilerOptions, { record, tell, countT
     if (signal.aborted) return;
     if (!listing.ok) return await countTry(deployment.id, listing.failure);
     const chosen = chooseEngine(options.engines, deployment, listing.value);
-    if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
+    if (!chosen.ok) {
+      const why = await explainRefusal(options, deployment, listing.value, chosen.failure, token, signal);
+      if (!signal.aborted) await countTry(deployment.id, why);
+      return;
+    }
     const { files } = chosen.value;
     const read = await readFacts(options, deployment, { listing: listing.value, files }, token, signal);
     if (signal.aborted) return;

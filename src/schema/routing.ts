@@ -104,6 +104,7 @@ const modelLoad = z.object({
   lastRequestAtMs: z.number().nullable(),
   arrived: count.optional(),
   inFlight: z.record(id, count),
+  suspects: z.array(id).max(10_000).optional(),
 });
 
 /** Body of `POST /load`. */

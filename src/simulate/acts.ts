@@ -73,6 +73,7 @@ export class Acts {
         this.#drain(action.instanceId);
         this.remove(action.instanceId, id);
         break;
+      case "doubt":
       case "warm":
         this.#warm(id, action.instanceId);
         break;

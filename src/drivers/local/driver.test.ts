@@ -42,6 +42,29 @@ describe("an instance's life", () => {
     expect(readdirSync(join(home, "s"))).toEqual([]);
   });
 
+  it.runIf(onLinux)("says what it uses of memory, and the most it may", async () => {
+    const driver = at.openDriver();
+    const limitBytes = 2 ** 30;
+    await driver.start({ ...standInSpec("one"), memoryBytes: limitBytes });
+    const { memory } = await reach(driver, "one", "running");
+    expect(memory).toMatchObject({ limitBytes });
+    expect(memory?.usedBytes).toBeGreaterThan(2 ** 20);
+    expect(memory?.usedBytes).toBeLessThan(limitBytes);
+  });
+
+  it("is never ready, and is ended, where health is all it has", async () => {
+    const driver = at.openDriver();
+    await driver.start(standInSpec("one", [], ["mute"]));
+    expect(await reach(driver, "one", "exited")).toMatchObject({
+      slots: 0,
+      readyAtMs: null,
+      failure: { code: "warm_up_failed", message: "It says nothing. The last it printed was: listening." },
+    });
+    expect(await at.markedPids("one")).toEqual([]);
+    await driver.start(standInSpec("two", [], ["ann/m"]));
+    await reach(driver, "two", "running");
+  });
+
   it("starts one process for the same id, however often and at once", async () => {
     const driver = at.openDriver();
     await Promise.all([1, 2, 3].map(() => driver.start(standInSpec("one"))));

@@ -9,6 +9,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Driver } from "../../ports/driver.ts";
 import type { Engine } from "../../ports/engine.ts";
 import { adoptInstances } from "./adopt.ts";
+import { createBounder } from "./bounder.ts";
 import { readCapacity } from "./capacity.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
@@ -27,6 +28,7 @@ import { watchInstance } from "./watch.ts";
 export const localLimits: LocalLimits = {
   probeIntervalMs: 5_000,
   probeTimeoutMs: 2_000,
+  firstTokenMs: 120_000,
   silentProbes: 6,
   lookIntervalMs: 500,
   endGraceMs: 2_000,
@@ -118,6 +120,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed,
     shelf,
     isolator,
+    bounder: createBounder(process.platform, log),
     engines,
     environment: options.environment,
     socketDirectory: options.socketDirectory,
@@ -165,6 +168,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
+    await context.bounder.release(instanceId);
     instances.delete(instanceId);
     changed(instance);
     const others = [...instances.keys(), ...turns.keys()].filter((id) => id !== instanceId);

@@ -12,11 +12,17 @@ import { findShippedLibraries } from "./shipped.ts";
 /** What `getLlama` passes on, once it has found and tried a library. */
 type CreateLlama = (options: object) => Promise<Llama>;
 
-/** Only the CPU computes. @param log gets llama.cpp's errors */
+const bufferLine = /^\s*\w+:\s+\S+\s+\w+ buffer size\s*=\s*[\d.]+ MiB\s*$/;
+
+/** Only the CPU computes. @param log gets llama.cpp's errors, and the sizes of its buffers */
 export async function openLibrary(threads: number, log: (message: string) => void): Promise<Llama> {
   const shared = {
-    logLevel: LlamaLogLevel.error,
-    logger: (_level: LlamaLogLevel, message: string) => log(message),
+    // What is not an error is passed over, but for the sizes of what it allocates. It says nothing at this level while it computes.
+    logLevel: LlamaLogLevel.info,
+    logger: (level: LlamaLogLevel, message: string) => {
+      const isError = level === LlamaLogLevel.error || level === LlamaLogLevel.fatal;
+      if (isError || bufferLine.test(message)) log(message);
+    },
     maxThreads: threads,
   };
   // Elsewhere the package makes no trial, and where it brings no library it says so in its own words.

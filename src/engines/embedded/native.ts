@@ -182,7 +182,7 @@ function readSamplingDefaults(general: object): SamplingDefaults {
 
 /** A log line of llama.cpp that names its function; a grammar it cannot read it prints whole, and that is a client's. */
 function printableLine(message: string): string | null {
-  const line = /^(?:llama|ggml)\w*: .+/.exec(message.trimStart())?.[0] ?? null;
+  const line = /^(?:llama|ggml|load_tensors|sched_reserve)\w*: .+/.exec(message.trimStart())?.[0] ?? null;
   return line === null || /grammar/i.test(line) ? null : line.slice(0, 500);
 }
 
