@@ -349,6 +349,8 @@ export type LaunchSpec = {
   readonly fittingContextTokens?: number;
   /** The model's own context; absent where its files do not say. */
   readonly modelContextTokens?: number;
+  /** True: what it takes of memory is not known yet, so it should say so when it has loaded. */
+  readonly isUnmeasured?: boolean;
   /** What is served and for whom, for what engines keep or are allowed by it. */
   readonly weights?: { readonly repo: string; readonly commit: string; readonly account: string };
   readonly engineArgs: EngineArgs;
@@ -416,6 +418,8 @@ export type InstanceSpec = {
   readonly deploymentId: string;
   readonly engine: string;
   readonly placement: Placement;
+  /** Bytes of memory it may have; absent: no limit. */
+  readonly memoryBytes?: number;
   readonly launch: Omit<LaunchSpec, "instanceId" | "endpoint" | "secret" | "placement">;
 };
 

@@ -25,6 +25,21 @@ const onOff = z.preprocess(
       : value,
   z.boolean("on or off"),
 );
+const memoryRule = z.preprocess(
+  (value) => (typeof value === "string" && /^\d{1,9}$/.test(value.trim()) ? Number(value) : value),
+  z.union(
+    [
+      z.enum(["auto", "off"]),
+      z
+        .number()
+        .int()
+        .min(64)
+        .max(100_000_000)
+        .transform((megabytes) => megabytes * 2 ** 20),
+    ],
+    "auto, off or a whole number of MB from 64",
+  ),
+);
 const text = z.string("a text");
 const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
@@ -189,6 +204,11 @@ export const settingsShape = {
   BERTH_LOAD_TRIES: wholeNumber(1, 100)
     .default(3)
     .describe("Tries after which a deployment that never ran fails."),
+  BERTH_RESTARTS: wholeNumber(0, 10_000)
+    .default(20)
+    .describe(
+      "Ends in a row, none of them after a minute of serving, after which a deployment that has run fails, where no other instance of it serves. Tries come at growing intervals of up to 5 minutes. 0: it is tried for ever.",
+    ),
   BERTH_PRICES: text
     .min(1)
     .optional()
@@ -210,6 +230,11 @@ export const settingsShape = {
     .default(256)
     .describe(
       "Most disk space for records that wait while control is away; beyond it the oldest are lost, and the log says so.",
+    ),
+  BERTH_ENGINE_MEMORY: memoryRule
+    .default("auto")
+    .describe(
+      "Most memory of one engine on the CPU: auto (what its model should need, by the same sum as `berth fit`, and a quarter more), a number of MB for each, or off. One that takes more ends alone. Exact where systemd gives Berth its control group (docs/guides/operations.md), else a limit of what it may map.",
     ),
   BERTH_CPU_THREADS: wholeNumber(0, 256)
     .default(0)

@@ -37,10 +37,12 @@ export type Action =
     }
   /** Asks an instance for a first answer. */
   | { readonly do: "warm"; readonly instanceId: string; readonly reason: string }
+  /** The same of one at which requests keep failing. */
+  | { readonly do: "doubt"; readonly instanceId: string; readonly reason: string }
   | { readonly do: "finish-update"; readonly reason: string }
   | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
-  /** The first instance since the last start answers. */
-  | { readonly do: "mark-run"; readonly reason: string }
+  /** The first instance since the last start answers, with the arguments of this revision. */
+  | { readonly do: "mark-run"; readonly revision: number; readonly reason: string }
   | { readonly do: "clear-tries"; readonly reason: string }
   | { readonly do: "fail"; readonly failure: Failure; readonly reason: string };
 

@@ -151,11 +151,11 @@ const mib = 2 ** 20;
 /** Per layer, for the graphs of all batch sizes that are captured. */
 const graphBytesOfLayer = 16 * mib;
 /** CUDA's own. */
-const contextBytes = 600 * mib;
+export const contextBytes = 600 * mib;
 /** Buffers by which GPUs exchange results. */
 const exchangeBytes = 1024 * mib;
 /** A process on the CPU, beside what the model takes. */
-const processBytes = 200 * mib;
+export const processBytes = 200 * mib;
 
 const largeGpuBytes = 70 * 2 ** 30;
 /** llama.cpp computes a prompt in steps of this many tokens. */

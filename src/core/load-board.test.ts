@@ -27,6 +27,14 @@ describe("the load board", () => {
     expect(board.gateways).toBe(1);
   });
 
+  it("names an instance that any gateway suspects, once", () => {
+    const board = new LoadBoard();
+    for (const gatewayId of ["g1", "g2"]) {
+      board.put({ gatewayId, models: { d: { ...load({}), suspects: ["i"] } } });
+    }
+    expect(board.of("d", []).suspects).toEqual(["i"]);
+  });
+
   it("does not know what is at a draining instance until every gateway has named it", () => {
     const board = new LoadBoard();
     board.put({ gatewayId: "g1", models: { d: load({ i: 0 }) } });

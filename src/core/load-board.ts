@@ -36,9 +36,11 @@ export class LoadBoard {
     let lastRequestAtMs: number | null = null;
     const inFlight: Record<string, number> = {};
     const named = new Map<string, number>();
+    const suspects = new Set<string>();
     for (const report of this.#reports.values()) {
       const load = report.models[deploymentId];
       if (load === undefined) continue;
+      for (const id of load.suspects ?? []) suspects.add(id);
       queued += load.queued;
       running += load.running;
       if (load.lastRequestAtMs !== null)
@@ -52,7 +54,13 @@ export class LoadBoard {
       const isKnownToAll = named.get(record.id) === this.#reports.size && this.#reports.size > 0;
       if (record.intent === "drain" && !isKnownToAll) delete inFlight[record.id];
     }
-    return { queued, running, lastRequestAtMs, inFlight };
+    return {
+      queued,
+      running,
+      lastRequestAtMs,
+      inFlight,
+      ...(suspects.size > 0 && { suspects: [...suspects] }),
+    };
   }
 }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Health, noFailures, noteFailure, noteSuccess } from "./outliers.ts";
+import { type Health, noFailures, noteFailure, noteSuccess, suspects } from "./outliers.ts";
 
 function failTimes(times: number, listed: readonly string[], start: Health = noFailures) {
   let state = { health: start, pauseMs: 0 };
@@ -15,6 +15,14 @@ test("an instance is ejected after three failures in a row, longer each time, an
   ]);
   expect(failTimes(20, both).pauseMs).toBe(60_000);
   expect(failTimes(2, both, noteSuccess(failTimes(2, both).health, "a")).pauseMs).toBe(500);
+});
+
+test("three failures in a row make a suspect, or one silence, until something succeeds", () => {
+  expect(suspects(failTimes(2, ["a"]).health)).toEqual([]);
+  expect(suspects(failTimes(3, ["a"]).health)).toEqual(["a"]);
+  const silent = noteFailure(noFailures, "a", ["a"], 0, true).health;
+  expect(suspects(silent)).toEqual(["a"]);
+  expect(suspects(noteSuccess(silent, "a"))).toEqual([]);
 });
 
 test("a lone instance is never ejected", () => {

@@ -216,6 +216,62 @@ describe("failing", () => {
     expect(doing({ deployment: often, now: now + 300_000 })).toEqual(["start"]);
   });
 
+  it("gives up what has run where a number of ends in a row is set, and says how often", () => {
+    const limits = { ...world().limits, restarts: 20 };
+    const ended = (count: number) =>
+      deployment({ hasRun: true, tries: { count, lastAtMs: now, lastFailure: crash } });
+    expect(doing({ deployment: ended(19), limits, now: now + 300_000 })).toEqual(["start"]);
+    expect(planDeployment(world({ deployment: ended(20), limits })).actions).toMatchObject([
+      {
+        do: "fail",
+        failure: {
+          message: crash.message,
+          next: `It has ended 20 times in a row without running for 60 s in between. ${crash.next}`,
+        },
+      },
+    ]);
+    expect(doing({ deployment: ended(20), limits, instances: [instance("other", "running")] })).not.toContain(
+      "fail",
+    );
+  });
+
+  it("replaces instances that answer nothing one at a time, never all at once", () => {
+    const mute = failure("warm_up_failed", "It says nothing.", "See the logs.");
+    const facts = deployment({ hasRun: true });
+    const warmFailures = new Map([
+      ["a", mute],
+      ["b", mute],
+    ]);
+    const both = {
+      deployment: facts,
+      warmFailures,
+      instances: [instance("a", "running"), instance("b", "running")],
+    };
+    const exits = (more: Partial<World>) =>
+      planDeployment(world({ ...both, ...more })).actions.flatMap((action) =>
+        action.do === "record-exit" ? action.instanceId : [],
+      );
+    expect(exits({})).toEqual(["a"]);
+    const underWay = { ...world().underWay, removing: new Set(["a"]) };
+    expect(exits({ underWay })).toEqual([]);
+    expect(exits({ instances: [instance("c", "starting"), instance("b", "running")] })).toEqual([]);
+    expect(exits({ instances: [instance("c", "running"), instance("b", "running")] })).toEqual(["b"]);
+  });
+
+  it("asks an instance at which requests keep failing for a token, and replaces it when it gives none", () => {
+    const facts = deployment({ hasRun: true });
+    const doubted = {
+      deployment: facts,
+      instances: [instance("i", "running")],
+      load: { ...noLoad, running: 1, suspects: ["i", "gone"] },
+    };
+    expect(doing(doubted)).toEqual(["doubt"]);
+    const mute = failure("warm_up_failed", "It says nothing.", "See the logs.");
+    expect(planDeployment(world({ ...doubted, warmFailures: new Map([["i", mute]]) })).actions).toMatchObject(
+      [{ do: "record-exit", instanceId: "i", of: "deployment", failure: mute }],
+    );
+  });
+
   it("ends what still runs of a failed deployment", () => {
     expect(
       doing({ deployment: deployment({ failure: crash }), instances: [instance("i", "running")] }),

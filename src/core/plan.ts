@@ -5,9 +5,11 @@
  */
 import { type Action, act, join, nothing, type Plan, type ScaleInputs } from "./action.ts";
 import { retryTime } from "./backoff.ts";
+import { doubtInstances } from "./doubt.ts";
 import { planDraining } from "./drain.ts";
-import { type Failure, failure, failureCodes } from "./failure.ts";
+import { type Failure, failure } from "./failure.ts";
 import { refuseUnfit } from "./fit-deployment.ts";
+import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceOutcome, placeInstance } from "./place.ts";
 import { isOnTrial } from "./revision.ts";
@@ -15,9 +17,6 @@ import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import { mustLeaveRoom } from "./scale-share.ts";
 import { claimOf, leastUseful, scaleOf } from "./scale-world.ts";
 import type { World } from "./world.ts";
-
-/** An instance that ran this long has recovered: its earlier tries are forgotten. */
-const stableMs = 60_000;
 
 export function planDeployment(world: World): Plan {
   const { deployment } = world;
@@ -56,13 +55,17 @@ export function planDeployment(world: World): Plan {
 
 /** Instances whose process is gone, or that cannot answer. One that was draining ended as it should. */
 function planExits(world: World): Plan {
-  const { wanted, fallback } = world.deployment.revisions;
+  const { deployment } = world;
+  const { wanted, fallback } = deployment.revisions;
   const actions: Action[] = [];
-  for (const { id, intent, observed, revision } of world.instances) {
+  for (const record of world.instances) {
+    const { id, intent, observed, revision } = record;
     const isMute = intent === "run" && world.warmFailures.has(id);
     const lost = observed === null ? null : lostGpu(world.nodes, observed);
     const isOver = observed?.state === "exited" || isMute || lost !== null;
     if (!isOver || world.underWay.removing.has(id)) continue;
+    const serves = lost === null && observed?.state === "running" && !isOnTrial(deployment.revisions, record);
+    if (serves && intent === "run" && (actions.length > 0 || isReplacing(world))) continue;
     if (intent === "drain") actions.push({ do: "remove", instanceId: id, reason: "it has ended" });
     else {
       const cause = lost ?? observed?.failure ?? world.warmFailures.get(id) ?? unexplainedExit;
@@ -71,6 +74,18 @@ function planExits(world: World): Plan {
     }
   }
   return { actions, againAtMs: null };
+}
+
+/**
+ * What answers nothing is replaced one at a time: where something outside fails all of them, a file system or a GPU's driver,
+ * those that are left may recover, and ending them all at once would leave nothing at all.
+ */
+function isReplacing({ instances, underWay }: World): boolean {
+  return instances.some(
+    ({ id, intent, observed }) =>
+      underWay.removing.has(id) ||
+      (intent === "run" && observed?.state !== "running" && observed?.state !== "exited"),
+  );
 }
 
 const unexplainedExit = failure(
@@ -106,14 +121,24 @@ function planGivingUp(world: World): Plan | null {
   if (place.kind === "never" && !deployment.hasRun) {
     return act({ do: "fail", failure: place.failure, reason: place.failure.message });
   }
-  const { count, lastFailure } = deployment.tries;
-  if (lastFailure === null || deployment.hasRun) return null;
-  if (!failureCodes[lastFailure.code].retryable) {
-    return act({ do: "fail", failure: lastFailure, reason: lastFailure.message });
-  }
-  if (count < limits.loadTries) return null;
-  const tried: Failure = { ...lastFailure, next: `It was tried ${count} times. ${lastFailure.next}` };
-  return act({ do: "fail", failure: tried, reason: `it failed ${count} times without ever running` });
+  const { tries, hasRun } = deployment;
+  const serves = living(world).some(({ observed }) => observed?.state === "running");
+  if (hasRun && serves) return null;
+  const lost = hasRun ? lostAgain(tries, limits.restarts ?? 0) : lostCause(tries, limits.loadTries);
+  return lost === null ? null : act({ do: "fail", failure: lost, reason: lost.message });
+}
+
+/** Instances that say they are well while requests keep failing there. */
+function planDoubts(world: World, live: readonly InstanceRecord[]): Plan {
+  const { ask, againAtMs } = doubtInstances({
+    ...{ now: world.now, live, suspects: world.load.suspects ?? [] },
+    asking: world.underWay.warming,
+    answeredAtMs: world.answeredAtMs ?? new Map(),
+  });
+  const actions = ask.map(
+    (instanceId): Action => ({ do: "doubt", instanceId, reason: "requests keep failing at it" }),
+  );
+  return { actions, againAtMs };
 }
 
 function whyUnfit(world: World): Failure | null {
@@ -129,7 +154,8 @@ function planInstances(world: World, retryAtMs: number): Plan {
   const { revisions } = deployment;
   const live = living(world);
   const scale = scaleOf(world, live);
-  const base = join(planMarks(world, live), { actions: [], againAtMs: scale.againAtMs });
+  const marks = join(planMarks(world, live), planDoubts(world, live));
+  const base = join(marks, { actions: [], againAtMs: scale.againAtMs });
   if (isRollingOut(revisions, live)) return join(base, planUpdate(world, live, scale, retryAtMs));
   if (live.length > scale.wanted) {
     const spare = leastUseful(world, live).slice(0, live.length - scale.wanted);
@@ -169,7 +195,13 @@ function planMarks(world: World, live: readonly InstanceRecord[]): Plan {
     (record) => record.observed?.state === "running" && !isOnTrial(deployment.revisions, record),
   );
   if (serving.length === 0) return nothing;
-  const marks = deployment.hasRun ? nothing : act({ do: "mark-run", reason: "the first instance answers" });
+  const { wanted } = deployment.revisions;
+  const [first] = serving;
+  const revision = serving.some((record) => record.revision === wanted.id) ? wanted.id : first?.revision;
+  const marks =
+    deployment.hasRun || revision === undefined
+      ? nothing
+      : act({ do: "mark-run", revision, reason: "the first instance answers" });
   if (deployment.tries.count === 0) return marks;
   const readyAtMs = Math.min(...serving.map((record) => record.observed?.readyAtMs ?? now));
   const { lastAtMs } = deployment.tries;

@@ -7,7 +7,8 @@
  * has failed too often, it is taken back, and the same steps lead to the old one.
  */
 import type { Revisions } from "./deployment.ts";
-import { type Failure, failureCodes } from "./failure.ts";
+import type { Failure } from "./failure.ts";
+import { lostCause } from "./giving-up.ts";
 import type { InstanceRecord } from "./instance.ts";
 import { isOnTrial } from "./revision.ts";
 
@@ -71,7 +72,7 @@ export function planRollout(input: RolloutInput): RolloutStep[] {
   const { revisions, live, wanted, reason } = input;
   const { proven, booting, serving, useless } = sortInstances(revisions, live);
   const isUpdate = revisions.fallback !== null;
-  const lost = isUpdate ? lostCause(revisions, input.loadTries) : null;
+  const lost = isUpdate ? lostCause(revisions.tries, input.loadTries) : null;
   if (lost !== null) {
     return [{ do: "revert-update", failure: lost, reason: lost.message }];
   }
@@ -122,15 +123,6 @@ function warmUps({ revisions, warming }: RolloutInput, booting: readonly Instanc
   return booting
     .filter((record) => record.observed?.state === "running" && !warming.has(record.id))
     .map(({ id }) => ({ do: "warm", instanceId: id, reason: "the update goes on once it has answered" }));
-}
-
-/** What no further try of the update can mend; null while there is hope. */
-function lostCause({ tries }: Revisions, loadTries: number): Failure | null {
-  const { count, lastFailure } = tries;
-  if (lastFailure === null) return null;
-  if (!failureCodes[lastFailure.code].retryable) return lastFailure;
-  if (count < loadTries) return null;
-  return { ...lastFailure, next: `It was tried ${count} times. ${lastFailure.next}` };
 }
 
 function drainAll(records: readonly InstanceRecord[], reason: string): RolloutStep[] {

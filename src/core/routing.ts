@@ -98,6 +98,8 @@ export type ModelLoad = {
    * control that this gateway knows of the draining and will send nothing more.
    */
   readonly inFlight: Readonly<Record<string, number>>;
+  /** Instances at which requests keep failing, though they are there; absent for none. */
+  readonly suspects?: readonly string[] | undefined;
 };
 
 /** One gateway's load. A deployment that is absent has none. */

@@ -14,6 +14,8 @@ import type { Claim } from "./scale-share.ts";
 export type PlanLimits = {
   /** Failed tries after which a deployment that never ran is given up. */
   readonly loadTries: number;
+  /** Ends in a row after which one that has run is given up; 0 or absent: never. */
+  readonly restarts?: number;
   /** How long an instance that drains may finish what it has. */
   readonly drainMs: number;
   /** Idle time to zero where the deployment names none. */
@@ -46,6 +48,8 @@ export type World = {
   };
   /** Instances that left their first request unanswered, with the reason. */
   readonly warmFailures: ReadonlyMap<string, Failure>;
+  /** When instances last answered a request of the reconciler; absent: none has. */
+  readonly answeredAtMs?: ReadonlyMap<string, number>;
   readonly nodes: readonly NodeCapacity[];
   readonly occupiedGpus: ReadonlySet<string>;
   readonly engineRunsOn: "cpu" | "gpu" | null;

@@ -3,6 +3,7 @@
  * logs what comes back.
  */
 import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Failure, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 
@@ -49,34 +50,57 @@ export function callEngine(
   });
 }
 
-/** One token, or one embedding where the model writes no text. */
+/** An engine whose slots are all taken is asked again after this long. */
+const busyPauseMs = 200;
+
+/**
+ * One token, or one embedding where the model writes no text: health alone is what an engine says of itself. What comes must be
+ * an answer in form. An engine that is busy (503) is asked again until the time is over.
+ */
 export async function warmUpEngine(
   target: EngineTarget & { readonly servedName: string },
   timeoutMs: number,
 ): Promise<Failure | null> {
   const model = target.servedName;
+  const endMs = performance.now() + timeoutMs;
+  const leftMs = () => Math.max(1, Math.ceil(endMs - performance.now()));
+  const ask = (path: string, body: object) => callEngine(target, path, { model, ...body }, leftMs());
   try {
-    const text = await callEngine(
-      target,
-      "/v1/completions",
-      { model, prompt: "Hello", max_tokens: 1, temperature: 0 },
-      timeoutMs,
-    );
-    if (text.status === 200) return null;
-    const vector = await callEngine(target, "/v1/embeddings", { model, input: "Hello" }, timeoutMs);
-    return vector.status === 200 ? null : warmUpFailure(`answered ${text.status}`);
+    for (;;) {
+      const text = await ask("/v1/completions", { prompt: "Hello", max_tokens: 1, temperature: 0 });
+      if (text.status === 200) return holds(text.text, "choices", "text") ? null : warmUpFailure(nonsense);
+      if (text.status !== 503) break;
+      if (leftMs() <= busyPauseMs) return warmUpFailure(`had no room for ${timeoutMs / 1000} s`);
+      await sleep(busyPauseMs);
+    }
+    const vector = await ask("/v1/embeddings", { input: "Hello" });
+    if (vector.status !== 200) return warmUpFailure(`answered with status ${vector.status}`);
+    return holds(vector.text, "data", "embedding") ? null : warmUpFailure(nonsense);
   } catch (error) {
-    const isSlow = error instanceof Error && error.name === "TimeoutError";
+    const isSlow = error instanceof Error && (error.cause as Error | undefined)?.name === "TimeoutError";
     return warmUpFailure(
       isSlow ? `gave no answer in ${timeoutMs / 1000} s` : "broke off the connection instead of answering",
     );
   }
 }
 
+const nonsense = "answered with something that is no answer";
+
+/** A JSON object with a list under `list`, whose first item has `field`. */
+function holds(json: string, list: "choices" | "data", field: "text" | "embedding"): boolean {
+  try {
+    const { [list]: items } = JSON.parse(json) as Record<string, unknown>;
+    const first: unknown = Array.isArray(items) ? items[0] : null;
+    return typeof first === "object" && first !== null && field in first;
+  } catch {
+    return false; // Not JSON, or not an object.
+  }
+}
+
 function warmUpFailure(how: string): Failure {
   return failure(
     "warm_up_failed",
-    `The engine said that it was ready and ${how} when it was asked for its first token.`,
-    "See the deployment's logs.",
+    `The engine says that it is well, but it ${how} when it was asked for one token.`,
+    "The deployment's logs have its last lines; the arguments or the model may be at fault.",
   );
 }

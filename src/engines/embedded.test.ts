@@ -43,12 +43,19 @@ describe("launch", () => {
 });
 
 describe("extra arguments", () => {
-  it.each([[[]], [["--ctx-size", "4096"]], [["--ctx-size=4096", "--threads", "2"]]])("accepts %j", (args) => {
+  it.each([
+    [[]],
+    [["--ctx-size", "4096"]],
+    [["--ctx-size=4096", "--threads", "2"]],
+    [["--ctx_size 4096", "-t", "2", "--prefill", "64"]],
+  ])("accepts %j", (args) => {
     expect(engine.refuseArgs({ standardArgs: {}, extraArgs: args })).toBeNull();
   });
 
   it.each([
-    [["--host", "0.0.0.0"], '"--host"'],
+    [["--host", "0.0.0.0"], "--host"],
+    [["--model", "/etc/passwd"], "--model"],
+    [["--pref", "64"], "could be --prefill-tokens, --prefix-caching"],
     [["--ctx-size"], "--ctx-size"],
     [["--ctx-size", "many"], "--ctx-size"],
     [["--threads", "0"], "--threads"],
@@ -120,6 +127,22 @@ describe("exits", () => {
     ["SIGSEGV", "engine_crashed"],
   ])("explains %s", (signal, code) => {
     expect(explain(null, signal).code).toBe(code);
+  });
+
+  // The first from llama.cpp, the others from Node 24, each where no more could be mapped.
+  it.each([
+    [
+      "llama.cpp: ggml_aligned_malloc: insufficient memory (attempted to allocate 7816.00 MB)\nllama.cpp: llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache\nberth-engine: error: engine_refused_model: Failed to create context",
+      "The embedded engine ran out of memory: it asked for 7816 MB more.",
+    ],
+    [
+      "FATAL ERROR: NewSpace::EnsureCurrentCapacity Allocation failed - JavaScript heap out of memory\n----- Native stack trace -----",
+      "The embedded engine ran out of memory.",
+    ],
+    ["# Fatal process out of memory: Worklist::Segment::Create\n#", "The embedded engine ran out of memory."],
+    ["RangeError: Failed to allocate memory", "The embedded engine ran out of memory."],
+  ])("tells want of memory by %j", (output, message) => {
+    expect(explain(1, null, ...output.split("\n"))).toMatchObject({ code: "out_of_memory", message });
   });
 
   it("bounds what it quotes", () => {

@@ -3,15 +3,15 @@
  * ready, and what its end means. The program itself is embedded/server.ts; nothing of it runs in this process.
  */
 import type { Abilities } from "../core/abilities.ts";
-import { type Failure, type FailureCode, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth } from "../ports.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
 import { refuseEngineArgs, translateStandardArgs } from "./embedded/arguments.ts";
 import { contextStep } from "./embedded/capacity.ts";
+import { explainEmbeddedExit } from "./embedded/failures.ts";
 import type { LaunchFile } from "./embedded/launch.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
-import { explainCrash } from "./last-words.ts";
+import { readLlamaLoadReport } from "./load-report.ts";
 
 export type EmbeddedEngineOptions = {
   /** The Node that runs the server program. */
@@ -87,7 +87,8 @@ export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
     },
     probe: probeHealth,
     warmUp: warmUpEngine,
-    explainExit,
+    loadReport: readLlamaLoadReport,
+    explainExit: explainEmbeddedExit,
   };
 }
 
@@ -109,51 +110,4 @@ function readHealth(value: unknown): EngineHealth {
     return { state: "ready", slots, contextTokens, note: typeof note === "string" ? note : null };
   }
   return { state: "silent" };
-}
-
-const prefix = "berth-engine: error: ";
-
-/** The server's own last word where it left one, else what the signal or code usually means. */
-function explainExit(
-  exit: { code: number | null; signal: string | null },
-  lastLines: readonly string[],
-): Failure {
-  const said = lastLines.findLast((line) => line.startsWith(prefix) && !line.startsWith(`${prefix}defect`));
-  const [, word = "", sentence = ""] = /^berth-engine: error: (\w+): (.*)$/.exec(said ?? "") ?? [];
-  if (sentence !== "") return explainWord(word, sentence);
-  if (exit.signal === "SIGKILL") {
-    return failure(
-      "out_of_memory",
-      "The embedded engine was killed, most likely because the machine ran out of memory.",
-      "Choose a smaller model or quantization, or lower BERTH_CPU_CONTEXT_MB.",
-    );
-  }
-  if (exit.signal === "SIGILL") {
-    return failure(
-      "engine_refused_model",
-      "The embedded engine met an instruction that this machine's processor does not have.",
-      "Run Berth on another machine.",
-    );
-  }
-  return explainCrash("The embedded engine", exit, lastLines);
-}
-
-const explained: Readonly<Record<string, { code: FailureCode; before: string; next: string }>> = {
-  engine_refused_model: {
-    code: "engine_refused_model",
-    before: "The embedded engine cannot load this model: ",
-    next: "Check that the file is a complete GGUF of a supported architecture, or choose another model.",
-  },
-  out_of_memory: {
-    code: "out_of_memory",
-    before: "The embedded engine has too little memory: ",
-    next: "Choose a smaller model or quantization, lower --ctx-size, or raise BERTH_CPU_CONTEXT_MB if the machine has more.",
-  },
-  bad_engine_args: { code: "bad_engine_args", before: "", next: "Correct standard_args or extra_args." },
-};
-
-function explainWord(word: string, sentence: string): Failure {
-  const known = Object.hasOwn(explained, word) ? explained[word] : undefined;
-  const text = `${known?.before ?? "The embedded engine could not start: "}${sentence.slice(0, 300).replace(/[.!]*$/, "")}.`;
-  return failure(known?.code ?? "engine_crashed", text, known?.next ?? "The deployment's logs have more.");
 }

@@ -1,5 +1,6 @@
 /** What is told of an engine's end when its output says nothing that is known. Pure; shared by the engines. */
 import { type Failure, failure } from "../core/failure.ts";
+import { lastWords } from "../core/last-words.ts";
 
 export type ProcessExit = { readonly code: number | null; readonly signal: string | null };
 
@@ -25,13 +26,10 @@ export function explainUnknownExit(engine: string, exit: ProcessExit, lastLines:
 /** How it ended, with the last thing it said. */
 export function explainCrash(engine: string, exit: ProcessExit, lastLines: readonly string[]): Failure {
   const how = exit.signal === null ? `code ${exit.code ?? "unknown"}` : `signal ${exit.signal}`;
-  const last = lastLines
-    .findLast((line) => line.trim() !== "")
-    ?.trim()
-    .slice(0, 200);
+  const last = lastWords(lastLines);
   return failure(
     "engine_crashed",
-    `${engine} ended with ${how}${last === undefined ? "" : `; its last words were: ${last.replace(/[.!]*$/, "")}`}.`,
+    `${engine} ended with ${how}${last === null ? "" : `; its last words were: ${last}`}.`,
     "The deployment's logs have more.",
   );
 }

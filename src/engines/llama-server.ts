@@ -10,6 +10,7 @@ import { chooseGgufFiles } from "./gguf-files.ts";
 import { explainLlamaServerExit } from "./llama-server/failures.ts";
 import { planLlamaServer, refuseLlamaServerArgs } from "./llama-server/flags.ts";
 import { type LlamaServerProgram, programFolder } from "./llama-server/program.ts";
+import { readLlamaLoadReport } from "./load-report.ts";
 
 export type LlamaServerOptions = {
   readonly program: LlamaServerProgram;
@@ -18,6 +19,9 @@ export type LlamaServerOptions = {
   /** Threads of one instance; 0: the server's own choice. */
   readonly threads: number;
 };
+
+/** Prompts that are kept beside the cache, in MB: within what a program of this kind may take of memory. */
+const promptStoreMb = 256;
 
 /** What differs between versions is read from their arguments. */
 function abilitiesOf({ flags }: LlamaServerProgram): Abilities {
@@ -73,6 +77,7 @@ export function createLlamaServerEngine(options: LlamaServerOptions): Engine {
     launch: (spec) => launchLlamaServer(spec, options),
     probe: probeHealth,
     warmUp: warmUpEngine,
+    loadReport: readLlamaLoadReport,
     explainExit: explainLlamaServerExit,
   };
 }
@@ -104,6 +109,10 @@ function launchLlamaServer(spec: LaunchSpec, { program, threads }: LlamaServerOp
       // A server that shrinks what it was asked for would promise more than it has.
       ...has("fit", "off"),
       ...has("log-colors", "off"),
+      // What it takes of memory is more than it usually says, and comes with some lines for each request.
+      ...(spec.isUnmeasured === true ? has("log-verbosity", "4") : []),
+      // Its own store of prompts beside the cache would be 8 GB, which nobody reckoned with.
+      ...(plan.args.includes("--cache-ram") ? [] : has("cache-ram", String(promptStoreMb))),
       ...(flags.has("no-ui") ? ["--no-ui"] : has("no-webui")),
       ...has("no-slots"),
       ...(gpus.length === 0 && program.devices.length > 0 ? has("device", "none") : []),

@@ -32,6 +32,8 @@ test("vLLM of later releases", () => {
     cacheTokens: 75_840,
   });
   expect(readVllmLoadReport(["INFO nothing of the kind"])).toBeNull();
+  const peak = "INFO [gpu_worker.py:1] peak activation memory takes 1.25 GiB";
+  expect(readVllmLoadReport([...lines, peak])?.workBytes).toBe(1.25 * gib);
 });
 
 test("llama.cpp on a GPU, with a part left to the CPU", () => {
@@ -46,8 +48,23 @@ test("llama.cpp on a GPU, with a part left to the CPU", () => {
   ];
   expect(readLlamaLoadReport(lines)).toEqual({
     weightBytes: Math.round(59851.68 * mib),
-    workBytes: Math.round(820.02 * mib),
+    workBytes: Math.round((820.02 + 600) * mib),
     cacheBytes: 9306 * mib,
+    cacheTokens: null,
+  });
+});
+
+test("llama.cpp's server of 2026, which prints them when it is asked for more than the usual", () => {
+  const lines = [
+    "0.00.191.839 I load_tensors:   CPU_Mapped model buffer size =     4.25 MiB",
+    "0.00.220.298 I llama_context:        CPU  output buffer size =     0.01 MiB",
+    "0.00.220.374 I llama_kv_cache:        CPU KV buffer size =     7.50 MiB",
+    "0.00.306.718 I sched_reserve:        CPU compute buffer size =     5.14 MiB",
+  ];
+  expect(readLlamaLoadReport(lines)).toEqual({
+    weightBytes: 4.25 * mib,
+    workBytes: Math.round(205.15 * mib),
+    cacheBytes: 7.5 * mib,
     cacheTokens: null,
   });
 });
@@ -61,7 +78,7 @@ test("llama.cpp on the CPU counts all its buffers", () => {
   ];
   expect(readLlamaLoadReport(lines)).toEqual({
     weightBytes: 300 * mib,
-    workBytes: 105 * mib,
+    workBytes: 305 * mib,
     cacheBytes: 180 * mib,
     cacheTokens: null,
   });

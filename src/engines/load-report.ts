@@ -2,6 +2,7 @@
  * What engines print of the memory that they took once they had loaded a model, as values. Pure; owns the words of the
  * releases it knows. A line it does not know says nothing.
  */
+import { contextBytes, processBytes } from "../core/fit.ts";
 import type { MeasuredMemory } from "../core/fit-measured.ts";
 
 const gib = 2 ** 30;
@@ -13,7 +14,10 @@ export function readVllmLoadReport(lines: readonly string[]): MeasuredMemory | n
   const weights = numbers(text, /(?:Model loading|Loading model weights) took ([\d.]+) Gi?B/g);
   if (weights.length === 0) return null;
   const outside = numbers(text, /non_torch_memory takes (-?[\d.]+)GiB/g);
-  const peak = numbers(text, /PyTorch activation peak memory takes (-?[\d.]+)GiB/g);
+  const peak = numbers(
+    text,
+    /(?:PyTorch activation peak memory|peak activation memory) takes (-?[\d.]+) ?GiB/g,
+  );
   const work = largest(outside) + largest(peak);
   const cache = numbers(text, /(?:Available KV cache memory: |reserved for KV Cache is )(-?[\d.]+) ?GiB/g);
   const tokens = numbers(text.replaceAll(/(\d),(?=\d{3})/g, "$1"), /GPU KV cache size: ([\d.]+) tokens/g);
@@ -25,52 +29,45 @@ export function readVllmLoadReport(lines: readonly string[]): MeasuredMemory | n
   };
 }
 
-/** llama.cpp prints a line a device and buffer; what the CPU keeps beside GPUs does not count. */
+const onGpu = /^(CUDA|ROCm|Vulkan|Metal|SYCL)\d*$/;
+
+/**
+ * llama.cpp prints a line a device and buffer. Of GPUs the fullest counts, each by itself, and what the CPU keeps beside them does
+ * not; without one, all buffers are one memory. What its process and its driver take, it does not say: that stays an estimate.
+ */
 export function readLlamaLoadReport(lines: readonly string[]): MeasuredMemory | null {
-  const buffers = lines.flatMap((line) => {
-    const found =
-      /:\s+(\S+) (model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB/.exec(line) ??
-      /llm_load_tensors:\s+(\S+) ()buffer size\s*=\s*([\d.]+) MiB/.exec(line);
-    if (found === null) return [];
-    const [, device = "", kind = "", amount = ""] = found;
-    return [{ device: device.replace(/_Mapped$/, ""), kind: kind || "model", bytes: Number(amount) * mib }];
-  });
-  const devices = Map.groupBy(buffers, ({ device }) => device);
-  const onGpus = [...devices.keys()].filter((device) => /^(CUDA|ROCm|Vulkan|Metal|SYCL)\d*$/.test(device));
-  const counted = onGpus.length > 0 ? onGpus : [...devices.keys()];
-  const sums = counted.map((device) => {
-    const of = (...kinds: readonly string[]) =>
-      (devices.get(device) ?? [])
-        .filter(({ kind }) => kinds.includes(kind))
-        .reduce((sum, { bytes }) => sum + bytes, 0);
-    return { weights: of("model"), work: of("compute", "output"), cache: of("KV", "RS") };
-  });
-  const weightBytes = total(
-    sums.map(({ weights }) => weights),
-    onGpus.length > 0,
-  );
+  const devices = Map.groupBy(lines.flatMap(readBuffer), ({ device }) => device);
+  const gpus = [...devices.keys()].filter((device) => onGpu.test(device));
+  const counted = gpus.length > 0 ? gpus : [...devices.keys()];
+  const sums = counted.map((device) => sumBuffers(devices.get(device) ?? []));
+  const total = (amounts: number[]) =>
+    gpus.length > 0 ? largest(amounts) : amounts.reduce((sum, amount) => sum + amount, 0);
+  const weightBytes = total(sums.map(({ weights }) => weights));
   if (weightBytes === 0) return null;
+  const workBytes = total(sums.map(({ work }) => work));
   return {
     weightBytes: positive(weightBytes),
-    workBytes: positive(
-      total(
-        sums.map(({ work }) => work),
-        onGpus.length > 0,
-      ),
-    ),
-    cacheBytes: positive(
-      total(
-        sums.map(({ cache }) => cache),
-        onGpus.length > 0,
-      ),
-    ),
+    workBytes: workBytes === 0 ? null : positive(workBytes + (gpus.length > 0 ? contextBytes : processBytes)),
+    cacheBytes: positive(total(sums.map(({ cache }) => cache))),
     cacheTokens: null,
   };
 }
 
-/** GPUs are counted one by one, so that the fullest matters; the CPU's several buffers are one memory. */
-function total(amounts: readonly number[], isByDevice: boolean): number {
-  return isByDevice ? largest(amounts) : amounts.reduce((sum, amount) => sum + amount, 0);
+type LlamaBuffer = { readonly device: string; readonly kind: string; readonly bytes: number };
+
+function readBuffer(line: string): LlamaBuffer[] {
+  const found =
+    /:\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB/.exec(line) ??
+    /llm_load_tensors:\s+(\S+) ()buffer size\s*=\s*([\d.]+) MiB/.exec(line);
+  if (found === null) return [];
+  const [, device = "", kind = "", amount = ""] = found;
+  return [{ device: device.replace(/_Mapped$/, ""), kind: kind || "model", bytes: Number(amount) * mib }];
+}
+
+function sumBuffers(buffers: readonly LlamaBuffer[]): { weights: number; work: number; cache: number } {
+  const of = (...kinds: readonly string[]) =>
+    buffers.filter(({ kind }) => kinds.includes(kind)).reduce((sum, { bytes }) => sum + bytes, 0);
+  return { weights: of("model"), work: of("compute", "output"), cache: of("KV", "RS") };
 }
 
 function numbers(text: string, pattern: RegExp): number[] {

@@ -8,10 +8,11 @@ import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
+import { readVllmLoadReport } from "./load-report.ts";
 import { chooseSafetensorsFiles } from "./safetensors-files.ts";
 import { explainVllmExit } from "./vllm/failures.ts";
 import { planVllm, refuseVllmArgs } from "./vllm/flags.ts";
-import { readLoadProgress, readLoadReport } from "./vllm/output.ts";
+import { readLoadProgress } from "./vllm/output.ts";
 import type { VllmProgram } from "./vllm/program.ts";
 
 export type VllmOptions = {
@@ -76,7 +77,7 @@ export function createVllmEngine(options: VllmOptions): Engine {
     launch: (spec) => launchVllm(spec, options),
     probe: probeHealth,
     warmUp: warmUpEngine,
-    loadReport: readLoadReport,
+    loadReport: readVllmLoadReport,
     loadProgress: readLoadProgress,
     explainExit: explainVllmExit,
   };

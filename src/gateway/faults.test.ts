@@ -26,3 +26,31 @@ test("what a deleted deployment did is forgotten; a draining instance is no reas
   faults.setModels([]);
   expect(faults.failed(both, "a")).toBe(500);
 });
+
+test("the load names what fails again and again", () => {
+  const faults = new Faults(() => 0);
+  const model = modelOf([instanceOf("a")]);
+  const load = { queued: 0, running: 1, lastRequestAtMs: 1, inFlight: {} };
+  for (let i = 0; i < 3; i += 1) {
+    expect(faults.tell({ [model.deploymentId]: load })).toEqual({ [model.deploymentId]: load });
+    faults.failed(model, "a");
+  }
+  expect(faults.tell({ [model.deploymentId]: load, other: load })).toEqual({
+    [model.deploymentId]: { ...load, suspects: ["a"] },
+    other: load,
+  });
+});
+
+test("an instance whose answer is long in coming is named until one comes, or it is gone", () => {
+  const faults = new Faults(() => 0);
+  const model = modelOf([instanceOf("a"), instanceOf("b")]);
+  const load = { queued: 0, running: 1, lastRequestAtMs: 1, inFlight: {} };
+  const named = () => faults.tell({ [model.deploymentId]: load })[model.deploymentId]?.suspects;
+  faults.late(model, "a", true);
+  faults.late(model, "b", true);
+  expect(named()).toEqual(["a", "b"]);
+  faults.succeeded(model, "a");
+  expect(named()).toEqual(["b"]);
+  faults.late(modelOf([instanceOf("a")]), "b", false);
+  expect(named()).toBeUndefined();
+});

@@ -21,6 +21,8 @@ export type OfferDeps = {
   readonly keepAliveMs: number;
   /** Streams whose engine fails go on at another one where that is faithful. */
   readonly continuesStreams: boolean;
+  /** Time to the first byte of a stream after which an instance counts as silent, milliseconds. */
+  readonly firstTokenMs: number;
   /** Longest time for all of a request, milliseconds. */
   readonly totalMs: number;
   now(): number;
@@ -126,6 +128,10 @@ async function tryOnce(
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   const sink: Sink = stream ?? reply;
+  // Of a stream the first byte is waited for no longer; an answer that comes whole may take its time, and may never come.
+  const late = request.isStream
+    ? null
+    : setTimeout(() => deps.faults.late(model, lease.instance.id, true), deps.firstTokenMs);
   try {
     const options = {
       pool: deps.pool,
@@ -138,6 +144,8 @@ async function tryOnce(
     };
     return judge(deps, request, reply, lease, await exchange(options, visit), tries);
   } finally {
+    if (late !== null) clearTimeout(late);
+    deps.faults.late(model, lease.instance.id, false);
     giveBack(lease, reply);
   }
 }
@@ -191,6 +199,7 @@ function judge(
       lease.pause(faults.failed(model, instanceId));
       return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
+      lease.pause(faults.failed(model, instanceId));
       return failed(outcome.error, "never");
     case "failed": {
       const { kind } = outcome.failure;
@@ -199,7 +208,7 @@ function judge(
         reply.cut();
         return failed(error, "never");
       }
-      lease.pause(faults.failed(model, instanceId));
+      lease.pause(faults.failed(model, instanceId, kind === "silent"));
       if (kind === "refused") return failed(error, "again");
       // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
       return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", true);

@@ -85,7 +85,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let onQuiet: (() => void) | null = null;
 
   const pool = new EnginePool(limits);
-  const faults = new Faults(now);
+  const faults = new Faults(now, () => link.loadChanged(false));
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
@@ -102,7 +102,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     ...options,
     snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
     silenceMs: linkSilenceMs,
-    load: () => admission.load(),
+    load: () => faults.tell(admission.load()),
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models, snapshot);

@@ -285,3 +285,24 @@ test("pipelined requests are answered in order; a pipelining client that leaves 
   await rig.idle();
   await vi.waitFor(() => expect(engine.busy).toBe(0));
 });
+
+test.each(["empty", "page"] as const)(
+  "an answer that is none (%s) is an error, and its engine a suspect after three",
+  async (kind) => {
+    const rig = await startRig();
+    const { engine, instance } = await rig.engine();
+    await rig.publish(modelOf([instance]));
+    engine.fault = { kind };
+    for (let i = 0; i < 3; i += 1) {
+      const response = await rig.chat();
+      expect([response.status, await response.json()]).toMatchObject([
+        502,
+        { error: { code: "engine_failed" } },
+      ]);
+    }
+    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toEqual([instance.id]));
+    engine.fault = null;
+    expect((await rig.chat()).status).toBe(200);
+    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
+  },
+);

@@ -9,7 +9,7 @@ import { type Deployment, noTries } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { type Failure, failure, failureCodes } from "../core/failure.ts";
 import type { ObservedInstance } from "../core/instance.ts";
-import { finishUpdate, revertUpdate } from "../core/revision.ts";
+import { finishUpdate, proveRevision, revertUpdate } from "../core/revision.ts";
 import type { World } from "../core/world.ts";
 import { createFacts, type Facts } from "./facts.ts";
 import { createLaunch } from "./launch.ts";
@@ -191,6 +191,13 @@ export function createActor(
         return remove(action.instanceId, id);
       case "warm":
         return await warmUps.begin(deployment, action.instanceId);
+      case "doubt":
+        // An event only when it gives none: that is a failure with a sentence of its own.
+        log("warn", `an instance is asked for a token, for ${action.reason}`, {
+          ...action,
+          deploymentId: id,
+        });
+        return await warmUps.begin(deployment, action.instanceId);
       case "finish-update":
         await record(id, ({ revisions }) =>
           revisions.wanted.id === deployment.revisions.wanted.id
@@ -204,7 +211,9 @@ export function createActor(
       case "revert-update":
         return await revert(deployment, action.failure);
       case "mark-run":
-        return await record(id, () => ({ hasRun: true }));
+        return await record(id, ({ revisions }) => ({
+          ...{ hasRun: true, revisions: proveRevision(revisions, action.revision) },
+        }));
       case "clear-tries":
         return await record(id, () => ({ tries: noTries }));
       case "fail":

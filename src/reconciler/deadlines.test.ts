@@ -73,7 +73,15 @@ async function withStore(): Promise<Store> {
 function reconcilerOver(store: Store, driver: Driver, logged: string[]) {
   return createReconciler({
     ...{ store, driver, hub: {} as Hub, clock: fastClock(), engines: new Map() },
-    limits: { loadTries: 3, drainMs: 1, inactiveShutdownMs: 1, stopGraceMs: 1, sweepMs: 60_000 },
+    engineMemory: "auto",
+    limits: {
+      loadTries: 3,
+      drainMs: 1,
+      inactiveShutdownMs: 1,
+      stopGraceMs: 1,
+      firstTokenMs: 1000,
+      sweepMs: 60_000,
+    },
     newInstanceId: () => "i2",
     hfToken: async () => null,
     log: (_level, message, fields) => logged.push(`${message} ${String(fields?.error ?? "")}`),

@@ -4,6 +4,7 @@
  */
 import type { Action } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
+import { memoryOf } from "../core/engine-memory.ts";
 import { type Failure, FailureError, failure } from "../core/failure.ts";
 import { fittingContext } from "../core/fit-deployment.ts";
 import { LateAnswer } from "./deadlines.ts";
@@ -46,7 +47,9 @@ export function createLaunch(
       revision: wanted.id,
       ...inputs,
     });
-    const fitting = fittingContext(await fitInput(options, deployment));
+    const input = await fitInput(options, deployment);
+    const fitting = fittingContext(input);
+    const memoryBytes = memoryOf(options.engineMemory, input, placement);
     const modelTokens = resolved.facts?.contextTokens ?? null;
     try {
       const changed = await hub.changed(repoPath(deployment), resolved);
@@ -56,6 +59,7 @@ export function createLaunch(
         deploymentId: deployment.id,
         engine: resolved.engine,
         placement,
+        ...(memoryBytes === null ? {} : { memoryBytes }),
         launch: {
           snapshotPath: hub.snapshotPath(repoPath(deployment), resolved.commit),
           entryFile: resolved.entryFile,
@@ -63,6 +67,7 @@ export function createLaunch(
           weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          isUnmeasured: input.measured === null,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
           ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),
         },

@@ -84,8 +84,16 @@ test("a report is remembered for the weights, engine and hardware, and told to t
   const ids = ["i1", "i2"].values();
   const reconciler = createReconciler({
     ...{ store, hub, driver: openDriver(), engines: new Map([["e", engine]]), clock: systemClock },
+    engineMemory: "auto",
     limits: {
-      ...{ loadTries: 3, drainMs: 1000, inactiveShutdownMs: 60_000, stopGraceMs: 10, sweepMs: 60_000 },
+      ...{
+        loadTries: 3,
+        drainMs: 1000,
+        inactiveShutdownMs: 60_000,
+        stopGraceMs: 10,
+        firstTokenMs: 1000,
+        sweepMs: 60_000,
+      },
     },
     newInstanceId: () => ids.next().value ?? "more than two",
     hfToken: async () => null,

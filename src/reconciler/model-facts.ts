@@ -2,8 +2,10 @@
  * What a deployment's files say of the model, read before they are fetched, and what follows for memory, for its events.
  * Never the reason why a deployment fails: headers that cannot be read leave the facts out, and the engine finds out.
  */
+import { explainAdapter, holdsAdapterAlone } from "../core/adapter.ts";
 import type { Deployment, RepoFile } from "../core/deployment.ts";
 import type { DeploymentEvent } from "../core/event.ts";
+import type { Failure } from "../core/failure.ts";
 import { describeFit, type FitInput, fitDeployment, measurementOf } from "../core/fit-deployment.ts";
 import { readMeasurement } from "../core/fit-measured.ts";
 import { nameHardware } from "../core/fit-search.ts";
@@ -38,6 +40,20 @@ export async function readFacts(
     return { why: `they did not come within ${patienceMs / 1000} s` };
   }
   return outcome.ok ? { facts: outcome.value } : { why: outcome.failure.message.replace(/[.]$/, "") };
+}
+
+/** Why no engine loads the repository: of an adapter alone its configuration tells which model to deploy instead. */
+export async function explainRefusal(
+  options: Pick<ReconcilerOptions, "hub" | "log">,
+  deployment: Deployment,
+  listing: RepoListing,
+  refusal: Failure,
+  token: string | null,
+  signal: AbortSignal,
+): Promise<Failure> {
+  if (refusal.code !== "no_loadable_weights" || !holdsAdapterAlone(listing.files)) return refusal;
+  const read = await readFacts(options, deployment, { listing, files: [] }, token, signal);
+  return explainAdapter(listing.repo, "facts" in read ? (read.facts.adapter?.base ?? null) : null);
 }
 
 /** What is told of the deployment's memory once its repository is resolved; null where there is nothing to say. */

@@ -1,5 +1,6 @@
 /** What the reconciler is given: the outside as ports, the limits, and sources of ids and tokens. */
 import type { Deployment } from "../core/deployment.ts";
+import type { MemoryRule } from "../core/engine-memory.ts";
 import type { PlanLimits } from "../core/world.ts";
 import type { Clock, Driver, Engine, Hub, Store } from "../ports.ts";
 
@@ -13,9 +14,13 @@ export type ReconcilerOptions = {
   readonly limits: PlanLimits & {
     /** How long an engine may take to end before it is killed. */
     readonly stopGraceMs: number;
+    /** How long an engine may take to one token when it is asked whether it works. */
+    readonly firstTokenMs: number;
     /** How often everything is looked at though nothing asked for it. */
     readonly sweepMs: number;
   };
+  /** How much memory engines may have. */
+  readonly engineMemory: MemoryRule;
   /** GPUs of a type that an account may hold; absent: any number. */
   gpuLimit?(account: string, gpu: Deployment["config"]["gpu"]): Promise<number>;
   newInstanceId(): string;

@@ -163,7 +163,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
     const { secret, loadReport, ...observed } = instance;
     secrets.set(record.id, secret);
-    const warmedAtMs = record.warmedAtMs ?? actor.warmUps.answeredAtMs(record.id);
+    const warmedAtMs = record.warmedAtMs ?? actor.warmUps.answeredAtMs().get(record.id) ?? null;
     const updated = { ...record, warmedAtMs, observed };
     if (warmedAtMs === record.warmedAtMs && !hasChanged(record.observed, observed)) return updated;
     await store.putInstance(updated);
@@ -214,6 +214,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),
+      answeredAtMs: actor.warmUps.answeredAtMs(),
       nodes: await driver.capacity(),
       ...(await room.bounds(deployment)),
       engineRunsOn: engine?.runsOn ?? null,

@@ -44,6 +44,7 @@ function start(instance: ObservedInstance, answers: (Failure | null)[]) {
       engines: new Map([["e", engine]]),
       driver: { observe: async () => [instance] } as unknown as Driver,
       clock: { now: () => 7, sleep: async () => undefined },
+      limits: { firstTokenMs: 1000 },
     },
     (_id, _what, work) => works.push(work()),
   );
@@ -56,9 +57,13 @@ test("an instance is asked by its full name, once at a time, and its answer is k
   await warmUps.begin(deployment, "i1");
   expect([...warmUps.underWay()]).toEqual(["i1"]);
   await settled();
-  expect([asked, [...warmUps.underWay()], warmUps.answeredAtMs("i1")]).toEqual([["ann/m"], [], 7]);
+  expect([asked, [...warmUps.underWay()], warmUps.answeredAtMs().get("i1") ?? null]).toEqual([
+    ["ann/m"],
+    [],
+    7,
+  ]);
   warmUps.forget("i1");
-  expect(warmUps.answeredAtMs("i1")).toBeNull();
+  expect(warmUps.answeredAtMs().get("i1") ?? null).toBeNull();
 });
 
 test("why it did not answer is kept as well", async () => {
@@ -72,5 +77,5 @@ test("an instance that has ended is not asked", async () => {
   const { warmUps, asked, settled } = start({ ...observed, state: "exited" }, []);
   await warmUps.begin(deployment, "i1");
   await settled();
-  expect([asked, warmUps.answeredAtMs("i1"), warmUps.failures().size]).toEqual([[], null, 0]);
+  expect([asked, warmUps.answeredAtMs().get("i1") ?? null, warmUps.failures().size]).toEqual([[], null, 0]);
 });

@@ -1,5 +1,5 @@
 /**
- * Asks new instances of an update for a first answer, in the background, one request an instance. Keeps what came of it in
+ * Asks instances for one answer, in the background, one request an instance: new ones of an update, and those that are doubted. Keeps what came of it in
  * memory until the next look writes it down or the instance is gone; lost with the process, it is asked again.
  */
 import type { Deployment } from "../core/deployment.ts";
@@ -11,20 +11,21 @@ export type WarmUps = {
   /** Does nothing while this instance is being asked. */
   begin(deployment: Deployment, instanceId: string): Promise<void>;
   underWay(): ReadonlySet<string>;
-  /** When it answered, milliseconds since the epoch; null when it has not. */
-  answeredAtMs(instanceId: string): number | null;
+  /** When instances last answered, milliseconds since the epoch. */
+  answeredAtMs(): ReadonlyMap<string, number>;
   /** Instances that did not answer, with the reason. */
   failures(): ReadonlyMap<string, Failure>;
   forget(instanceId: string): void;
 };
 
-/** A first token may take long: engines compile and fill caches with it. */
-const warmUpMs = 120_000;
-
 export function createWarmUps(
-  options: Pick<ReconcilerOptions, "driver" | "engines" | "clock">,
+  options: Pick<ReconcilerOptions, "driver" | "engines" | "clock"> & {
+    readonly limits: Pick<ReconcilerOptions["limits"], "firstTokenMs">;
+  },
   run: (deploymentId: string, what: string, work: () => Promise<void>) => void,
 ): WarmUps {
+  /** A first token may take long: engines compile and fill caches with it. */
+  const { firstTokenMs } = options.limits;
   const asking = new Set<string>();
   const answered = new Map<string, number>();
   const failed = new Map<string, Failure>();
@@ -37,7 +38,7 @@ export function createWarmUps(
     const outcome =
       engine === undefined
         ? failure("warm_up_failed", "The engine is not installed any more.", "See the deployment's logs.")
-        : await engine.warmUp({ endpoint, secret, servedName: deployment.name }, warmUpMs);
+        : await engine.warmUp({ endpoint, secret, servedName: deployment.name }, firstTokenMs);
     if (outcome === null) answered.set(instanceId, options.clock.now());
     else failed.set(instanceId, outcome);
   }
@@ -46,7 +47,7 @@ export function createWarmUps(
     async begin(deployment, instanceId) {
       if (asking.has(instanceId)) return;
       asking.add(instanceId);
-      run(deployment.id, "Asking an instance for a first answer", async () => {
+      run(deployment.id, "Asking an instance for an answer", async () => {
         try {
           await ask(deployment, instanceId);
         } finally {
@@ -55,7 +56,7 @@ export function createWarmUps(
       });
     },
     underWay: () => asking,
-    answeredAtMs: (instanceId) => answered.get(instanceId) ?? null,
+    answeredAtMs: () => answered,
     failures: () => failed,
     forget(instanceId) {
       answered.delete(instanceId);

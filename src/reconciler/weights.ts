@@ -8,7 +8,7 @@ import { failure } from "../core/failure.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
 import type { Facts } from "./facts.ts";
-import { estimateFit, readFacts } from "./model-facts.ts";
+import { estimateFit, explainRefusal, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 
 export function createWeights(options: ReconcilerOptions, { record, tell, countTry }: Facts) {
@@ -20,7 +20,11 @@ export function createWeights(options: ReconcilerOptions, { record, tell, countT
     if (signal.aborted) return;
     if (!listing.ok) return await countTry(deployment.id, listing.failure);
     const chosen = chooseEngine(options.engines, deployment, listing.value);
-    if (!chosen.ok) return await countTry(deployment.id, chosen.failure);
+    if (!chosen.ok) {
+      const why = await explainRefusal(options, deployment, listing.value, chosen.failure, token, signal);
+      if (!signal.aborted) await countTry(deployment.id, why);
+      return;
+    }
     const { files } = chosen.value;
     const read = await readFacts(options, deployment, { listing: listing.value, files }, token, signal);
     if (signal.aborted) return;

@@ -31,7 +31,7 @@ import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
 import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
 import { systemClock } from "../telemetry/clock.ts";
-import { engineGraceMs, openDriver, openEngines } from "./machine.ts";
+import { engineGraceMs, firstTokenMs, openDriver, openEngines } from "./machine.ts";
 import { loadSettings, openLog, publicUrl, root, sockets, takeLock, version } from "./process.ts";
 
 const dayMs = 86_400_000;
@@ -118,12 +118,15 @@ export async function runControl(): Promise<void> {
   };
   const reconciler = createReconciler({
     ...{ store, hub, driver, clock: systemClock, log, engines },
+    engineMemory: settings.BERTH_ENGINE_MEMORY,
     limits: {
       loadTries: settings.BERTH_LOAD_TRIES,
+      restarts: settings.BERTH_RESTARTS,
       drainMs: settings.BERTH_DRAIN_S * 1000,
       inactiveShutdownMs: settings.BERTH_INACTIVE_SHUTDOWN_S * 1000,
       scaleDownMs: settings.BERTH_SCALE_DOWN_S * 1000,
       stopGraceMs: engineGraceMs,
+      firstTokenMs: firstTokenMs(settings),
       sweepMs: 60_000,
     },
     gpuLimit: async (name, gpu) => {

@@ -49,6 +49,11 @@ export async function openEngines(settings: Settings, log: Log): Promise<Readonl
   return new Map(engines.map((engine) => [engine.name, engine]));
 }
 
+/** How long an engine may take to one token when nothing else is asked of it; clients may be more patient. */
+const longestFirstTokenMs = 120_000;
+export const firstTokenMs = (settings: Settings) =>
+  Math.min(longestFirstTokenMs, settings.BERTH_FIRST_TOKEN_S * 1000);
+
 export function openDriver(settings: Settings, engines: ReadonlyMap<string, Engine>, log: Log) {
   return createLocalDriver({
     home: settings.BERTH_HOME,
@@ -61,6 +66,7 @@ export function openDriver(settings: Settings, engines: ReadonlyMap<string, Engi
     gpuPollMs: settings.BERTH_GPU_POLL_S * 1000,
     isolates: settings.BERTH_ISOLATION === "auto",
     programs: [root, dirname(process.execPath)],
+    limits: { firstTokenMs: firstTokenMs(settings) },
     log,
   });
 }

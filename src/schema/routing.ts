@@ -94,6 +94,7 @@ const modelLoad = z.object({
   running: count,
   lastRequestAtMs: z.number().nullable(),
   inFlight: z.record(id, count),
+  suspects: z.array(id).max(10_000).optional(),
 });
 
 /** Body of `POST /load`. */

@@ -70,7 +70,15 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
     });
     const reconciler = createReconciler({
       ...{ store: api.store, hub: api.hub, driver, engines, clock: systemClock, log },
-      limits: { loadTries: 3, drainMs: 1000, inactiveShutdownMs: 900_000, stopGraceMs: 500, sweepMs: 60_000 },
+      engineMemory: "auto",
+      limits: {
+        loadTries: 3,
+        drainMs: 1000,
+        inactiveShutdownMs: 900_000,
+        stopGraceMs: 500,
+        firstTokenMs: 1000,
+        sweepMs: 60_000,
+      },
       gpuLimit: async (account) => (await api.store.access.terms(account)).limits.gpus["H100-80GB"] ?? 64,
       newInstanceId: () => {
         ids += 1;

@@ -157,7 +157,7 @@ export async function startBerth(
       if (child.exitCode !== null) throw new Error(`Berth ended with ${child.exitCode}:\n${printed}`);
       return await isReady(url);
     },
-    30_000,
+    60_000,
   ).catch((error) => {
     child.kill("SIGKILL");
     throw new Error(`${String(error)}\n${printed}`);

@@ -12,8 +12,8 @@ export type Fault =
   | { readonly kind: "hang-after"; readonly tokens: number }
   /** Ends its answer in order, but without having said so. */
   | { readonly kind: "end-after"; readonly tokens: number }
-  /** Never answers. */
-  | { readonly kind: "hang" }
+  /** Never answers, or never again after so many answers. */
+  | { readonly kind: "hang"; readonly after?: number }
   /** Closes the connection instead of answering. */
   | { readonly kind: "hang-up" }
   /** Answers without a length and ends by closing. */
@@ -25,7 +25,13 @@ export type Fault =
   /** A chunk size that is no number, after the first token. */
   | { readonly kind: "bad-chunk" }
   /** 503, as an engine whose slots are all taken. */
-  | { readonly kind: "busy" };
+  | { readonly kind: "busy" }
+  /** Ends with its whole process in the middle of an answer. */
+  | { readonly kind: "exit-after"; readonly tokens: number; exit(): void }
+  /** 200 and nothing. */
+  | { readonly kind: "empty" }
+  /** 200 and a page instead of an answer. */
+  | { readonly kind: "page" };
 
 export type FakeEngineOptions = {
   readonly secret: string;
@@ -39,6 +45,8 @@ export type FakeEngineOptions = {
   readonly contextTokens: number;
   /** Milliseconds after which it closes idle connections. */
   readonly keepAliveMs: number;
+  /** What it lists as its models. */
+  readonly servedNames: readonly string[];
   /** Text of each token, for tests that need odd or large ones; "#" stands for its number. */
   readonly tokenText: string;
 };
@@ -51,6 +59,7 @@ export const fakeEngineDefaults: FakeEngineOptions = {
   loadMs: 0,
   contextTokens: 2048,
   keepAliveMs: 5000,
+  servedNames: [],
   tokenText: "word ",
 };
 
@@ -91,6 +100,10 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     if (request.headers.authorization !== `Bearer ${options.secret}`)
       return sendError(response, 401, "wrong secret");
     if (path === "/health") return sendHealth(response);
+    if (path === "/v1/models") {
+      const models = options.servedNames.map((id) => ({ id, max_model_len: options.contextTokens }));
+      return sendJson(response, 200, { object: "list", data: models });
+    }
     const body = await readAll(request);
     seen.push({ path, rawHeaders: request.rawHeaders, headers: request.headers, body });
     if (state.fault?.kind === "busy" || state.busy >= options.slots)
@@ -125,8 +138,10 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     signal: AbortSignal,
   ): Promise<void> {
     const { fault } = state;
-    if (fault?.kind === "hang") return waitForAbort(signal);
+    if (fault?.kind === "hang" && seen.length > (fault.after ?? 0)) return waitForAbort(signal);
     if (fault?.kind === "hang-up") return void response.destroy();
+    if (fault?.kind === "empty") return void response.end();
+    if (fault?.kind === "page") return void response.end("<html>Welcome!</html>");
     const asked = JSON.parse(body) as AskedBody;
     const model = asked.model ?? "";
     if (path === "/tokenize" || path === "/detokenize") {
@@ -152,6 +167,10 @@ export function createFakeEngine(given: Partial<FakeEngineOptions> = {}): FakeEn
     const send = senderFor(response, fault, { "content-type": "text/event-stream" });
     for (let i = answer.from; i < answer.to; i += 1) {
       if (fault?.kind === "die-after" && i >= fault.tokens) return breakOff(response);
+      if (fault?.kind === "exit-after" && i >= fault.tokens) {
+        setImmediate(fault.exit); // What was written goes out first.
+        return waitForAbort(signal);
+      }
       if (fault?.kind === "end-after" && i >= fault.tokens) return void response.end();
       if (fault?.kind === "hang-after" && i >= fault.tokens) return waitForAbort(signal);
       await pause(options.delayMs, signal);

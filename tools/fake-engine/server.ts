@@ -17,6 +17,8 @@ const faultKinds = [
   "two-framings",
   "bad-chunk",
   "busy",
+  "empty",
+  "page",
 ] as const;
 
 const usage = `fake-engine (--socket PATH | --port N) [--secret S | --secret-file PATH] [--slots N] [--tokens N] [--delay-ms N] [--load-ms N]

@@ -1,5 +1,6 @@
 /** What the parts of the local driver share: the outside they act on, its limits, and the driver's own switches. */
 import type { Clock, Engine } from "../../ports.ts";
+import type { Bounder } from "./bounder.ts";
 import type { HealthLimits } from "./health.ts";
 import type { Instance } from "./instance.ts";
 import type { Isolator } from "./isolation.ts";
@@ -11,6 +12,8 @@ export type LocalLimits = Omit<HealthLimits, "readyTimeoutMs"> &
   LogLimits & {
     /** How long an engine may take to answer one probe. */
     readonly probeTimeoutMs: number;
+    /** How long an engine that says it is ready may take to its first token. */
+    readonly firstTokenMs: number;
     /** How often output and an adopted process are looked at. */
     readonly lookIntervalMs: number;
     /** How long an engine that the driver gives up may take to end politely. */
@@ -27,6 +30,7 @@ export type LocalContext = {
   readonly folders: InstanceFolders;
   readonly shelf: LogShelf;
   readonly isolator: Isolator;
+  readonly bounder: Bounder;
   readonly socketDirectory: string;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** Something an observer can see has changed. */

@@ -42,6 +42,19 @@ describe("an instance's life", () => {
     expect(readdirSync(join(home, "s"))).toEqual([]);
   });
 
+  it("is never ready, and is ended, where health is all it has", async () => {
+    const driver = at.openDriver();
+    await driver.start(standInSpec("one", [], ["mute"]));
+    expect(await reach(driver, "one", "exited")).toMatchObject({
+      slots: 0,
+      readyAtMs: null,
+      failure: { code: "warm_up_failed", message: "It says nothing. The last it printed was: listening." },
+    });
+    expect(await at.markedPids("one")).toEqual([]);
+    await driver.start(standInSpec("two", [], ["ann/m"]));
+    await reach(driver, "two", "running");
+  });
+
   it("starts one process for the same id, however often and at once", async () => {
     const driver = at.openDriver();
     await Promise.all([1, 2, 3].map(() => driver.start(standInSpec("one"))));

@@ -7,6 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Driver, Engine } from "../../ports.ts";
 import { adoptInstances } from "./adopt.ts";
+import { createBounder } from "./bounder.ts";
 import { readCapacity } from "./capacity.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
 import { endProcesses } from "./end.ts";
@@ -25,6 +26,7 @@ import { watchInstance } from "./watch.ts";
 export const localLimits: LocalLimits = {
   probeIntervalMs: 5_000,
   probeTimeoutMs: 2_000,
+  firstTokenMs: 120_000,
   silentProbes: 6,
   lookIntervalMs: 500,
   endGraceMs: 2_000,
@@ -116,6 +118,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed,
     shelf,
     isolator,
+    bounder: createBounder(process.platform, log),
     engines,
     environment: options.environment,
     socketDirectory: options.socketDirectory,
@@ -163,6 +166,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
+    await context.bounder.release(instanceId);
     instances.delete(instanceId);
     changed(instance);
     const others = [...instances.keys(), ...turns.keys()].filter((id) => id !== instanceId);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { judgeHealth } from "./health.ts";
+import { judgeHealth, withLastWords } from "./health.ts";
 
 const limits = { readyTimeoutMs: 60_000, probeIntervalMs: 5_000, silentProbes: 6 };
 const loading = { now: 1_000, startedAtMs: 0, readyAtMs: null, silentBefore: 0 };
@@ -33,4 +33,12 @@ it("gives up one that was ready at the sixth answer in a row that is none, whate
     kind: "end",
     failure: { code: "engine_timeout", message: expect.stringContaining("6 health checks in 30 s") },
   });
+});
+
+it("says what was printed last by an engine that was given up", () => {
+  const cause = { code: "engine_timeout", message: "It had hung.", next: "See." } as const;
+  expect(withLastWords(cause, ["loading 40 %.", ""]).message).toBe(
+    "It had hung. The last it printed was: loading 40 %.",
+  );
+  expect(withLastWords(cause, [])).toEqual({ ...cause, message: "It had hung. It had printed nothing." });
 });

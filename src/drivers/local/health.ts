@@ -3,6 +3,7 @@
  * watch of an instance acts on it.
  */
 import { type Failure, failure } from "../../core/failure.ts";
+import { lastWords } from "../../core/last-words.ts";
 import type { EngineHealth } from "../../ports.ts";
 
 export type HealthLimits = {
@@ -69,6 +70,13 @@ function hungFailure({ probeIntervalMs, silentProbes }: HealthLimits): Failure {
     `The engine left ${silentProbes} health checks in ${describeMs(probeIntervalMs * silentProbes)} unanswered, so it had hung and was ended.`,
     "See the deployment's logs for its last lines.",
   );
+}
+
+/** What an engine printed last may say what it was at when it was given up. */
+export function withLastWords(cause: Failure, lines: readonly string[]): Failure {
+  const words = lastWords(lines);
+  const said = words === null ? "It had printed nothing." : `The last it printed was: ${words}.`;
+  return { ...cause, message: `${cause.message} ${said}` };
 }
 
 function describeMs(ms: number): string {

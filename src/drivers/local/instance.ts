@@ -6,6 +6,7 @@ import type { Failure } from "../../core/failure.ts";
 import type { MeasuredMemory } from "../../core/fit-measured.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
 import type { Engine } from "../../ports.ts";
+import type { FirstAnswer } from "./first-answer.ts";
 import type { InstanceOutput } from "./logs.ts";
 import type { SavedExit, SavedRecord } from "./record.ts";
 import type { Exit } from "./spawn.ts";
@@ -17,6 +18,8 @@ export type Instance = {
   readonly output: InstanceOutput;
   loadProgress: number | null;
   silentProbes: number;
+  /** Of an engine that says it is ready for the first time; null before that. */
+  firstAnswer: FirstAnswer | null;
   /** What the engine printed of its memory, once it is ready. */
   loadReport: MeasuredMemory | null;
   /** Started by this control, which therefore is told its exit code. */
@@ -49,6 +52,7 @@ export function makeInstance(
     output,
     loadProgress: null,
     silentProbes: 0,
+    firstAnswer: null,
     loadReport: null,
     isOutputLost: false,
     isOwnChild: false,

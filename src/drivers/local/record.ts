@@ -27,6 +27,10 @@ const recordSchema = z.object({
   placement: z.object({ node: z.string(), gpus: z.array(z.string()) }),
   endpoint: z.object({ kind: z.literal("unix"), path: z.string() }),
   secret: z.string().min(16),
+  /** A name the engine answers to; absent in records of earlier versions, and where it has none. */
+  servedName: z.string().optional(),
+  /** Bytes it may have; absent where it has no limit. */
+  memoryBytes: z.number().optional(),
   startedAtMs: z.number(),
   /** Null from just before the process is started until just after. */
   process: identitySchema.nullable(),

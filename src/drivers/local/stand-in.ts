@@ -11,7 +11,11 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
 };
 
-export function standInSpec(id: string, behaviour: readonly string[] = []): InstanceSpec {
+export function standInSpec(
+  id: string,
+  behaviour: readonly string[] = [],
+  servedNames: readonly string[] = [],
+): InstanceSpec {
   return {
     id,
     deploymentId: "dep",
@@ -20,7 +24,7 @@ export function standInSpec(id: string, behaviour: readonly string[] = []): Inst
     launch: {
       snapshotPath: "/",
       entryFile: "model",
-      servedNames: [],
+      servedNames,
       maxBatchSize: 3,
       engineArgs: { standardArgs: {}, extraArgs: behaviour },
     },
@@ -79,7 +83,9 @@ export const standInEngine: Engine = {
       request.on("close", () => resolve({ state: "silent" }));
     });
   },
-  warmUp: async () => null,
+  /** A model of the name "mute" is healthy and says nothing. */
+  warmUp: async ({ servedName }) =>
+    servedName === "mute" ? failure("warm_up_failed", "It says nothing.", "See the logs.") : null,
   loadReport: (lines) =>
     lines.includes("listening")
       ? { weightBytes: 1000, workBytes: 10, cacheBytes: null, cacheTokens: null }

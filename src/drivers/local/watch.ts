@@ -3,16 +3,20 @@
  * too long to load or has hung. Writes what it finds into the instance and to disk, and says so. Never removes an
  * instance; never touches one that was released.
  */
-import { failure } from "../../core/failure.ts";
+import { explainLimit } from "../../core/engine-memory.ts";
+import { type Failure, failure } from "../../core/failure.ts";
 import type { Clock, EngineHealth } from "../../ports.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
-import { judgeHealth } from "./health.ts";
+import { firstAnswer } from "./first-answer.ts";
+import { judgeHealth, withLastWords } from "./health.ts";
 import type { Instance } from "./instance.ts";
 import type { SavedExit } from "./record.ts";
 
 /** Lines of output that an engine's last words are looked for in: causes stand above the tracebacks of every process that fell with them. */
 const lastWordsLines = 400;
+/** How soon it is seen that an engine has given its first token. */
+const awaitedPauseMs = 25;
 /** Lines of output that how far an engine has loaded is looked for in. */
 const progressLines = 40;
 /** Lines of output that what an engine took of memory is looked for in. */
@@ -47,6 +51,7 @@ export async function watchInstance(instance: Instance, context: LocalContext): 
 /** Asks once and acts on the answer. Returns the milliseconds until the next probe. */
 export async function probe(instance: Instance, context: LocalContext): Promise<number> {
   const { clock, limits, log } = context;
+  if (instance.firstAnswer === "awaited") return awaitedPauseMs;
   const health = await askEngine(instance, limits.probeTimeoutMs);
   if (health === null || instance.isReleased) return limits.probeIntervalMs;
   const { record } = instance;
@@ -66,10 +71,14 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
       }
       return verdict.probeInMs;
     }
-    case "ready":
+    case "ready": {
       instance.silentProbes = 0;
+      const answer = record.ready === null ? firstAnswer(instance, context) : "came";
+      if (answer === "awaited") return awaitedPauseMs;
+      if (answer !== "came") return await end(instance, answer, context);
       await noteReady(instance, verdict, context);
       return limits.probeIntervalMs;
+    }
     case "silent":
       instance.silentProbes += 1;
       log("warn", "an engine did not answer a health check", {
@@ -78,17 +87,23 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
       });
       return limits.probeIntervalMs;
     case "end":
-      instance.endedBecause = verdict.failure;
-      await endProcesses({
-        instanceId: record.id,
-        folder: await context.folders.realPath(record.id),
-        leader: record.process,
-        graceMs: limits.endGraceMs,
-        processes: context.processes,
-        clock,
-      });
-      return 0;
+      return await end(instance, verdict.failure, context);
   }
+}
+
+/** The driver itself ends an engine that is of no use; the watch then sees it gone. */
+async function end(instance: Instance, cause: Failure, context: LocalContext): Promise<number> {
+  const { record } = instance;
+  instance.endedBecause = cause;
+  await endProcesses({
+    instanceId: record.id,
+    folder: await context.folders.realPath(record.id),
+    leader: record.process,
+    graceMs: context.limits.endGraceMs,
+    processes: context.processes,
+    clock: context.clock,
+  });
+  return 0;
 }
 
 /** From what it prints, for an engine that has no other way to say it. */
@@ -181,7 +196,12 @@ export async function settleExit(instance: Instance, context: LocalContext): Pro
   await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };
   const lines = await output.lastLines(lastWordsLines);
-  const cause = instance.endedBecause ?? instance.engine?.explainExit(exit, lines) ?? unexplained;
+  const told = instance.engine?.explainExit(exit, lines) ?? unexplained;
+  const isKilled = await context.bounder.wasKilled(record.id);
+  const cause =
+    instance.endedBecause === null
+      ? explainLimit(told, record.memoryBytes ?? null, isKilled)
+      : withLastWords(instance.endedBecause, lines);
   const ended: SavedExit = { atMs: clock.now(), ...exit, failure: cause };
   await folders.saveExit(record.id, ended).catch((error: unknown) => {
     log("warn", "the exit of an instance could not be kept", { instanceId: record.id, error: String(error) });

@@ -1,9 +1,9 @@
 /**
- * The arguments the embedded engine understands, as one table: those of `extra_args`, and those that the API's standard
- * knobs become. Pure. Everything that is not in the table is refused by name: an argument that is silently dropped would
- * be a promise that is not kept.
+ * The arguments the embedded engine understands, as one table: those of `extra_args`, which come through the same door as every
+ * engine's, and those that the API's standard knobs become. Pure.
  */
 import type { EngineArgs } from "../../core/deployment.ts";
+import { type FlagTable, flagValue, readFlags } from "../../core/engine-flags.ts";
 import { refuseUnknownKnobs, type StandardArgs } from "../../core/standard-args.ts";
 
 export type EngineArguments = {
@@ -19,12 +19,16 @@ export type EngineArguments = {
 
 type Outcome = { ok: true; value: EngineArguments } | { ok: false; reason: string };
 
-const table = {
-  "--ctx-size": { field: "contextTokens", min: 16, max: 10_000_000 },
-  "--threads": { field: "threads", min: 1, max: 256 },
-  "--prefill-tokens": { field: "prefillTokens", min: 8, max: 131_072 },
-  "--prefix-caching": { field: "prefixCaching", min: 0, max: 1 },
-} as const;
+const table: FlagTable = {
+  engine: "embedded",
+  flags: {
+    "ctx-size": { kind: "integer", min: 16, max: 10_000_000 },
+    threads: { kind: "integer", min: 1, max: 256 },
+    "prefill-tokens": { kind: "integer", min: 8, max: 131_072 },
+    "prefix-caching": { kind: "integer", min: 0, max: 1 },
+  },
+  short: { c: "ctx-size", t: "threads" },
+};
 
 /** Requests one instance can serve at once. */
 export const mostSlots = 256;
@@ -63,35 +67,20 @@ export function translateStandardArgs(args: StandardArgs): readonly string[] {
   ];
 }
 
-/** Accepts `--name N` and `--name=N`; the last of a repeated argument counts. */
 export function parseEngineArguments(extraArgs: readonly string[]): Outcome {
-  const value: { -readonly [Field in keyof EngineArguments]: number | null } = {
-    contextTokens: null,
-    threads: null,
-    prefillTokens: null,
-    prefixCaching: null,
+  const read = readFlags(extraArgs, table);
+  if (!read.ok) return read;
+  const number = (name: string) => {
+    const value = flagValue(read.value, name);
+    return value === null ? null : Number(value);
   };
-  for (let at = 0; at < extraArgs.length; at++) {
-    const [name = "", inline] = (extraArgs[at] ?? "").split("=", 2);
-    const known = Object.hasOwn(table, name) ? table[name as keyof typeof table] : null;
-    if (known === null) {
-      const allowed = Object.keys(table).join(", ");
-      return {
-        ok: false,
-        reason: `The embedded engine has no argument ${printable(name)}; it takes ${allowed}.`,
-      };
-    }
-    const given = inline ?? extraArgs[++at] ?? "";
-    const number = /^\d{1,9}$/.test(given) ? Number(given) : Number.NaN;
-    if (!(number >= known.min && number <= known.max)) {
-      return { ok: false, reason: `${name} takes a whole number from ${known.min} to ${known.max}.` };
-    }
-    value[known.field] = number;
-  }
-  return { ok: true, value };
-}
-
-/** What was given, short and on one line, as it goes into a sentence. */
-function printable(name: string): string {
-  return JSON.stringify(name.slice(0, 60));
+  return {
+    ok: true,
+    value: {
+      contextTokens: number("ctx-size"),
+      threads: number("threads"),
+      prefillTokens: number("prefill-tokens"),
+      prefixCaching: number("prefix-caching"),
+    },
+  };
 }

@@ -119,8 +119,13 @@ export async function loadModel(
     gpu: false,
     build: "never",
     progressLogs: false,
-    logLevel: LlamaLogLevel.error,
-    logger: (_level, message) => {
+    // What is not an error is passed over, but for the sizes of what it allocates. It says nothing at this level while it computes.
+    logLevel: LlamaLogLevel.info,
+    logger: (level, message) => {
+      if (!isError(level)) {
+        if (bufferLine.test(message)) process.stderr.write(`llama.cpp: ${message.trim().slice(0, 200)}\n`);
+        return;
+      }
       const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
       if (why !== undefined) refusal.resolve(why);
       const line = printableLine(message);
@@ -184,6 +189,12 @@ function readSamplingDefaults(general: object): SamplingDefaults {
     topK: within("top_k", 0, 1_000_000),
     minP: within("min_p", 0, 1),
   };
+}
+
+const bufferLine = /^\s*\w+:\s+\S+\s+\w+ buffer size\s*=\s*[\d.]+ MiB\s*$/;
+
+function isError(level: LlamaLogLevel): boolean {
+  return level === LlamaLogLevel.error || level === LlamaLogLevel.fatal;
 }
 
 /** A log line of llama.cpp that names its function; a grammar it cannot read it prints whole, and that is a client's. */

@@ -1,5 +1,5 @@
 /** The server program's life: start, refusal to start, secret, signals. */
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type RunningEngine, startEngine, startReadyEngine } from "../../../tools/tiny-gguf/start-engine.ts";
 import { buildTinyModel } from "../../../tools/tiny-gguf/tiny-gguf.ts";
 import { createEmbeddedEngine } from "../embedded.ts";
@@ -85,6 +85,21 @@ describe("a running server", () => {
     expect(bad.statusCode).toBe(400);
   });
 
+  it("prints what it took of memory, and nothing more while it serves", async () => {
+    const engine = keep(await startReadyEngine({ model: buildTinyModel() }));
+    await vi.waitFor(() =>
+      expect(adapter.loadReport?.(engine.lines)).toMatchObject({
+        weightBytes: expect.any(Number),
+        workBytes: expect.any(Number),
+        cacheBytes: expect.any(Number),
+      }),
+    );
+    const before = engine.lines.length;
+    const body = { model: "tiny", prompt: "CANARY", max_tokens: 20 };
+    expect((await engine.post("/v1/completions", body)).status).toBe(200);
+    expect(engine.lines).toHaveLength(before);
+  });
+
   it("refuses a body that is too large", async () => {
     const engine = keep(await startReadyEngine({ model: buildTinyModel() }));
     const headers = { "content-length": String(33 * 1024 * 1024) };
@@ -151,7 +166,7 @@ describe("a warm-up", () => {
     expect(await warm(engine.secret, "tiny")).toBeNull();
     expect(await warm("wrong", "tiny")).toMatchObject({
       code: "warm_up_failed",
-      message: expect.stringContaining("answered 401"),
+      message: expect.stringContaining("answered with status 401"),
     });
     engine.child.kill("SIGKILL");
     await engine.exited;

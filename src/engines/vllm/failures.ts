@@ -55,7 +55,7 @@ const patterns: readonly Pattern[] = [
   },
   {
     pattern:
-      /(?:torch(?:\.cuda)?\.OutOfMemoryError|CUDA out of memory)(?:.*?Tried to allocate ([\d.]+ [KMG]iB))?/,
+      /(?:torch(?:\.cuda)?\.OutOfMemoryError|CUDA out of memory|CUDA driver error: out of memory)(?:.*?Tried to allocate ([\d.]+ [KMG]iB))?/,
     failure: ([, size]) =>
       failure(
         "out_of_memory",
@@ -189,6 +189,14 @@ const patterns: readonly Pattern[] = [
       "engine_crashed",
       () => "vLLM could not listen: something else has its port or socket.",
       "It is started again at another; see the deployment's logs if that does not help.",
+    ),
+  },
+  {
+    pattern: /CUDA error: (an illegal memory access|unspecified launch failure|device-side assert)/,
+    failure: say(
+      "engine_crashed",
+      (what) => `A computation of vLLM on a GPU went wrong (CUDA: ${what}).`,
+      "If it happens again, install another version with `berth engines install vllm`, or look for errors of the GPU with nvidia-smi.",
     ),
   },
   {

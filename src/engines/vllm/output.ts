@@ -1,5 +1,4 @@
-/** What vLLM prints while it loads: how far it is, and what it took of memory. Pure. */
-import type { MeasuredMemory } from "../../core/fit-measured.ts";
+/** What vLLM prints while it loads: how far it is. Pure. */
 
 /**
  * Shares of a load, as it usually goes: weights most of it, then compiling and graphs. Only ever read from the latest line that
@@ -29,22 +28,4 @@ const steps: readonly (readonly [RegExp, number])[] = [
 
 function share(percent: string): number {
   return Math.min(100, Number(percent)) / 100;
-}
-
-const gibibyte = 2 ** 30;
-
-/** From the output up to when it was ready; null where it says nothing. With several GPUs each prints the same; the last counts. */
-export function readLoadReport(lines: readonly string[]): MeasuredMemory | null {
-  const last = (pattern: RegExp) => {
-    const found = lines.map((line) => pattern.exec(line)?.[1]).findLast((value) => value !== undefined);
-    return found === undefined ? null : Number(found.replaceAll(",", ""));
-  };
-  const bytes = (amount: number | null) => (amount === null ? null : Math.round(amount * gibibyte));
-  const report = {
-    weightBytes: bytes(last(/Model loading took ([\d.]+) Gi?B/)),
-    workBytes: bytes(last(/peak activation memory(?: takes| is)? ([\d.]+) ?Gi?B/i)),
-    cacheBytes: bytes(last(/Available KV cache memory: ([\d.]+) GiB/)),
-    cacheTokens: last(/KV cache size: ([\d,]+) tokens/),
-  };
-  return Object.values(report).every((value) => value === null) ? null : report;
 }

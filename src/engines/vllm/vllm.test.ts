@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { illegalAccess, recordings } from "../../../tools/fake-vllm/recordings.ts";
 import { readCatalogue } from "../../catalogue/read.ts";
 import type { EngineArgs } from "../../core/deployment.ts";
 import type { LaunchSpec } from "../../ports.ts";
 import { createVllmEngine } from "../vllm.ts";
 import { explainVllmExit } from "./failures.ts";
-import { readLoadProgress, readLoadReport } from "./output.ts";
+import { readLoadProgress } from "./output.ts";
 import { readPackages } from "./program.ts";
 
 const engine = createVllmEngine({
@@ -214,6 +215,41 @@ test.each(ends)("%s: %s", (_source, line, code, message) => {
   expect(told.next).toMatch(/[.]$/);
 });
 
+/** As people read it, from the output around the cause. */
+const told: Readonly<Record<keyof typeof recordings, string>> = {
+  "cuda-oom":
+    "vLLM ran out of GPU memory while loading, when it asked for 50.00 MiB. Lower max_context_size or max_batch_size, choose a smaller model, or ask for more GPUs.",
+  "driver-oom":
+    "vLLM ran out of GPU memory while loading. Lower max_context_size or max_batch_size, choose a smaller model, or ask for more GPUs.",
+  "little-cache":
+    "vLLM has room for less context than one request was promised: 3.18 GiB are left beside the weights. Deploy again with max_context_size 34736 or less, or ask for more GPUs.",
+  "unknown-architecture":
+    "This version of vLLM does not know the architecture ZamfirForCausalLM. Install a newer version with `berth engines install vllm`, or choose another model.",
+  "no-template":
+    "The repository has no chat template. Choose a model that was made for chats, or ask this one with /v1/completions.",
+  "own-code":
+    "This model comes with Python code of its own, which vLLM may not run. Have an administrator read that code and allow the repository at its commit with BERTH_TRUST_REMOTE_CODE, or choose another model.",
+  "old-driver":
+    "The NVIDIA driver of this machine is too old for this version of vLLM (it has CUDA 12.8). Update the driver, or install a version of vLLM for it.",
+  "port-taken":
+    "vLLM could not listen: something else has its port or socket. It is started again at another; see the deployment's logs if that does not help.",
+  nccl: "The GPUs could not reach each other (NCCL: unhandled system error (run with NCCL_DEBUG=INFO for details)). See the deployment's logs; fewer GPUs may do.",
+  "bad-argument":
+    "This version of vLLM does not take --tool-call-parser as it is. Correct standard_args or extra_args.",
+};
+
+test.each(Object.entries(recordings))("a recorded end: %s", (name, { lines }) => {
+  const { message, next } = explainVllmExit({ code: 1, signal: null }, lines);
+  expect(`${message} ${next}`).toBe(told[name as keyof typeof told]);
+});
+
+test("a recorded end while serving", () => {
+  expect(explainVllmExit({ code: 1, signal: null }, illegalAccess.lines)).toMatchObject({
+    code: "engine_crashed",
+    message: "A computation of vLLM on a GPU went wrong (CUDA: an illegal memory access).",
+  });
+});
+
 test("an unknown end is told by its root cause", () => {
   const lines = [
     "(Worker) AssertionError: the sizes differ in /root/x/y.py",
@@ -232,19 +268,4 @@ test("progress is read from the latest line that says something", () => {
   expect(
     readLoadProgress(["Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  50%|#####     | 3/6"]),
   ).toBeCloseTo(0.9);
-});
-
-test("what it took of memory is read from its output", () => {
-  expect(readLoadReport(["INFO nothing of it"])).toBeNull();
-  const lines = [
-    "INFO 05-07 02:13:52 [gpu_model_runner.py:1347] Model loading took 0.2500 GiB and 0.907387 seconds",
-    "INFO [gpu_worker.py:1] Available KV cache memory: 10.50 GiB",
-    "INFO [kv_cache_utils.py:868] GPU KV cache size: 230,528 tokens",
-  ];
-  expect(readLoadReport(lines)).toEqual({
-    weightBytes: 2 ** 28,
-    workBytes: null,
-    cacheBytes: 10.5 * 2 ** 30,
-    cacheTokens: 230_528,
-  });
 });

@@ -83,11 +83,9 @@ test("the tier stands beside the usage", () => {
   expect(run(event({ ...finish, usage }), { tier: "flex" }).out).toBe(
     event({ ...finish, usage: shown, service_tier: "flex" }),
   );
-  const { bytes } = finishAnswer(Buffer.from('{"service_tier":null, "usage":{"prompt_tokens":1} }'), {
-    ...terms,
-    tier: "priority",
-  });
-  expect(JSON.parse(bytes.toString())).toMatchObject({
+  const answer = '{"service_tier":null, "usage":{"prompt_tokens":1} }';
+  const finished = finishAnswer(Buffer.from(answer), { ...terms, tier: "priority" });
+  expect(JSON.parse(String(finished?.bytes))).toMatchObject({
     service_tier: "priority",
     usage: { prompt_tokens: 1 },
   });
@@ -100,10 +98,11 @@ test("a finish without usage is not lost when the stream ends", () => {
 
 test("whole answers: the cost is put in, everything else stays byte for byte", () => {
   const body = `{ "id":"é", "choices":[{"text":"\\"usage\\":{}"}],\n "usage": ${JSON.stringify(usage)} }`;
-  const { bytes, usage: found } = finishAnswer(Buffer.from(body), terms);
-  expect(bytes.toString()).toBe(body.replace(JSON.stringify(usage), JSON.stringify(shown)));
-  expect(found?.cachedTokens).toBe(4);
-  for (const odd of ["", "[]", "{}", '{"usage":1}', "no json"]) {
+  const finished = finishAnswer(Buffer.from(body), terms);
+  expect(String(finished?.bytes)).toBe(body.replace(JSON.stringify(usage), JSON.stringify(shown)));
+  expect(finished?.usage?.cachedTokens).toBe(4);
+  for (const other of ["", "[]", "no json"]) expect(finishAnswer(Buffer.from(other), terms)).toBeNull();
+  for (const odd of ["{}", '{"usage":1}']) {
     expect(finishAnswer(Buffer.from(odd), terms)).toEqual({ bytes: Buffer.from(odd), usage: null });
   }
 });

@@ -119,8 +119,10 @@ export class OpenAiReply implements Reply {
   #endWhole(): void {
     const status = this.#head?.status ?? 502;
     const hasNoBody = status === 204 || status === 304;
-    const { bytes, usage } =
-      status === 200 ? finishAnswer(this.#takeHeld(), this.#terms) : { bytes: this.#takeHeld(), usage: null };
+    const held = this.#takeHeld();
+    const finished = status === 200 ? finishAnswer(held, this.#terms) : { bytes: held, usage: null };
+    if (finished === null) throw unreadable();
+    const { bytes, usage } = finished;
     this.#usage = usage;
     this.sentBytes = bytes.length;
     const length = hasNoBody ? [] : ["content-length", String(bytes.length)];

@@ -49,11 +49,15 @@ export function describeUsage({ tokens, fields, details }: EngineUsage, prices: 
   });
 }
 
-/** A whole answer with what Berth says put in. */
-export function finishAnswer(json: Buffer, terms: UsageTerms): { bytes: Buffer; usage: TokenUsage | null } {
+/** A whole answer with what Berth says put in; null where it is none: every answer is a JSON object. */
+export function finishAnswer(
+  json: Buffer,
+  terms: UsageTerms,
+): { bytes: Buffer; usage: TokenUsage | null } | null {
   const object = scanObject(json);
-  const usage = object === null ? null : readUsage(object);
-  if (object === null || usage === null) return { bytes: json, usage: null };
+  if (object === null) return null;
+  const usage = readUsage(object);
+  if (usage === null) return { bytes: json, usage: null };
   return { bytes: withUsage(object, describeUsage(usage, terms.prices), terms), usage: usage.tokens };
 }
 

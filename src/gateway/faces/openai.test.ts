@@ -144,6 +144,36 @@ test.each<[Record<string, unknown>, string, string]>([
   ]);
 });
 
+test.each<[Record<string, unknown>, string, string]>([
+  [
+    { response_format: { type: "regex", regex: "(a{1000}){1000}" } },
+    "response_format",
+    "The expression in response_format comes to more than 100000 characters when its repetitions are written out, which is the limit. Ask for a simpler one.",
+  ],
+  [
+    { response_format: { type: "json_schema", json_schema: { name: "x", schema: { maxItems: 1e9 } } } },
+    "response_format",
+    "The JSON schema in response_format has a maxItems above 100000, which is the limit. Ask for a simpler one.",
+  ],
+  [
+    { tools: [{ type: "function", function: { name: "f", parameters: { pattern: "a{999999}" } } }] },
+    "tools",
+    "The schema of a tool's parameters in tools has a pattern that comes to more than 100000 characters when its repetitions are written out, which is the limit. Ask for a simpler one.",
+  ],
+  [
+    { response_format: { type: "json_object", filler: "x".repeat(1_000_001) } },
+    "response_format",
+    "What is asked for in response_format is longer than 1000000 characters, which is the limit. Ask for a simpler one.",
+  ],
+])("what no engine should have to compile is refused with the limit: %#", (fields, param, message) => {
+  expect(refusal(() => read(fields))).toMatchObject({
+    status: 400,
+    code: "unsupported_parameter",
+    param,
+    message,
+  });
+});
+
 test("a seed beyond its range, and one at its edge", () => {
   expect(refusal(() => read('{"model":"m","messages":[],"seed":18446744073709551616}')).param).toBe("seed");
   const edge = '{"model":"chat","messages":[],"seed":-9223372036854775808}';

@@ -9,6 +9,7 @@ import { entryValue, type ScannedObject, scanObject, textOf, writeObject } from 
 import { isServedName } from "../models.ts";
 import type { Asked, Face, FaceInput, ServiceTier } from "./face.ts";
 import { type Needs, noNeeds, refuseUnmet } from "./openai-abilities.ts";
+import { checkTools, readFormat } from "./openai-forms.ts";
 import { inspectMessages, lastRole } from "./openai-messages.ts";
 import { checkParameters, invalidInput, type OpenAiPath, parametersOf } from "./openai-parameters.ts";
 import { OpenAiReply } from "./openai-reply.ts";
@@ -145,13 +146,14 @@ function readNeeds(
   meant: Map<string, string>,
 ): Needs {
   const has = (name: string) => object.entries.has(name);
+  const format = object.entries.get("response_format");
   const messages = path === "/v1/chat/completions" ? object.entries.get("messages") : undefined;
   const seen =
     messages === undefined ? null : inspectMessages(object.bytes.subarray(messages.start, messages.end));
   if (seen !== null && seen.rewritten !== null) meant.set("messages", seen.rewritten);
   return {
     tools: has("tools") && asksForTools(object, value) ? "tools" : null,
-    format: has("response_format") ? readFormat(value("response_format")) : null,
+    format: format === undefined ? null : readFormat(textOf(object, format)),
     logprobs: readLogprobs(path, value),
     choices: Number(value("n") ?? 1),
     media: seen?.hasMedia === true ? "messages" : null,
@@ -163,7 +165,9 @@ function asksForTools(object: ScannedObject, value: (name: string) => unknown): 
   const slice = object.entries.get("tools");
   if (slice === undefined || value("tool_choice") === "none") return false;
   const start = textOf(object, { start: slice.start, end: Math.min(slice.end, slice.start + 64) });
-  return !/^(?:null|\[\s*\])/.test(start);
+  if (/^(?:null|\[\s*\])/.test(start)) return false;
+  checkTools(textOf(object, slice));
+  return true;
 }
 
 function readLogprobs(path: OpenAiPath, value: (name: string) => unknown): string | null {
@@ -180,16 +184,4 @@ function readReasoning(value: (name: string) => unknown): string | null {
   const isAsked =
     reasoning !== null && (reasoning.enabled === true || (reasoning.effort ?? "none") !== "none");
   return isAsked ? "reasoning" : null;
-}
-
-const formats = ["json_object", "json_schema", "regex"] as const;
-
-function readFormat(format: unknown): Needs["format"] {
-  if (format === null) return null;
-  const { type } = format as { type?: unknown };
-  if (type === "text") return null;
-  const known = formats.find((one) => one === type);
-  if (known !== undefined) return known;
-  const msg = "Input should be 'text', 'json_object', 'json_schema' or 'regex'";
-  throw invalidInput([{ loc: ["body", "response_format", "type"], type: "enum", msg }]);
 }

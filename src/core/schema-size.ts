@@ -1,0 +1,84 @@
+/**
+ * Limits on what an answer's form may be told by: JSON schemas, with the patterns in them, and regular expressions. Engines compile
+ * them before the first token, some while nothing else is served, and a few hundred bytes can be made to take minutes and
+ * gigabytes. Pure, and linear in what it reads. Knows no engine: what one cannot enforce, it refuses itself.
+ */
+
+export const schemaLimits = {
+  /** Levels of objects and lists within each other. */
+  depth: 64,
+  /** Values of all kinds. */
+  values: 20_000,
+  /** Of `minLength`, `maxItems` and their like. */
+  count: 100_000,
+  regexCharacters: 4000,
+  /** Characters that an expression comes to when its counted repetitions, `{2,5}`, are written out. */
+  regexSize: 100_000,
+} as const;
+
+const counts = new Set(["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"]);
+
+/** What is over a limit, as the rest of a sentence about the schema; null where nothing is. */
+export function excessOfSchema(schema: unknown): string | null {
+  // A stack of its own: a value that is nested deeply must not use up the program's.
+  const left: { readonly value: unknown; readonly depth: number }[] = [{ value: schema, depth: 0 }];
+  let values = 0;
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    const { value, depth } = next;
+    values += 1;
+    if (values > schemaLimits.values) return `has more than ${schemaLimits.values} values`;
+    if (typeof value !== "object" || value === null) continue;
+    if (depth >= schemaLimits.depth) return `is nested more than ${schemaLimits.depth} deep`;
+    for (const [key, inner] of Object.entries(value)) {
+      const excess = excessOfKeyword(key, inner);
+      if (excess !== null) return excess;
+      left.push({ value: inner, depth: depth + 1 });
+    }
+  }
+  return null;
+}
+
+function excessOfKeyword(key: string, value: unknown): string | null {
+  if (counts.has(key) && typeof value === "number" && value > schemaLimits.count) {
+    return `has a ${key} above ${schemaLimits.count}`;
+  }
+  if (key !== "pattern" || typeof value !== "string") return null;
+  const excess = excessOfRegex(value);
+  return excess === null ? null : `has a pattern that ${excess}`;
+}
+
+/** The same for a regular expression. One that is not well formed is measured as far as it can be read. */
+export function excessOfRegex(source: string): string | null {
+  if (source.length > schemaLimits.regexCharacters) {
+    return `is longer than ${schemaLimits.regexCharacters} characters`;
+  }
+  return writtenOut(source) > schemaLimits.regexSize
+    ? `comes to more than ${schemaLimits.regexSize} characters when its repetitions are written out`
+    : null;
+}
+
+/** Sizes of what is open: of each group what was read of it, and of the last thing in it, which a repetition repeats. */
+type Open = { size: number; last: number };
+
+function writtenOut(source: string): number {
+  const open: Open[] = [{ size: 0, last: 0 }];
+  const add = (size: number) => {
+    const group = open.at(-1) ?? { size: 0, last: 0 };
+    group.size += size;
+    group.last = size;
+  };
+  // An escape, a class (one that is not closed goes on to the end, so that nothing is read twice), a group's border, a counted
+  // repetition, or any other character.
+  const pieces = /\\.|\[(?:\\.|[^\]\\])*(?:\]|$)|\(|\)|\{(\d{1,9})(?:,(\d{0,9}))?\}|./gs;
+  for (const [piece, least, most] of source.matchAll(pieces)) {
+    if (piece === "(") open.push({ size: 0, last: 0 });
+    else if (piece === ")" && open.length > 1) add(open.pop()?.size ?? 0);
+    else if (least !== undefined) {
+      const group = open.at(-1) ?? { size: 0, last: 0 };
+      const times = Math.max(1, Number(least), Number(most ?? 0));
+      group.size += group.last * (times - 1);
+      group.last *= times;
+    } else add(1);
+  }
+  return open.reduce((sum, { size }) => sum + size, 0);
+}
