@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readSettings, SettingsError } from "./settings.ts";
+import { SettingsError } from "./settings.ts";
 import { makeHome, readPrices, readSettingsFile, readTls } from "./settings-files.ts";
+import { readSettings } from "./settings-read.ts";
 
 let folder: string;
 beforeEach(() => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { defaultAccountName, describeSettings, readSettings, SettingsError } from "./settings.ts";
+import { SettingsError } from "./settings.ts";
+import { defaultAccountName, describeSettings, readSettings } from "./settings-read.ts";
 
 describe("settings", () => {
   it("have defaults, take the file, and let the environment win", () => {

@@ -1,47 +1,21 @@
 /**
  * Everything that can be set, as one zod schema over the environment and an optional `berth.yaml`, with the sentence
- * that documents each. Pure: the caller passes the environment and the file's text. A bad value is an error that names
- * the setting, the value and what is allowed. `docs/reference/config.md` is kept equal to it by a test.
+ * that documents each. How they are read is in `settings-read.ts`. `docs/reference/config.md` is kept equal to this by
+ * a test.
  */
-import { isIP } from "node:net";
-import { homedir, userInfo } from "node:os";
-import { resolve } from "node:path";
-import { parse as parseYaml } from "yaml";
 import { z } from "zod";
-
-const wholeNumber = (min: number, max: number) => {
-  const rule = `a whole number from ${min} to ${max}`;
-  return z.preprocess(
-    (value) => (typeof value === "string" && /^\d{1,15}$/.test(value.trim()) ? Number(value) : value),
-    z.number(rule).int(rule).min(min, rule).max(max, rule),
-  );
-};
-const seconds = (min: number, max: number) => wholeNumber(min, max);
-const onOff = z.preprocess(
-  (value) =>
-    typeof value === "string"
-      ? ({ on: true, true: true, "1": true, off: false, false: false, "0": false }[value.toLowerCase()] ??
-        value)
-      : value,
-  z.boolean("on or off"),
-);
-const memoryRule = z.preprocess(
-  (value) => (typeof value === "string" && /^\d{1,9}$/.test(value.trim()) ? Number(value) : value),
-  z.union(
-    [
-      z.enum(["auto", "off"]),
-      z
-        .number()
-        .int()
-        .min(64)
-        .max(100_000_000)
-        .transform((megabytes) => megabytes * 2 ** 20),
-    ],
-    "auto, off or a whole number of MB from 64",
-  ),
-);
-const text = z.string("a text");
-const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
+import {
+  areAddressRanges,
+  areOrigins,
+  areTargets,
+  httpUrl,
+  listed,
+  memoryRule,
+  onOff,
+  seconds,
+  text,
+  wholeNumber,
+} from "./settings-kinds.ts";
 
 /** Environment name -> schema; `.describe` is the documentation. The YAML key is the name without BERTH_, in lower case. */
 export const settingsShape = {
@@ -143,7 +117,9 @@ export const settingsShape = {
     .describe("Comma-separated images that container_image may name, pinned by digest; empty means none."),
   BERTH_WAIT_S: seconds(1, 3600)
     .default(120)
-    .describe("Longest time a request waits for a model that is starting or at zero, then 503."),
+    .describe(
+      "Longest time a request waits for a model that is starting or at zero, then 503; and for a successor of an instance that takes no connection, then 502.",
+    ),
   BERTH_QUEUE_WAIT_S: seconds(1, 86_400)
     .default(600)
     .describe("Longest time a request waits for a slot of a model that runs, then 504."),
@@ -331,123 +307,8 @@ export const settingsShape = {
     .describe("postgres:// URL; without it the state is a SQLite file in BERTH_HOME."),
 } as const;
 
-const schema = z.object(settingsShape);
-export type Settings = z.output<typeof schema>;
+export const settingsSchema = z.object(settingsShape);
+export type Settings = z.output<typeof settingsSchema>;
 
 /** A setting that cannot be used; the message names it, its value and what is allowed. */
 export class SettingsError extends Error {}
-
-/**
- * Reads the settings: the environment wins over the file, the file over the defaults.
- * @param env the environment; names that are no setting are ignored
- * @param file text of berth.yaml, null when there is none; unknown keys in it are errors
- */
-export function readSettings(
-  env: Readonly<Record<string, string | undefined>>,
-  file: string | null,
-): Settings {
-  const fromFile = file === null ? {} : parseFile(file);
-  const given: Record<string, unknown> = { ...fromFile };
-  for (const name of Object.keys(settingsShape)) {
-    if (env[name] !== undefined && env[name] !== "") given[name] = env[name];
-  }
-  const outcome = schema.safeParse(given);
-  if (!outcome.success) {
-    const lines = outcome.error.issues.map((issue) =>
-      describeIssue(String(issue.path[0]), given, issue.message),
-    );
-    throw new SettingsError(lines.join("\n"));
-  }
-  const settings = outcome.data;
-  if ((settings.BERTH_TLS_CERT === undefined) !== (settings.BERTH_TLS_KEY === undefined)) {
-    throw new SettingsError("BERTH_TLS_CERT and BERTH_TLS_KEY belong together; only one of them is set.");
-  }
-  return { ...settings, BERTH_HOME: resolve(settings.BERTH_HOME.replace(/^~(?=$|\/)/, homedir())) };
-}
-
-function parseFile(text: string): Record<string, unknown> {
-  let parsed: unknown;
-  try {
-    parsed = parseYaml(text) ?? {};
-  } catch (error) {
-    throw new SettingsError(`berth.yaml cannot be read: ${(error as Error).message}`);
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    throw new SettingsError("berth.yaml must be a list of `name: value` lines.");
-  }
-  const values: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(parsed)) {
-    const name = Object.keys(settingsShape).find((known) => known !== "BERTH_HOME" && yamlKey(known) === key);
-    if (name === undefined)
-      throw new SettingsError(`berth.yaml: there is no setting ${key}; see docs/reference/config.md.`);
-    // A key without a value is YAML's null.
-    if (value !== null) values[name] = value;
-  }
-  return values;
-}
-
-/** BERTH_PORT -> port, HF_ENDPOINT -> hf_endpoint. */
-export function yamlKey(name: string): string {
-  return name.replace(/^BERTH_/, "").toLowerCase();
-}
-
-function areAddressRanges(list: string): boolean {
-  return list.split(",").every((range) => {
-    const [address = "", prefix = "0", ...rest] = range.trim().split("/");
-    const bits = { 4: 32, 6: 128 }[isIP(address)] ?? -1;
-    return range.trim() === "" || (rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-  });
-}
-
-function areOrigins(list: string): boolean {
-  return listed(list).every((origin) => {
-    if (origin === "*") return true;
-    return (
-      /^https?:\/\//i.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase()
-    );
-  });
-}
-
-function areTargets(list: string): boolean {
-  return listed(list).every((target) => {
-    const name = /^(?:\*\.)?(?=.*[a-z])[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i;
-    return target === "*" || (name.test(target) && !target.includes("..")) || areAddressRanges(target);
-  });
-}
-
-/** The entries of a list that is separated by commas. */
-export function listed(list: string): string[] {
-  return list
-    .split(",")
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== "");
-}
-
-function describeIssue(name: string, given: Record<string, unknown>, rule: string): string {
-  const value = /TOKEN|KEY|DATABASE_URL/.test(name) ? "(hidden)" : JSON.stringify(given[name]);
-  return `${name} is ${value}; allowed: ${rule}. See docs/reference/config.md.`;
-}
-
-/** The operating system's user name brought into the account rule, or "local" where nothing is left of it. */
-export function defaultAccountName(userName: string = userInfo().username): string {
-  const name = userName
-    .replace(/[^a-zA-Z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "")
-    .slice(0, 39)
-    .replace(/-+$/, "");
-  return name === "" || name.toLowerCase() === "berth" ? "local" : name;
-}
-
-/** Name, YAML key, default and sentence of every setting, for the reference page. */
-export function describeSettings(): { name: string; yaml: string; fallback: string; text: string }[] {
-  return Object.entries(settingsShape).map(([name, field]) => {
-    const outcome = field.safeParse(undefined);
-    const value = outcome.success ? outcome.data : undefined;
-    const fallback =
-      value === undefined || value === ""
-        ? "–"
-        : `\`${typeof value === "boolean" ? (value ? "on" : "off") : value}\``;
-    const yaml = name === "BERTH_HOME" ? "–" : `\`${yamlKey(name)}\``;
-    return { name, yaml, fallback, text: field.description ?? "" };
-  });
-}

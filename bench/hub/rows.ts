@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { defaultHubLimits } from "../../src/hub/hub.ts";
+import { defaultHubLimits } from "../../src/hub/limits.ts";
 import {
   expectSuccess,
   median,

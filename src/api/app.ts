@@ -39,6 +39,7 @@ import { scopedJwtOperations } from "./scoped-jwt.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
 import { hubOperations } from "./weights.ts";
+import { WrittenList } from "./written-list.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -156,7 +157,9 @@ function mount(app: FastifyInstance, mounted: Operation, deps: ApiDeps): void {
       if (mounted.isChange) await leaveAuditEntry(deps, { operation: mounted, request, caller, answer });
       // The gateway passes the answer to a change on once it goes by these routes.
       if (mounted.method !== "GET") reply.header(routesVersionHeader, await deps.routesVersion());
-      return reply.code(mounted.status).send(answer);
+      reply.code(mounted.status);
+      if (!(answer instanceof WrittenList)) return reply.send(answer);
+      return reply.type("application/json; charset=utf-8").send(answer.stream());
     },
   });
 }

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { isInRanges, parseIpRange } from "../core/ip-range.ts";
 import { looksLikeJwt } from "../core/jwt.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { HttpError } from "../schema/errors.ts";
 
 export type Caller = {

@@ -29,6 +29,7 @@ import {
   withinQuota,
 } from "./changes.ts";
 import { type Draft, draftDeployment, readInactiveShutdown } from "./create-llm.ts";
+import { deploymentJson, isWritten } from "./deployment-json.ts";
 import { toDeploymentOut } from "./deployment-out.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -36,6 +37,10 @@ import { InputError } from "./refusal.ts";
 import { describeSchedule, readSchedule } from "./schedule.ts";
 import { describeArgs, readStandardArgs } from "./standard-args.ts";
 import { deploymentNotFound, findDeployment, listDeployments } from "./visibility.ts";
+import { WrittenList } from "./written-list.ts";
+
+/** Deployments of a list that are written in one turn of the loop, some milliseconds. */
+const writtenAtOnce = 200;
 
 export function deploymentOperations(deps: ApiDeps): Operation[] {
   const { store, clock } = deps;
@@ -176,15 +181,21 @@ async function list(
   deps: ApiDeps,
   caller: Caller,
   query: { status?: string | undefined; account?: string | undefined },
-): Promise<DeploymentOut[]> {
+): Promise<WrittenList> {
   const wanted = readStatuses(query.status);
   const includeDeleted = wanted?.has("deleted") ?? false;
   const deployments = await listDeployments(deps.store, caller, query.account, includeDeleted);
   const instances = Map.groupBy(await deps.store.instances(), (record) => record.deploymentId);
-  const now = deps.clock.now();
-  return deployments
-    .map((deployment) => toDeploymentOut(deployment, instances.get(deployment.id) ?? [], now))
-    .filter((deployment) => wanted?.has(deployment.status) ?? true);
+  const texts: string[] = [];
+  let fresh = 0;
+  for (const deployment of deployments) {
+    // Whoever waits for something else gets a turn.
+    if (!isWritten(deployment) && ++fresh % writtenAtOnce === 0)
+      await new Promise((resolve) => setImmediate(resolve));
+    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? [], deps.clock.now());
+    if (wanted?.has(status) ?? true) texts.push(text);
+  }
+  return new WrittenList(texts);
 }
 
 /** Null when the list is not narrowed. */

@@ -13,17 +13,13 @@ import type {
   ScopeQuestion,
   ScopeVerdict,
 } from "../core/routing.ts";
-import type {
-  Clock,
-  Hub,
-  HubCache,
-  HubJobs,
-  InstanceLog,
-  Mirror,
-  RepoListing,
-  Store,
-  Vault,
-} from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { InstanceLog } from "../ports/driver.ts";
+import type { Hub, RepoListing } from "../ports/hub.ts";
+import type { HubCache, HubJobs } from "../ports/hub-cache.ts";
+import type { Mirror } from "../ports/mirror.ts";
+import type { Store } from "../ports/store.ts";
+import type { Vault } from "../ports/vault.ts";
 import type { GpuQuotas } from "./gpu-quota.ts";
 import type { EngineChoice, ModelLook } from "./model-look.ts";
 

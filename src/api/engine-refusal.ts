@@ -1,6 +1,6 @@
 /** Whether the installed engines take a deployment's arguments. Pure. */
 import type { EngineArgs } from "../core/deployment.ts";
-import type { Engine } from "../ports.ts";
+import type { Engine } from "../ports/engine.ts";
 
 /**
  * Null when the engine takes the arguments. Where it is not known yet (null), or is not installed any more, one engine that

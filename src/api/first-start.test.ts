@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
 import { hashToken } from "./auth.ts";

@@ -7,7 +7,9 @@ import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { noRates } from "../core/account.ts";
 import { builtinAccount, type Deployment, nothingSeen } from "../core/deployment.ts";
-import type { Clock, Store, Vault } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { Vault } from "../ports/vault.ts";
 import { hashToken } from "./auth.ts";
 
 export type FirstStart = {

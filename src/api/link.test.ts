@@ -3,7 +3,11 @@ import { type ClientRequest, type IncomingMessage, request, type Server } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { LoadReport, RoutingSnapshot } from "../core/routing.ts";
+import { unknownAbilities } from "../core/abilities.ts";
+import type { LoadReport, RouteModel, RoutingSnapshot } from "../core/routing.ts";
+import { freeOfCharge } from "../core/usage.ts";
+import { createLink as createGatewayLink } from "../gateway/link.ts";
+import { systemClock } from "../telemetry/clock.ts";
 import { createLink } from "./link.ts";
 
 let folder: string;
@@ -59,6 +63,7 @@ beforeEach(async () => {
     snapshot: () => snapshot,
     onSnapshot: (listener) => {
       listeners.add(listener);
+      happened();
       return () => {
         listeners.delete(listener);
         happened();
@@ -144,6 +149,40 @@ test("the first snapshot comes at once, then each change, many of them as one, a
   await until(() => reader.versions.includes(4));
   expect(snapshotsOf(reader)).toEqual([1, 4]);
   await until(() => reader.versions.includes(null));
+});
+
+test("a gateway has every picture that it is told the changes of, also after the link broke", async () => {
+  const model = (deploymentId: string, contextTokens: number): RouteModel => ({
+    ...{ deploymentId, name: `a/${deploymentId}`, account: "a", isPublic: true, state: "asleep", reason: "" },
+    ...{ loadTimeMs: null, createdAtMs: 1, contextTokens, task: "text-generation", version: "" },
+    ...{ abilities: unknownAbilities, prices: freeOfCharge, instances: [] },
+  });
+  let seen: RoutingSnapshot | null = null;
+  const gateway = createGatewayLink({
+    ...{ gatewayId: "g1", linkSocket: socketPath, snapshotMaxAgeMs: 60_000, silenceMs: 60_000 },
+    ...{ clock: systemClock, log: () => undefined, load: () => ({}) },
+    onSnapshot(next) {
+      seen = next;
+      happened();
+    },
+  });
+  const tell = async (models: readonly RouteModel[], spentScopes: readonly string[]) => {
+    snapshot = { ...snapshot, version: snapshot.version + 1, models, spentScopes };
+    for (const listener of listeners) listener();
+    await until(() => seen?.version === snapshot.version);
+    expect(seen).toEqual(snapshot);
+  };
+  const [d1, d2, d3] = [model("d1", 1), model("d2", 1), model("d3", 1)];
+  gateway.start();
+  await until(() => listeners.size === 1);
+  await tell([d1, d2], []);
+  await tell([d1, model("d2", 2), d3], ["s"]);
+  await tell([d3], ["s"]);
+  server.closeAllConnections();
+  await until(() => listeners.size === 0);
+  await until(() => listeners.size === 1);
+  await tell([d3, d1], []);
+  await gateway.stop();
 });
 
 test("a slow reader gets the newest snapshot and nothing piles up", async () => {

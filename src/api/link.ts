@@ -1,13 +1,15 @@
 /**
- * Control's side of the link to the gateways, on an internal socket of its own: routing snapshots go down as an endless
- * NDJSON stream, load reports come up. Both are whole pictures, so that nothing is queued: a reader that is slow gets
- * the newest snapshot when it is ready again, and one that stays stuck is cut. A gateway is there as long as it has a
+ * Control's side of the link to the gateways, on an internal socket of its own: routes go down as an endless NDJSON stream,
+ * load reports come up. A stream begins with a whole picture; each further line leads from the picture before it to the
+ * newest, so that nothing is queued: a reader that is slow gets one line when it is ready again, and one that stays stuck
+ * is cut. A gateway is there as long as it has a
  * stream; its reports count only then. Records of usage come up too: they are answered when they are stored, and count
  * whoever brings them. Must not be reachable from outside.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { z } from "zod";
-import type { RecordBatch } from "../core/routing.ts";
+import { changesBetween } from "../core/route-changes.ts";
+import type { RecordBatch, RoutingSnapshot } from "../core/routing.ts";
 import { expositionType } from "../schema/exposition.ts";
 import { loadReport, recordBatch, scopeQuestion } from "../schema/routing.ts";
 import type { LinkDeps } from "./deps.ts";
@@ -91,10 +93,11 @@ function streamRoutes(
 ): void {
   streams.set(response, gatewayId);
   response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+  let sent: RoutingSnapshot | null = null;
   let isDirty = false;
   let isScheduled = false;
 
-  /** Writes the newest snapshot, unless the reader is still busy with the one before: then once it is ready. */
+  /** Writes what has changed, unless the reader is still busy with the line before: then once it is ready. */
   const send = () => {
     isScheduled = false;
     if (response.destroyed) return;
@@ -103,7 +106,9 @@ function streamRoutes(
       return;
     }
     isDirty = false;
-    response.write(`${JSON.stringify(deps.snapshot())}\n`);
+    const newest = deps.snapshot();
+    response.write(`${JSON.stringify(sent === null ? newest : changesBetween(sent, newest))}\n`);
+    sent = newest;
   };
   /** Many changes in one turn of the loop are one line. */
   const schedule = () => {

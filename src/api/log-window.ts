@@ -2,7 +2,7 @@
  * Which log lines a query gets. Pure. Times are nanoseconds since the epoch, written as seconds with nine decimals, so
  * that clients may compare them as text.
  */
-import type { InstanceLog } from "../ports.ts";
+import type { InstanceLog } from "../ports/driver.ts";
 import { HttpError } from "../schema/errors.ts";
 import type { LogEntry, LogQuery } from "../schema/logs.ts";
 

@@ -6,7 +6,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Mirror } from "../ports.ts";
+import type { Mirror } from "../ports/mirror.ts";
 import { HttpError } from "../schema/errors.ts";
 import type { Caller } from "./auth.ts";
 

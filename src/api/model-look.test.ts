@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { failure } from "../core/failure.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { Hub, RepoListing } from "../ports.ts";
+import type { Hub, RepoListing } from "../ports/hub.ts";
 import { chooseByEngines, createModelLook } from "./model-look.ts";
 
 const facts = { format: "gguf", weightBytes: 1 } as ModelFacts;

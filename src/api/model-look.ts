@@ -7,7 +7,9 @@ import { type Failure, failure } from "../core/failure.ts";
 import type { EngineMemory } from "../core/fit.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import { quantizationOf } from "../core/repo.ts";
-import type { Clock, Engine, Hub, RepoListing } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { Hub, RepoListing } from "../ports/hub.ts";
 
 /** The engine that would load a repository's files, as far as it matters for memory. */
 export type EngineChoice = {

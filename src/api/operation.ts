@@ -8,6 +8,7 @@ import type { z } from "zod";
 import { checkInput, type InputPart } from "../schema/validation.ts";
 import type { Caller } from "./auth.ts";
 import { InputError } from "./refusal.ts";
+import { WrittenList } from "./written-list.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
@@ -46,7 +47,7 @@ export type Operation = {
   readonly status: number;
   /** Runs once a success has been sent. */
   readonly afterwards: () => void;
-  /** Checks the input, does the work and returns the checked answer; throws what `refusal` knows. */
+  /** Checks the input, does the work and returns the checked answer, or a list of such as text; throws what `refusal` knows. */
   run(input: RawInput): Promise<unknown>;
 };
 
@@ -74,7 +75,7 @@ type Spec<
     readonly body: z.output<Body>;
     readonly query: z.output<Query>;
     readonly path: z.output<Path>;
-  }): Promise<z.input<Answer>>;
+  }): Promise<z.input<Answer> | WrittenList>;
 };
 
 /** An operation for those who have a token. */
@@ -131,7 +132,7 @@ function build<
         query: check(query, lastOfEach(input.query), "query"),
         body: check(body, input.body, "body"),
       });
-      return answer.parse(answered);
+      return answered instanceof WrittenList ? answered : answer.parse(answered);
     },
   };
 }

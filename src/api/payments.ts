@@ -6,7 +6,7 @@
 import type { Deployment } from "../core/deployment.ts";
 import { runMsWithin } from "../core/rent.ts";
 import { type Month, monthFormRule, monthOf, monthsBetween, readMonth } from "../core/time-form.ts";
-import type { UsageSum } from "../ports.ts";
+import type { UsageSum } from "../ports/usage-store.ts";
 import { HttpError } from "../schema/errors.ts";
 import {
   rentQuery,

@@ -7,7 +7,9 @@ import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { ApiToken } from "../core/account.ts";
 import { notGenuine, type ParsedJwt, parseJwt, type Read, readRights } from "../core/jwt.ts";
 import type { ScopeQuestion, ScopeVerdict } from "../core/routing.ts";
-import type { Clock, Store, Vault } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { Vault } from "../ports/vault.ts";
 
 export type ScopeDeps = { readonly store: Store; readonly vault: Vault; readonly clock: Clock };
 

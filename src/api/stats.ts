@@ -5,7 +5,7 @@
 import { meanOf, quantileOf, type Sketch } from "../core/sketch.ts";
 import { readTime, timeFormRule } from "../core/time-form.ts";
 import { addTotals, noTotals, type UsageTotals } from "../core/usage-totals.ts";
-import type { TimeWindow } from "../ports.ts";
+import type { TimeWindow } from "../ports/usage-store.ts";
 import { HttpError } from "../schema/errors.ts";
 import {
   type DeploymentStatsOut,

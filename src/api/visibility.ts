@@ -7,7 +7,7 @@
  * a fresh installation's starter and stays short later.
  */
 import { accountNamePattern, builtinAccount, type Deployment } from "../core/deployment.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { HttpError } from "../schema/errors.ts";
 import type { Caller } from "./auth.ts";
 

@@ -3,7 +3,7 @@
  * the cache is shared by all accounts, and what is in it says what they deploy.
  */
 import { isRevision, parseRepo, repoNameRule, revisionRule } from "../core/repo.ts";
-import type { HubCache, HubJob } from "../ports.ts";
+import type { HubCache, HubJob } from "../ports/hub-cache.ts";
 import { HttpError } from "../schema/errors.ts";
 import {
   type CachedRepoOut,

@@ -38,15 +38,21 @@ export type ObservedInstance = {
   readonly placement: Placement;
   /** What the engine printed of its memory when it was ready; absent where it says nothing. */
   readonly loadReport?: MeasuredMemory;
+  /** What it uses by itself, without mapped weights, and the most it may; absent where that is not known. */
+  readonly memory?: InstanceMemory;
   readonly startedAtMs: number;
   readonly readyAtMs: number | null;
   /** Set when exited. */
   readonly failure: Failure | null;
 };
 
-/** What is remembered of an observation: all but the secret, which stays with the driver and in memory, and the report,
- * which is remembered with the weights. */
-export type RecordedObservation = Omit<ObservedInstance, "secret" | "loadReport">;
+export type InstanceMemory = { readonly usedBytes: number; readonly limitBytes: number | null };
+
+/**
+ * What is remembered of an observation: all but the secret and what changes all the time, which stay with the driver and in memory,
+ * and the report, which is remembered with the weights.
+ */
+export type RecordedObservation = Omit<ObservedInstance, "secret" | "loadReport" | "memory">;
 
 /** What the reconciler has decided about an instance; kept in the store together with the last observation. */
 export type InstanceRecord = {

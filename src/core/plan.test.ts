@@ -214,6 +214,8 @@ describe("failing", () => {
     const often = deployment({ hasRun: true, tries: { count: 50, lastAtMs: now, lastFailure: crash } });
     expect(planDeployment(world({ deployment: often }))).toEqual({ actions: [], againAtMs: now + 300_000 });
     expect(doing({ deployment: often, now: now + 300_000 })).toEqual(["start"]);
+    // The clock was put back.
+    expect(doing({ deployment: often, now: now - 1 })).toEqual(["start"]);
   });
 
   it("gives up what has run where a number of ends in a row is set, and says how often", () => {
@@ -316,6 +318,22 @@ describe("recovery", () => {
     expect(doing({ deployment: facts, instances, now: now + 100_001 })).toEqual([]);
     expect(doing({ deployment: facts, instances, now: now + 160_000 })).toEqual(["clear-tries", "start"]);
   });
+});
+
+it("replaces an instance that has grown near its limit and has nothing to do", () => {
+  const memory = new Map([["i", { usedBytes: 950, limitBytes: 1000 }]]);
+  const grown = {
+    deployment: deployment({ hasRun: true }),
+    instances: [instance("i", "running")],
+    memory,
+    now: now + 1_800_000,
+  };
+  expect(planDeployment(world(grown)).actions).toMatchObject([
+    { do: "drain", instanceId: "i", reason: expect.stringMatching(/it has grown to/) },
+  ]);
+  expect(doing({ ...grown, load: { ...noLoad, running: 1, inFlight: { i: 1 } } })).toEqual([]);
+  const draining = instance("i", "running", { intent: "drain", drainSinceMs: now });
+  expect(doing({ ...grown, instances: [draining] })).toContain("start");
 });
 
 describe("draining", () => {

@@ -12,6 +12,7 @@ import { refuseUnfit } from "./fit-deployment.ts";
 import { lostAgain, lostCause, stableMs } from "./giving-up.ts";
 import type { InstanceRecord, NodeCapacity, Placement } from "./instance.ts";
 import { type PlaceOutcome, placeInstance } from "./place.ts";
+import { chooseRecycled } from "./recycle.ts";
 import { isOnTrial } from "./revision.ts";
 import { isRollingOut, planRollout, type RolloutStep } from "./rollout.ts";
 import { mustLeaveRoom } from "./scale-share.ts";
@@ -163,7 +164,11 @@ function planInstances(world: World, retryAtMs: number): Plan {
     const actions = spare.map(({ id }): Action => ({ do: "drain", instanceId: id, reason, inputs }));
     return join(base, { actions, againAtMs: null });
   }
-  if (live.length === scale.wanted) return base;
+  if (live.length === scale.wanted) {
+    const { inFlight, queued } = world.load;
+    const grown = chooseRecycled({ now, live, memory: world.memory ?? new Map(), inFlight, queued });
+    return grown === null ? base : join(base, act({ do: "drain", ...grown }));
+  }
   if (retryAtMs > now) return join(base, { actions: [], againAtMs: retryAtMs });
   const claim = claimOf(world, live.length, scale);
   if (mustLeaveRoom(claim, world.claims ?? [])) {

@@ -28,6 +28,11 @@ export type RoutesInput = {
   /** By engine name. */
   readonly abilities: ReadonlyMap<string, Abilities>;
   readonly prices: Prices["models"];
+  /**
+   * Routes of deployments without instances as they were made last, by the deployment's value: nearly all of thousands are
+   * what they were. Filled here; good as long as abilities and prices are the same.
+   */
+  readonly known: WeakMap<Deployment, RouteModel>;
 };
 
 export function routesOf(input: RoutesInput): RoutingSnapshot {
@@ -47,8 +52,21 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
     spentScopes: input.spentScopes,
     models: input.deployments
       .filter((deployment) => deployment.desired !== "delete" || byDeployment.has(deployment.id))
-      .map((deployment) => routeOf(deployment, byDeployment.get(deployment.id) ?? [], input)),
+      .map((deployment) => {
+        const records = byDeployment.get(deployment.id);
+        return records === undefined ? knownRoute(deployment, input) : routeOf(deployment, records, input);
+      }),
   };
+}
+
+function knownRoute(deployment: Deployment, input: RoutesInput): RouteModel {
+  // What a schedule asks for changes by itself.
+  if (deployment.settings.schedule !== undefined) return routeOf(deployment, [], input);
+  const before = input.known.get(deployment);
+  if (before !== undefined) return before;
+  const route = routeOf(deployment, [], input);
+  input.known.set(deployment, route);
+  return route;
 }
 
 /** What holds for accounts without limits of their own; 0 is no limit. */

@@ -1,7 +1,7 @@
 /**
  * The small protocol between control and gateway: control streams routing snapshots down, the gateway reports load up.
- * Both are complete pictures (level, not edge), so that a lost message or a restart on either side heals with the next
- * one. Plain values; `schema/routing.ts` parses them at the gateway's and control's border.
+ * Both are complete pictures (level, not edge), so that a restart on either side heals with the next one; of snapshots only
+ * what has changed is sent on (core/route-changes.ts). Plain values; `schema/routing.ts` parses them at the gateway's and control's border.
  */
 import type { Abilities } from "./abilities.ts";
 import type { Endpoint } from "./instance.ts";

@@ -104,6 +104,7 @@ describe("status", () => {
 describe("routes", () => {
   const route = (change: Partial<Deployment>, instances: InstanceRecord[]) =>
     routesOf({
+      known: new WeakMap(),
       version: 1,
       atMs: 0,
       tokens: [],

@@ -5,7 +5,7 @@ import type { Deployment } from "./deployment.ts";
 import type { Failure } from "./failure.ts";
 import type { EngineMemory } from "./fit.ts";
 import type { MeasuredMemory } from "./fit-measured.ts";
-import type { InstanceRecord, NodeCapacity } from "./instance.ts";
+import type { InstanceMemory, InstanceRecord, NodeCapacity } from "./instance.ts";
 import type { PlaceInput } from "./place.ts";
 import type { ModelLoad } from "./routing.ts";
 import type { WorkHistory } from "./scale-history.ts";
@@ -48,6 +48,8 @@ export type World = {
   };
   /** Instances that left their first request unanswered, with the reason. */
   readonly warmFailures: ReadonlyMap<string, Failure>;
+  /** What instances use of memory; absent: nothing is known of it. */
+  readonly memory?: ReadonlyMap<string, InstanceMemory>;
   /** When instances last answered a request of the reconciler; absent: none has. */
   readonly answeredAtMs?: ReadonlyMap<string, number>;
   readonly nodes: readonly NodeCapacity[];

@@ -4,7 +4,7 @@
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
-import type { Engine, EngineHealth } from "../ports.ts";
+import type { Engine, EngineHealth } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
 import { refuseEngineArgs, translateStandardArgs } from "./embedded/arguments.ts";
 import { contextStep } from "./embedded/capacity.ts";

@@ -4,7 +4,7 @@
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
-import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports.ts";
+import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
 import { explainLlamaServerExit } from "./llama-server/failures.ts";

@@ -5,7 +5,7 @@
  */
 import type { RepoFile } from "../core/deployment.ts";
 import { type Failure, failure } from "../core/failure.ts";
-import type { RepoListing } from "../ports.ts";
+import type { RepoListing } from "../ports/hub.ts";
 
 type Choice =
   | { ok: true; value: { files: readonly RepoFile[]; entryFile: string } }

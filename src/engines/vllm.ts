@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
-import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports.ts";
+import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
 import { readVllmLoadReport } from "./load-report.ts";
 import { chooseSafetensorsFiles } from "./safetensors-files.ts";

@@ -3,7 +3,7 @@
  * ahead. Pure.
  */
 
-import type { ChooseFiles } from "../ports.ts";
+import type { ChooseFiles } from "../ports/hub.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
 import { chooseSafetensorsFiles } from "./safetensors-files.ts";
 

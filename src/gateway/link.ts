@@ -1,10 +1,11 @@
 /**
- * The gateway's side of its link to control: follows the routing snapshots, reconnects for ever, reports load. Owns
+ * The gateway's side of its link to control: follows the routes, reconnects for ever, reports load. Owns
  * when the last snapshot has become too old to go by; must not interpret it.
  */
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
+import { applyChanges } from "../core/route-changes.ts";
 import type { LoadReport, ModelLoad, RoutingSnapshot } from "../core/routing.ts";
-import { routingSnapshot } from "../schema/routing.ts";
+import { routeChanges, routingSnapshot } from "../schema/routing.ts";
 import { postToControl } from "./link-post.ts";
 import type { Clock, Log } from "./options.ts";
 
@@ -56,21 +57,21 @@ export function createLink(options: LinkOptions): Link {
     let retryMs = firstRetryMs;
     let isAway = false;
     while (!stopping.signal.aborted) {
-      let isFirst = true;
+      let snapshot: RoutingSnapshot | null = null;
       try {
         await readRoutes(options, stopping.signal, (line) => {
           if (line === "") {
             heardAtMs = clock.now();
             return;
           }
-          const snapshot = routingSnapshot.parse(JSON.parse(line));
+          const isFirst = snapshot === null;
+          snapshot = readRoutesLine(line, snapshot);
           heardAtMs = clock.now();
           options.onSnapshot(snapshot);
           log("debug", "new routes", { version: snapshot.version, models: snapshot.models.length });
           if (isAway) log("info", "control is back", {});
           // A control that has just come, or come back, knows nothing of this gateway's load.
           if (isFirst) reporter.changed(true);
-          isFirst = false;
           isAway = false;
           retryMs = firstRetryMs;
         });
@@ -104,6 +105,16 @@ export function createLink(options: LinkOptions): Link {
       await following;
     },
   };
+}
+
+/** @param before the picture that the line before it led to; null for the first line of a connection */
+function readRoutesLine(line: string, before: RoutingSnapshot | null): RoutingSnapshot {
+  const read: unknown = JSON.parse(line);
+  const isWhole = typeof read !== "object" || read === null || !("since" in read);
+  if (isWhole) return routingSnapshot.parse(read);
+  const next = before && applyChanges(before, routeChanges.parse(read));
+  if (next === null) throw new Error("control told changes of routes that this gateway does not have");
+  return next;
 }
 
 /** Reads lines until the connection ends, which is always an error: control never ends it in peace. */

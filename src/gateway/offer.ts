@@ -25,6 +25,8 @@ export type OfferDeps = {
   readonly firstTokenMs: number;
   /** Longest time for all of a request, milliseconds. */
   readonly totalMs: number;
+  /** Longest wait for an instance that takes it, milliseconds. */
+  readonly waitMs: number;
   now(): number;
 };
 
@@ -61,20 +63,27 @@ export async function offer(
   const failedAt: string[] = [];
   let attempt = openAttempt(deps, asked, openReply());
   let drops = 0;
+  /** Since when no instance takes it; null where the last one did. */
+  let refusedSinceMs: number | null = null;
   for (let tries = 1; ; tries += 1) {
     const sentBefore = attempt.reply.sentBytes;
     const failed = await tryOnce(deps, visit, attempt, tries, failedAt);
     if (failed === null) return;
     if (failed.isDrop) drops += 1;
-    failedAt.push(failed.instanceId);
+    if (!failedAt.includes(failed.instanceId)) failedAt.push(failed.instanceId);
     const isStarted = attempt.reply.sentBytes > 0;
     const leg = isStarted && failed.next !== "never" ? attempt.stream?.next() : null;
     if (leg?.kind === "end") return;
     // Where comments have gone out, the reply stays: it must not have a part of an event in it.
     const isClean = !attempt.reply.hasStarted || !failed.isDrop || attempt.stream !== null;
     const isPossible = isStarted ? leg?.kind === "ask" : failed.next === "again" && isClean;
-    const isSpent = tries === maxTries || drops === maxDrops;
-    if (!isPossible || isSpent || !deps.faults.mayRetry(asked.model)) throw failed.error;
+    refusedSinceMs = failed.isRefused ? (refusedSinceMs ?? deps.now()) : null;
+    // Nothing has been done with it: it waits for a successor, as one that comes when the death is known does.
+    const mayWait =
+      refusedSinceMs !== null && !asked.turn.failFast && deps.now() - refusedSinceMs < deps.waitMs;
+    const isSpent = !mayWait && (tries === maxTries || drops === maxDrops);
+    if (!isPossible || isSpent || !(mayWait || deps.faults.mayRetry(asked.model))) throw failed.error;
+    if (mayWait) tries -= 1;
     visit.record.retries += 1;
     if (leg?.kind === "ask") {
       visit.record.continuations += 1;
@@ -101,6 +110,8 @@ type Failed = {
   readonly error: HttpError;
   /** An engine had the request when it went. */
   readonly isDrop: boolean;
+  /** It took no connection: nothing of the request has reached it. */
+  readonly isRefused: boolean;
   /** What may follow. again: also from the start; continue: only where it broke off. */
   readonly next: "again" | "continue" | "never";
 };
@@ -182,11 +193,9 @@ function judge(
   tries: number,
 ): Failed | null {
   const instanceId = lease.instance.id;
-  const failed = (error: HttpError, next: Failed["next"], isDrop = false) => ({
-    instanceId,
-    error,
-    next,
-    isDrop,
+  const failed = (error: HttpError, next: Failed["next"], how: "drop" | "refused" | null = null) => ({
+    ...{ instanceId, error, next },
+    ...{ isDrop: how === "drop", isRefused: how === "refused" },
   });
   switch (outcome.kind) {
     case "done":
@@ -209,9 +218,9 @@ function judge(
         return failed(error, "never");
       }
       lease.pause(faults.failed(model, instanceId, kind === "silent"));
-      if (kind === "refused") return failed(error, "again");
+      if (kind === "refused") return failed(error, "again", "refused");
       // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
-      return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", true);
+      return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", "drop");
     }
   }
 }

@@ -209,6 +209,30 @@ test("an instance that refuses connections: another serves, or its successor", a
   await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
   await rig.publish(modelOf([live.instance]));
   expect((await asked).status).toBe(200);
+});
+
+test("a request that no instance takes waits as for one that starts; one that will not wait hears so", async () => {
+  const rig = await startRig();
+  const [dead, live] = [await rig.engine(), await rig.engine()];
+  await dead.engine.kill();
+  const other = modelOf([dead.instance], { deploymentId: "d2", name: "ann/other" });
+  await rig.publish(modelOf([dead.instance]), other);
+  const patient = rig.chat();
+  // One after the other they are refused more often than the patient one may be.
+  for (const _ of [1, 2]) {
+    const failed = await rig.chat({ model: "ann/other", fail_fast: true });
+    expect([failed.status, failed.headers.get("retry-after")]).toEqual([502, "2"]);
+    await rig.publish(modelOf([dead.instance]));
+    await rig.publish(modelOf([dead.instance]), other);
+  }
+  await rig.publish(modelOf([live.instance]));
+  expect((await patient).status).toBe(200);
+});
+
+test("nobody waits longer than for a model that starts", async () => {
+  const rig = await startRig({ limits: { waitMs: 600 } });
+  const dead = await rig.engine();
+  await dead.engine.kill();
   await rig.publish(modelOf([dead.instance]));
   const failed = await rig.chat();
   expect(failed.status).toBe(502);

@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoFile } from "../core/deployment.ts";
-import type { RepoListing } from "../ports.ts";
+import type { RepoListing } from "../ports/hub.ts";
 import { fileGone, revisionNotFound } from "./failures.ts";
 import { isFilePath } from "./names.ts";
 import { startGitBlob } from "./part.ts";

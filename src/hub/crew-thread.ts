@@ -6,7 +6,7 @@ import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 import { setTimeout as sleepFor } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 import { realDisk } from "./cache.ts";
 import type { FromThread, ToThread, TransferEnd } from "./crew.ts";
 import { HubError } from "./failures.ts";

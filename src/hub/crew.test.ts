@@ -6,7 +6,7 @@ import { expect, test, vi } from "vitest";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache, realDisk } from "./cache.ts";
 import { createCrew } from "./crew.ts";
-import { defaultHubLimits } from "./hub.ts";
+import { defaultHubLimits } from "./limits.ts";
 import { hastyClock, openTestHub, pull, sha256Of } from "./testing.ts";
 
 // A thread gives way to all others: on a busy machine it takes its time to start.

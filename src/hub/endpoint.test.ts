@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { Endpoint } from "./endpoint.ts";
 import { Hiccup } from "./failures.ts";
-import { defaultHubLimits } from "./hub.ts";
+import { defaultHubLimits } from "./limits.ts";
 import type { Range } from "./ranges.ts";
 import { hastyClock } from "./testing.ts";
 

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import type { RepoFile } from "../core/deployment.ts";
 import { isCommit } from "../core/repo.ts";
-import type { RepoListing } from "../ports.ts";
+import type { RepoListing } from "../ports/hub.ts";
 import { type Answer, type ClientOptions, HubClient, type Place } from "./client.ts";
 import {
   badListing,

@@ -10,7 +10,8 @@ import type { RepoFile, Weights } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import { isCommit, isRevision, parseRepo, repoNameRule } from "../core/repo.ts";
-import type { ChooseFiles, Clock, Hub, HubOutcome, RepoListing } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { ChooseFiles, Hub, HubOutcome, RepoListing } from "../ports/hub.ts";
 import { listBuiltin, readBuiltin } from "./builtin.ts";
 import { Cache, type Disk, realDisk } from "./cache.ts";
 import { type Crew, createCrew } from "./crew.ts";
@@ -18,52 +19,13 @@ import { Endpoint } from "./endpoint.ts";
 import { badListing, badRepoName, diskFull, HubError, revisionNotFound, storageError } from "./failures.ts";
 import { createFlights } from "./flights.ts";
 import { inspectFiles } from "./inspect/inspect.ts";
-import type { LaneLimits } from "./lanes.ts";
+import { defaultHubLimits, type HubLimits } from "./limits.ts";
 import { blobName, findCollision, isFilePath, plainRepo } from "./names.ts";
+import { inParallel } from "./parallel.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import type { RetryRule } from "./retry.ts";
 import type { ReadRange } from "./source.ts";
 import { createSpaceLedger } from "./space.ts";
-
-export type HubLimits = LaneLimits & {
-  /** DNS, TCP and TLS together, milliseconds. */
-  readonly connectTimeoutMs: number;
-  /** Until the headers of an answer are there, milliseconds. */
-  readonly headersTimeoutMs: number;
-  /** Without a byte of a body, milliseconds. */
-  readonly idleTimeoutMs: number;
-  /** Tries in a row that brought nothing. */
-  readonly attempts: number;
-  /** The same for the bytes of a file: more, as the endpoint has just listed it and an outage is likelier to pass. */
-  readonly downloadAttempts: number;
-  /** Upper bound of the first wait between tries, doubled for each further one, milliseconds. */
-  readonly firstWaitMs: number;
-  /** No wait is longer, milliseconds. */
-  readonly maxWaitMs: number;
-  /** Files of one fetch that are brought at the same time. */
-  readonly parallelFiles: number;
-  /** Connections of all downloads together. */
-  readonly maxConnections: number;
-  /** Bytes that must stay free on the disk of the cache. */
-  readonly minFreeBytes: number;
-};
-
-export const defaultHubLimits: HubLimits = {
-  connectTimeoutMs: 10_000,
-  headersTimeoutMs: 30_000,
-  idleTimeoutMs: 30_000,
-  attempts: 5,
-  downloadAttempts: 7,
-  firstWaitMs: 500,
-  maxWaitMs: 60_000,
-  parallelFiles: 8,
-  maxConnections: 16,
-  chunkBytes: 16 * 1024 * 1024,
-  minChunkBytes: 4 * 1024 * 1024,
-  floorBytesPerS: 16 * 1024,
-  slowWindowMs: 15_000,
-  minFreeBytes: 64 * 1024 * 1024,
-};
 
 export type HubOptions = {
   /** BERTH_HOME; the cache is its folder `hub`, unless another one is named. */
@@ -373,28 +335,6 @@ function reportProgress(
     clearInterval(timer);
     report();
   };
-}
-
-/** Works on at most `width` at a time; the first failure stops the others, and nothing runs on after the return. */
-async function inParallel<T>(
-  items: readonly T[],
-  width: number,
-  signal: AbortSignal,
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const either = AbortSignal.any([signal, stop.signal]);
-  const queue = items.values();
-  const worker = async () => {
-    try {
-      for (const item of queue) await work(item, either);
-    } catch (error) {
-      stop.abort(error);
-      throw error;
-    }
-  };
-  await Promise.allSettled(Array.from({ length: Math.min(width, items.length) }, worker));
-  either.throwIfAborted();
 }
 
 async function asOutcome<T>(signal: AbortSignal, action: () => Promise<T>): Promise<HubOutcome<T>> {

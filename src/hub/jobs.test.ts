@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
-import type { Damage, Hub, HubCache, HubJob } from "../ports.ts";
+import type { Hub } from "../ports/hub.ts";
+import type { Damage, HubCache, HubJob } from "../ports/hub-cache.ts";
 import { createHubJobs } from "./jobs.ts";
 
 type Verify = HubCache["verify"];

@@ -4,7 +4,8 @@
  */
 import type { Weights } from "../core/deployment.ts";
 import { quantizationOf } from "../core/repo.ts";
-import type { ChooseFiles, Damage, Hub, HubCache, HubJob, HubJobs } from "../ports.ts";
+import type { ChooseFiles, Hub } from "../ports/hub.ts";
+import type { Damage, HubCache, HubJob, HubJobs } from "../ports/hub-cache.ts";
 import { formatBytes } from "./failures.ts";
 
 const maxRunning = 8;

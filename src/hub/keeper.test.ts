@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Files, type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import type { RepoFile } from "../core/deployment.ts";
-import type { Hub } from "../ports.ts";
+import type { Hub } from "../ports/hub.ts";
 import { Keeper, type Need } from "./keeper.ts";
 import { keepHub } from "./kept-hub.ts";
 import { Ledger } from "./ledger.ts";

@@ -7,7 +7,7 @@ import { lstat, readdir, rm, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { planCollection, type StoredBlob } from "../core/collect.ts";
 import type { RepoFile } from "../core/deployment.ts";
-import type { CachedRepo, Damage, HubCache } from "../ports.ts";
+import type { CachedRepo, Damage, HubCache } from "../ports/hub-cache.ts";
 import { hasNamedHash } from "./hash-file.ts";
 import { type FoundBlob, type FoundRepo, readInventory } from "./inventory.ts";
 import type { BlobRecord, Ledger } from "./ledger.ts";

@@ -5,7 +5,8 @@
  */
 import type { RepoFile } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
-import type { Clock, Hub, HubOutcome } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Hub, HubOutcome } from "../ports/hub.ts";
 import type { Keeper } from "./keeper.ts";
 import { blobName, plainRepo } from "./names.ts";
 

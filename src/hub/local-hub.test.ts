@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ResolvedWeights } from "../core/deployment.ts";
 import { weightFilesChooser } from "../engines/weight-files.ts";
-import type { Hub, RepoListing } from "../ports.ts";
+import type { Hub, RepoListing } from "../ports/hub.ts";
 import { createLocalHub } from "./local-hub.ts";
 
 const signal = new AbortController().signal;

@@ -9,7 +9,7 @@ import { open, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { RepoFile } from "../core/deployment.ts";
 import { parseLocal, plainName, quantizationOf } from "../core/repo.ts";
-import type { ChooseFiles, Hub, HubOutcome, RepoListing } from "../ports.ts";
+import type { ChooseFiles, Hub, HubOutcome, RepoListing } from "../ports/hub.ts";
 import { diskErrorCode, HubError, localChanged, localNotFound, storageError } from "./failures.ts";
 import { inspectFiles } from "./inspect/inspect.ts";
 import { isFilePath } from "./names.ts";

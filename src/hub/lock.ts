@@ -6,7 +6,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 
 const pollMs = 200;
 const sqliteBusy = 5;

@@ -10,7 +10,7 @@ import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/
 import { Cache, realDisk } from "./cache.ts";
 import { downloadBlob } from "./download.ts";
 import { Endpoint } from "./endpoint.ts";
-import { defaultHubLimits } from "./hub.ts";
+import { defaultHubLimits } from "./limits.ts";
 import { createConnectionPool } from "./pool.ts";
 import { RangeSet } from "./ranges.ts";
 import { hastyClock, openTestHub, pull, sha256Of } from "./testing.ts";

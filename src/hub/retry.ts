@@ -2,7 +2,7 @@
  * When to try again after a hiccup: exponential back-off with full jitter, the server's Retry-After first, bounded in
  * number and length. Time and chance are passed in. Must not know what is being tried.
  */
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 import { Hiccup, unreachable } from "./failures.ts";
 
 export type RetryRule = {

@@ -4,7 +4,9 @@
  */
 import { join } from "node:path";
 import type { Deployment } from "../core/deployment.ts";
-import type { Hub, HubCache, HubJobs, Mirror, RepoListing } from "../ports.ts";
+import type { Hub, RepoListing } from "../ports/hub.ts";
+import type { HubCache, HubJobs } from "../ports/hub-cache.ts";
+import type { Mirror } from "../ports/mirror.ts";
 import { Cache } from "./cache.ts";
 import type { CacheFolder } from "./cache-folder.ts";
 import { createHub, type HubOptions } from "./hub.ts";

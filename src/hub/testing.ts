@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RepoFile } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
-import type { Clock, Hub, HubOutcome } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Hub, HubOutcome } from "../ports/hub.ts";
 import { createHub, type HubOptions } from "./hub.ts";
 
 /** Real time, but every wait is short: a back-off of a minute is over in milliseconds. */

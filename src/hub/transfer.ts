@@ -3,7 +3,7 @@
  * endpoint or folder, cache and downloader together; decides nothing itself.
  */
 import type { RepoFile } from "../core/deployment.ts";
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 import { openBuiltin } from "./builtin.ts";
 import { Cache, type Disk } from "./cache.ts";
 import { downloadBlob } from "./download.ts";

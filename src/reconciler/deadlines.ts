@@ -3,7 +3,8 @@
  * comes too late is not lost, since every look asks anew what there is: a late start is adopted where its record is still
  * there, else ended as an orphan.
  */
-import type { Clock, Driver } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Driver } from "../ports/driver.ts";
 
 const answerMs = 15_000;
 /** Recording an instance and starting its process; loading goes on afterwards. */

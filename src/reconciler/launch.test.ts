@@ -1,7 +1,9 @@
 /** What a start that fails leaves behind: nothing, and no GPU that may be taken after all. */
 import { expect, test } from "vitest";
 import type { Deployment } from "../core/deployment.ts";
-import type { Driver, Hub, Store } from "../ports.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Hub } from "../ports/hub.ts";
+import type { Store } from "../ports/store.ts";
 import { withDeadlines } from "./deadlines.ts";
 import type { Facts } from "./facts.ts";
 import { createLaunch } from "./launch.ts";

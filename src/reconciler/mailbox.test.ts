@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 import { createMailboxes } from "./mailbox.ts";
 
 /** A clock that stands still until it is moved. */

@@ -4,7 +4,7 @@
  * neither a thousand deployments nor a driver that answers late hold up the rest of the process. Also owns the one
  * timer a deployment may ask for. Knows nothing of what a look does.
  */
-import type { Clock } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
 
 export type Mailboxes = {
   /** Asks for a look at `id`, as soon as the present one has ended and it is its turn. */

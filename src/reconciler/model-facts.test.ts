@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { type Deployment, nothingSeen } from "../core/deployment.ts";
 import { failure } from "../core/failure.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { Driver, Hub, Store } from "../ports.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Hub } from "../ports/hub.ts";
+import type { Store } from "../ports/store.ts";
 import { estimateFit, readFacts } from "./model-facts.ts";
 
 const facts: ModelFacts = {

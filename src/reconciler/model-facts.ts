@@ -10,7 +10,7 @@ import { describeFit, type FitInput, fitDeployment, measurementOf } from "../cor
 import { readMeasurement } from "../core/fit-measured.ts";
 import { nameHardware } from "../core/fit-search.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { HubOutcome, RepoListing } from "../ports.ts";
+import type { HubOutcome, RepoListing } from "../ports/hub.ts";
 import type { ReconcilerOptions } from "./options.ts";
 
 /** Whatever an endpoint does, a deployment waits no longer for facts alone. */

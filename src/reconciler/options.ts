@@ -2,7 +2,11 @@
 import type { Deployment } from "../core/deployment.ts";
 import type { MemoryRule } from "../core/engine-memory.ts";
 import type { PlanLimits } from "../core/world.ts";
-import type { Clock, Driver, Engine, Hub, Store } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { Hub } from "../ports/hub.ts";
+import type { Store } from "../ports/store.ts";
 
 export type ReconcilerOptions = {
   readonly store: Store;

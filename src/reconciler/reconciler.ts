@@ -10,7 +10,12 @@ import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { measurementOf } from "../core/fit-deployment.ts";
 import { type MeasuredMemory, readMeasurement } from "../core/fit-measured.ts";
-import type { InstanceRecord, ObservedInstance, RecordedObservation } from "../core/instance.ts";
+import type {
+  InstanceMemory,
+  InstanceRecord,
+  ObservedInstance,
+  RecordedObservation,
+} from "../core/instance.ts";
 import { LoadBoard } from "../core/load-board.ts";
 import { planDeployment } from "../core/plan.ts";
 import type { LoadReport } from "../core/routing.ts";
@@ -53,6 +58,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const failedLooks = new Map<string, number>();
   const loads = new LoadBoard();
   const secrets = new Map<string, string>();
+  /** What instances use, as it was seen last. */
+  const memories = new Map<string, InstanceMemory>();
   const stopping = new AbortController();
   let watchingSinceMs = 0;
   let gatewaySeenAtMs = 0;
@@ -149,6 +156,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       if (instance === null && !actor.isRemoving(record.id)) {
         // Decided, but never started, or ended behind our back: the plan starts another one if it is still wanted.
         secrets.delete(record.id);
+        memories.delete(record.id);
         await store.removeInstance(record.id);
         room.release(record.id);
         await actor.tell(deploymentId, "instance_vanished", `Instance ${record.id} is gone.`, {});
@@ -161,8 +169,9 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   async function remember(record: InstanceRecord, instance: ObservedInstance): Promise<InstanceRecord> {
-    const { secret, loadReport, ...observed } = instance;
+    const { secret, loadReport, memory, ...observed } = instance;
     secrets.set(record.id, secret);
+    if (memory !== undefined) memories.set(record.id, memory);
     const warmedAtMs = record.warmedAtMs ?? actor.warmUps.answeredAtMs().get(record.id) ?? null;
     const updated = { ...record, warmedAtMs, observed };
     if (warmedAtMs === record.warmedAtMs && !hasChanged(record.observed, observed)) return updated;
@@ -214,6 +223,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),
+      memory: memories,
       answeredAtMs: actor.warmUps.answeredAtMs(),
       nodes: await driver.capacity(),
       ...(await room.bounds(deployment)),
@@ -235,7 +245,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const seen = await driver.observe();
     room.sync(seen);
     const existing = new Set(seen.map((instance) => instance.id));
-    for (const id of secrets.keys()) if (!existing.has(id)) secrets.delete(id);
+    for (const kept of [secrets, memories])
+      for (const id of kept.keys()) if (!existing.has(id)) kept.delete(id);
     for (const instance of seen) {
       const isKnown = (await store.deployment(instance.deploymentId)) !== null;
       if (isKnown) ids.add(instance.deploymentId);

@@ -7,7 +7,7 @@ import type { Deployment } from "../core/deployment.ts";
 import { Holdings } from "../core/holdings.ts";
 import type { ObservedInstance, Placement } from "../core/instance.ts";
 import type { CpuUse, PlaceInput } from "../core/place.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 
 export type Room = {
   /** Brings the ledger up to date with everything the driver sees; what was seen before and is gone is let go. */

@@ -1,13 +1,17 @@
 /**
  * Keeps the routing snapshot current: rebuilt from the store after any write, in one piece, so that no change can be
- * forgotten. Many writes at once lead to one rebuild. Serves the newest snapshot to whoever listens.
+ * forgotten. Many writes at once lead to one rebuild. What is the same as before stays the same object, by which the link
+ * finds what to tell (`core/route-changes`). Serves the newest snapshot to whoever listens.
  */
 import type { Abilities } from "../core/abilities.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { Prices } from "../core/prices.ts";
+import { keepSame } from "../core/route-changes.ts";
 import { type DefaultRateLimits, routeAccounts, routesOf } from "../core/routes.ts";
-import type { RoutingSnapshot } from "../core/routing.ts";
-import type { Clock, Store, UsageStore } from "../ports.ts";
+import type { RouteModel, RoutingSnapshot } from "../core/routing.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { UsageStore } from "../ports/usage-store.ts";
 
 export type RoutingFeed = {
   /** Something that routes are made of was written. */
@@ -39,6 +43,7 @@ export function createRoutingFeed(options: {
   const { store, clock } = options;
   const listeners = new Set<(snapshot: RoutingSnapshot) => void>();
   const stopping = new AbortController();
+  const known = new WeakMap<Deployment, RouteModel>();
   let snapshot: RoutingSnapshot | null = null;
   /** Callers of `settled` that the next rebuild serves. */
   let waiting: (() => void)[] = [];
@@ -47,7 +52,7 @@ export function createRoutingFeed(options: {
 
   async function rebuild(): Promise<void> {
     const [accounts, terms] = [await store.accounts(), await store.access.allTerms()];
-    snapshot = routesOf({
+    const next = routesOf({
       // Goes on growing across restarts, so that a gateway can compare versions of two controls.
       version: Math.max((snapshot?.version ?? 0) + 1, clock.now()),
       atMs: clock.now(),
@@ -60,7 +65,9 @@ export function createRoutingFeed(options: {
       accounts: routeAccounts(accounts, terms, options.defaultLimits),
       spentScopes: await store.access.spentScopes(clock.now()),
       prices: options.prices,
+      known,
     });
+    snapshot = keepSame(snapshot, next);
     for (const listener of listeners) listener(snapshot);
   }
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { sampleDeployment, sampleInstance } from "../store/samples.ts";
 import { openStore } from "../store/store.ts";
 import { sampleRecord } from "../store/usage-contract.ts";

@@ -7,7 +7,8 @@ import type { Deployment } from "../core/deployment.ts";
 import type { InstanceRecord } from "../core/instance.ts";
 import { gpuUsdPerHour, type Prices } from "../core/prices.ts";
 import { decideRuns, lookEveryMs } from "../core/rent.ts";
-import type { Clock, Store } from "../ports.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
 
 export type UsageKeeper = {
   /** Instances may have come or gone: look soon. */

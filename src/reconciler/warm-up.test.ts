@@ -4,7 +4,8 @@ import { unknownAbilities } from "../core/abilities.ts";
 import { type Deployment, nothingSeen } from "../core/deployment.ts";
 import { type Failure, failure } from "../core/failure.ts";
 import type { ObservedInstance } from "../core/instance.ts";
-import type { Driver, Engine } from "../ports.ts";
+import type { Driver } from "../ports/driver.ts";
+import type { Engine } from "../ports/engine.ts";
 import { createWarmUps } from "./warm-up.ts";
 
 const mute = failure("warm_up_failed", "It did not answer.", "See the logs.");

@@ -6,7 +6,8 @@ import { type Deployment, noTries, type ResolvedWeights } from "../core/deployme
 import type { DownloadProgress } from "../core/event.ts";
 import { failure } from "../core/failure.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
-import type { Engine, HubOutcome, RepoListing } from "../ports.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { HubOutcome, RepoListing } from "../ports/hub.ts";
 import type { Facts } from "./facts.ts";
 import { estimateFit, explainRefusal, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";

@@ -24,8 +24,10 @@ import { openHubRoom } from "../hub/room.ts";
 import { createReconciler } from "../reconciler/reconciler.ts";
 import { createRoutingFeed, notifyingStore, type RoutingFeed } from "../reconciler/routing-feed.ts";
 import { createUsageKeeper, type UsageKeeper } from "../reconciler/usage-keeper.ts";
-import { defaultAccountName, listed, type Settings, SettingsError } from "../settings.ts";
+import { type Settings, SettingsError } from "../settings.ts";
 import { readPrices } from "../settings-files.ts";
+import { listed } from "../settings-kinds.ts";
+import { defaultAccountName } from "../settings-read.ts";
 import { outageOf } from "../store/outage.ts";
 import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
@@ -195,7 +197,11 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, clock: systemClock, progressOf: reconciler.progressOf }),
+    metrics: () =>
+      controlMetrics({
+        ...{ store, clock: systemClock, progressOf: reconciler.progressOf },
+        observe: () => driver.observe(),
+      }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);

@@ -5,8 +5,9 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readSettings, type Settings, SettingsError } from "../settings.ts";
+import { type Settings, SettingsError } from "../settings.ts";
 import { readSettingsFile } from "../settings-files.ts";
+import { readSettings } from "../settings-read.ts";
 import { reachableHost } from "../supervisor/address.ts";
 import { type HeldLock, waitForLock } from "../supervisor/lock.ts";
 import { runDirectory } from "../supervisor/run-directory.ts";

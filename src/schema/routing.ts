@@ -78,15 +78,24 @@ const account = z.object({
   tokensPerMinute: count.nullable(),
 });
 
-/** One line of `GET /routes`. */
+const tokens = z.array(token).max(1_000_000);
+const rates = z.array(account).max(1_000_000);
+const spentScopes = z.array(id).max(1_000_000);
+const models = z.array(model).max(100_000);
+const version = { version: count, atMs: z.number() };
+
+/** A line of `GET /routes`, its first at least. */
 export const routingSnapshot = z.object({
-  version: count,
-  atMs: z.number(),
-  tokens: z.array(token).max(1_000_000),
-  accounts: z.array(account).max(1_000_000),
-  limitedTokens: z.array(account).max(1_000_000),
-  spentScopes: z.array(id).max(1_000_000),
-  models: z.array(model).max(100_000),
+  ...{ ...version, tokens, accounts: rates, limitedTokens: rates, spentScopes, models },
+});
+
+/** A line of it that has `since`. */
+export const routeChanges = z.object({
+  ...{ ...version, since: count, models, gone: z.array(id).max(100_000) },
+  tokens: tokens.exactOptional(),
+  accounts: rates.exactOptional(),
+  limitedTokens: rates.exactOptional(),
+  spentScopes: spentScopes.exactOptional(),
 });
 
 const modelLoad = z.object({

@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import { type AccountTerms, defaultTerms, type LimitRequest } from "../core/account.ts";
 import type { AuditEntry, AuditQuery } from "../core/audit.ts";
 import { gpuTypes } from "../core/deployment.ts";
-import type { LimitedScope, Store } from "../ports.ts";
+import type { LimitedScope } from "../ports/access-store.ts";
+import type { Store } from "../ports/store.ts";
 import { anyText, sampleToken } from "./samples.ts";
 import { sampleRecord } from "./usage-contract.ts";
 

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { AccountTerms, LimitRequest, Profile, WantedLimits } from "../core/account.ts";
 import type { AuditEntry, StoredAuditEntry } from "../core/audit.ts";
 import { gpuTypes } from "../core/deployment.ts";
-import type { LimitedScope } from "../ports.ts";
+import type { LimitedScope } from "../ports/access-store.ts";
 import { json, readRow } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 

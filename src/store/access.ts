@@ -5,7 +5,7 @@
 import { type Kysely, sql } from "kysely";
 import { type AccountTerms, defaultTerms, type LimitRequest } from "../core/account.ts";
 import type { AuditEntry, AuditQuery, StoredAuditEntry } from "../core/audit.ts";
-import type { AccessStore, LimitedScope } from "../ports.ts";
+import type { AccessStore, LimitedScope } from "../ports/access-store.ts";
 import * as rows from "./access-rows.ts";
 import { StoreError } from "./error.ts";
 import type { Tables } from "./tables.ts";

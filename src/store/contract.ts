@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 import { testAccess } from "./access-contract.ts";
 import { StoreError } from "./error.ts";
 import { stateVersion } from "./migrations.ts";

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import pg from "pg";
 import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { testBackups } from "./backup-contract.ts";
 import { type TestState, testStoreContract } from "./contract.ts";
 import { testStoreCrashes } from "./crashes.ts";
 import { StoreError } from "./error.ts";
@@ -21,6 +22,7 @@ if (serverUrl === undefined) {
   const newState = () => newSchema(server, serverUrl);
   testStoreContract("PostgreSQL", newState);
   testStoreCrashes("PostgreSQL", newState);
+  testBackups("PostgreSQL", newState);
   testForeignTables(newState);
   testLostConnections(newState);
 }

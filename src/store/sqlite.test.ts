@@ -17,6 +17,7 @@ import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { firstRevisions } from "../core/deployment.ts";
+import { testBackups } from "./backup-contract.ts";
 import { type TestState, testStoreContract } from "./contract.ts";
 import { testStoreCrashes } from "./crashes.ts";
 import { StoreError } from "./error.ts";
@@ -24,6 +25,7 @@ import { sampleDeployment, sampleInstance } from "./samples.ts";
 import { openStore } from "./store.ts";
 
 testStoreContract("SQLite", newFolder);
+testBackups("SQLite", newFolder);
 testStoreCrashes("SQLite", newFolder);
 
 async function newFolder(): Promise<TestState> {

@@ -5,7 +5,7 @@ import type { InstanceRun } from "../core/rent.ts";
 import { quantileOf } from "../core/sketch.ts";
 import type { UsageRecord } from "../core/usage.ts";
 import { hourLengthMs, totalsOf } from "../core/usage-totals.ts";
-import type { Store } from "../ports.ts";
+import type { Store } from "../ports/store.ts";
 
 export function sampleRecord(more: Partial<UsageRecord> = {}): UsageRecord {
   return {

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { type Kysely, sql } from "kysely";
-import type { UsageStore } from "../ports.ts";
+import type { UsageStore } from "../ports/usage-store.ts";
 import type { Tables } from "./tables.ts";
 
 /** Rows that are removed at once. */

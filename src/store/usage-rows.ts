@@ -7,7 +7,7 @@ import type { InstanceRun } from "../core/rent.ts";
 import type { Sketch } from "../core/sketch.ts";
 import type { UsageKind, UsageRecord } from "../core/usage.ts";
 import type { UsageHour, UsageTotals } from "../core/usage-totals.ts";
-import type { UsageSum } from "../ports.ts";
+import type { UsageSum } from "../ports/usage-store.ts";
 import { json, readRow } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 

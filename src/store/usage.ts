@@ -16,7 +16,7 @@ import {
   type UsageHour,
   type UsageTotals,
 } from "../core/usage-totals.ts";
-import type { TimeWindow, UsageStore, UsageSum } from "../ports.ts";
+import type { TimeWindow, UsageStore, UsageSum } from "../ports/usage-store.ts";
 import type { Tables } from "./tables.ts";
 import { pruneUsage, recordsSince } from "./usage-prune.ts";
 import { readHour, readRecord, readRun, readSum, writeHour, writeRecord, writeRun } from "./usage-rows.ts";

@@ -17,7 +17,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Vault } from "../ports.ts";
+import type { Vault } from "../ports/vault.ts";
 import { StoreError } from "./error.ts";
 import { makeFolder, syncFolder } from "./folder.ts";
 

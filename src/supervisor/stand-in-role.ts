@@ -2,7 +2,7 @@
  * A role for the supervisor's tests: reports ready with its pid, notes in a file how it ends, and misbehaves as its
  * arguments say. Usage: node stand-in-role.ts <name> <file> [behaviour].
  */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import {
   configurationExitCode,
   endAfterSuccessor,
@@ -18,7 +18,8 @@ function end(how: string): never {
   process.exit(0);
 }
 
-if (behaviour === "misconfigured") process.exit(configurationExitCode);
+const hasRun = existsSync(file) && readFileSync(file, "utf8").includes(name);
+if (behaviour === "misconfigured" || (behaviour === "once" && hasRun)) process.exit(configurationExitCode);
 if (behaviour === "renewable" || behaviour === "heir" || behaviour === "only child")
   endAfterSuccessor(async (hasSuccessor) => end(hasSuccessor ? "succeeded" : "stopped"));
 else if (behaviour === "stubborn") process.on("SIGTERM", () => undefined);

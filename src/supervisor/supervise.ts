@@ -1,8 +1,8 @@
 /**
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
- * channel, so that they notice its end. A role that may be renewed is replaced while it serves: its successor serves before
- * it is told to end. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
+ * channel, so that they notice its end. Renewing starts each role from the code that is in place then: one that may be there
+ * twice is replaced while it serves, its successor serves before it is told to end; others are ended first. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
  * of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -14,7 +14,7 @@ export type Role = {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
-  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. */
+  /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. Others end before. */
   readonly isRenewable?: boolean;
   /** An open file that it finds as its descriptor 4. */
   readonly sharedFd?: number;
@@ -77,6 +77,10 @@ class Place {
   /** Those that wait for what the process before them hands over, and where. */
   readonly #heirs = new Map<ChildProcess, string>();
   isRenewing = false;
+  /** Its end is wanted: another is started at once. */
+  isRestarting = false;
+  #current: Life | null = null;
+  #onNext: ((life: Life) => void) | null = null;
   /** Serves already, and is to take the place. */
   successor: Life | null = null;
   #onSuccessor: (() => void) | null = null;
@@ -105,6 +109,23 @@ class Place {
     this.#heirs.delete(child);
     const path = next === undefined ? undefined : this.#heirs.get(next);
     if (next !== undefined && path !== undefined) this.inherit(next, path);
+  }
+
+  get current(): Life | null {
+    return this.#current;
+  }
+
+  begins(life: Life): void {
+    this.#current = life;
+    this.isRestarting = false;
+    this.#onNext?.(life);
+  }
+
+  /** Resolves with the one that is started next. */
+  async next(): Promise<Life> {
+    return await new Promise((resolve) => {
+      this.#onNext = resolve;
+    });
   }
 
   /** Resolves when no more than one is alive. */
@@ -160,22 +181,39 @@ export function supervise(options: SuperviseOptions): Supervisor {
     resolve(exitCode);
   }
 
-  function renewAll(): void {
-    for (const place of places) if (place.role.isRenewable === true) void renew(place);
+  /** In their order, and no further where the code that is in place now does not serve: what is there goes on. */
+  async function renewAll(): Promise<void> {
+    for (const place of places) {
+      const isServing = place.role.isRenewable === true ? await renew(place) : await restart(place);
+      if (!isServing) return;
+    }
   }
 
-  async function renew(place: Place): Promise<void> {
-    if (place.isRenewing || stopping.signal.aborted) return;
+  /** True when the next process of the role serves. */
+  async function restart(place: Place): Promise<boolean> {
+    const { current, role } = place;
+    if (current === null || place.isRestarting || stopping.signal.aborted) return false;
+    place.isRestarting = true;
+    log("info", `${role.name} is restarted`, {});
+    const next = place.next();
+    await endChild(current.child, options, forcing.signal);
+    return await (await next).served;
+  }
+
+  async function renew(place: Place): Promise<boolean> {
+    if (place.isRenewing || stopping.signal.aborted) return false;
     place.isRenewing = true;
     // What one hands over goes to one: the next waits until an earlier one has drained.
     await place.alone();
-    if (stopping.signal.aborted) return;
+    if (stopping.signal.aborted) return false;
     log("info", `${place.role.name} is renewed`, {});
     const life = start(place);
-    if (await life.served) place.succeed(life);
+    const isServing = await life.served;
+    if (isServing) place.succeed(life);
     else
       log("error", `${place.role.name} could not be renewed; the one that serves goes on`, await life.exit);
     place.isRenewing = false;
+    return isServing;
   }
 
   function start(place: Place): Life {
@@ -196,6 +234,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
       const startedAtMs = clock.now();
       const life = place.successor ?? start(place);
       place.successor = null;
+      place.begins(life);
       void life.served.then((isServing) => {
         hasServed ||= isServing;
       });
@@ -205,6 +244,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
         void retire(life.child);
         continue;
       }
+      if (place.isRestarting) continue;
       // Settings that it has served with are right: what they name is away, a database for instance, and comes back.
       if (exit.code === configurationExitCode && !hasServed) {
         await shutDown(configurationExitCode);
@@ -225,8 +265,8 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const signals = [
     ["SIGTERM", stop],
     ["SIGINT", stop],
-    ["SIGHUP", options.renewsOnHangup === true ? renewAll : stop],
-    ["SIGUSR2", renewAll],
+    ["SIGHUP", options.renewsOnHangup === true ? () => void renewAll() : stop],
+    ["SIGUSR2", () => void renewAll()],
   ] as const;
   for (const [signal, act] of signals) process.on(signal, act);
   for (const place of places) void keepRunning(place);

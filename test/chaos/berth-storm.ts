@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Berth, isReady, startBerth, token, until } from "../harness/berth.ts";
+import { KeepingClient } from "./client.ts";
 import { pick, seededRandom } from "./tasks.ts";
 
 export type BerthStormOptions = {
@@ -52,6 +53,7 @@ class BerthStorm {
   readonly #random: () => number;
   readonly #first: Berth;
   #berth: Berth;
+  readonly #client = new KeepingClient(() => this.#berth.pids("gateway"));
   /** Each deployment with the instances it must come back to. */
   readonly #wanted = new Map<string, { readonly model: string; readonly instances: number }>();
   readonly #report: BerthStormReport = { strikes: {}, outcomes: {}, rounds: 0, violations: [] };
@@ -92,6 +94,7 @@ class BerthStorm {
   }
 
   async end(): Promise<void> {
+    this.#client.end();
     await this.#berth.end();
     // A Berth that was begun on the same home leaves the home to the one that made it.
     if (this.#berth !== this.#first) await this.#first.end();
@@ -129,7 +132,8 @@ class BerthStorm {
   /** As systemd would. */
   async #startAgain(): Promise<void> {
     const { home, url } = this.#berth;
-    this.#berth = await startBerth({ home, env: { ...env, BERTH_PORT: new URL(url).port } });
+    const port = new URL(url).port;
+    this.#berth = await startBerth({ home, env: { ...env, BERTH_PORT: port }, readyWithinMs: recoverMs });
   }
 
   async #ask(over: AbortSignal): Promise<void> {
@@ -144,49 +148,50 @@ class BerthStorm {
 
   /** How one request ended: whole, refused with a reason, or cut because the gateway that carried it has gone. */
   async #askOnce(model: string, stream: boolean): Promise<string> {
-    const gatewayBefore = this.#berth.pids("gateway")[0];
     const body = {
       ...{ model, stream, temperature: 0, max_tokens: 1 + Math.floor(this.#random() * 40) },
       messages: [
         { role: "user", content: pick(this.#random, ["Hello", "What is the sea?", "Tell a story."]) },
       ],
     };
-    try {
-      const response = await fetch(`${this.#berth.url}/v1/chat/completions`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${token}` },
-        body: JSON.stringify(body),
-        signal: AbortSignal.timeout(requestLimitMs),
-      });
-      const text = await response.text();
-      return this.#judge(response.status, text, stream);
-    } catch (error) {
-      if ((error as Error).name === "TimeoutError") {
-        this.#violate(`a request to ${model} had no answer for ${requestLimitMs / 1000} s`);
-        return "no answer";
-      }
-      const code = (error as { cause?: { code?: string } }).cause?.code ?? "";
-      if (code === "ECONNREFUSED") return "nobody listens";
-      const isCut = await this.#gatewayHasGone(gatewayBefore);
-      if (!isCut) this.#violate(`a request to ${model} was cut though its gateway lives: ${code}`);
-      return "cut with its gateway";
+    const ended = await this.#client.post(
+      `${this.#berth.url}/v1/chat/completions`,
+      { authorization: `Bearer ${token}` },
+      body,
+      requestLimitMs,
+    );
+    if (ended.kind === "answered") return this.#judge(model, ended.status, ended.text, stream);
+    if (ended.kind === "no answer") {
+      this.#violate(`a request to ${model} had no answer for ${requestLimitMs / 1000} s`);
+      return "no answer";
     }
+    if (ended.code === "ECONNREFUSED") return "nobody listens";
+    const { code, gateways } = ended;
+    if (!(await this.#hasOneGone(gateways)))
+      this.#violate(`a request to ${model} was cut (${code}) though the gateways ${gateways} live`);
+    return "cut with its gateway";
   }
 
-  #judge(status: number, text: string, stream: boolean): string {
+  #judge(model: string, status: number, text: string, stream: boolean): string {
     if (status === 200 && (stream ? text.includes("data: [DONE]") : text.includes('"finish_reason"'))) {
       this.#answered += 1;
       return "whole";
     }
-    const isSaid = /"error":\s*\{[^}]*"message":\s*"[^"]{10,}/.test(text);
-    if (!isSaid) this.#violate(`an answer ${status} has neither an end nor a reason: ${text.slice(-300)}`);
-    return `refused ${status}`;
+    const reason = /"error":\s*\{[^}]*"message":\s*"([^"]{10,})"/.exec(text)?.[1];
+    if (reason === undefined)
+      this.#violate(`an answer ${status} has neither an end nor a reason: ${text.slice(-300)}`);
+    // Nothing that is struck makes a good request a bad one.
+    if (status >= 400 && status < 500) this.#violate(`a good request was answered ${status}: ${reason}`);
+    return `refused ${status}: ${reason?.replaceAll(model, "…")}`;
   }
 
   /** A killed process may be seen for a moment after its connections have ended. */
-  async #gatewayHasGone(pid: number | undefined): Promise<boolean> {
-    const look = () => pid === undefined || !this.#berth.pids("gateway").includes(pid);
-    return await until("the gateway to be gone", look, 5_000).catch(() => false);
+  async #hasOneGone(gateways: readonly number[]): Promise<boolean> {
+    const look = () => {
+      const living = this.#berth.pids("gateway");
+      return gateways.length === 0 || gateways.some((pid) => !living.includes(pid));
+    };
+    return await until("a gateway to be gone", look, 5_000).catch(() => false);
   }
 
   #violate(text: string): void {

@@ -50,11 +50,11 @@ beforeAll(async () => {
   berth = await startBerth({
     env: {
       ...{ HF_ENDPOINT: hub.hub.url, BERTH_HUB_PRIVATE: "on", BERTH_STARTER: "off", BERTH_VLLM: vllm },
-      ...{ BERTH_LOAD_TRIES: "1", BERTH_LOAD_S: "15", BERTH_RESTARTS: "2", BERTH_FIRST_TOKEN_S: "4" },
+      ...{ BERTH_LOAD_TRIES: "1", BERTH_LOAD_S: "30", BERTH_RESTARTS: "2", BERTH_FIRST_TOKEN_S: "4" },
       ...{ BERTH_ENGINE_MEMORY: String(limitMb), BERTH_CPU_CONTEXT_MB: "16000" },
     },
   });
-  await deploy("neighbour", { hf: { repo: "acme/tiny" } });
+  await deploy("neighbour", { hf: { repo: "acme/tiny" }, max_batch_size: 2 });
   // Loads for ever, while the others are looked at.
   await deploy("stuck", onVllm);
   await untilStatus(berth, idOf("neighbour"), "running");
@@ -206,7 +206,7 @@ it("stuck: one that loads for ever is ended at the limit, with what it printed l
   await expectFailed(
     "stuck",
     "engine_timeout",
-    /^The engine was still loading after 15 s, the limit, and was ended\. The last it printed was: .*Starting to load model.*\. It was tried once\. .*BERTH_LOAD_S/,
+    /^The engine was still loading after 30 s, the limit, and was ended\. The last it printed was: .*Starting to load model.*\. It was tried once\. .*BERTH_LOAD_S/,
   );
 });
 

@@ -13,7 +13,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EngineArgs, RepoFile } from "../../src/core/deployment.ts";
 import type { ObservedInstance } from "../../src/core/instance.ts";
 import { createLocalDriver, type LocalDriver } from "../../src/drivers/local/driver.ts";
-import type { Engine, InstanceSpec } from "../../src/ports.ts";
+import type { InstanceSpec } from "../../src/ports/driver.ts";
+import type { Engine } from "../../src/ports/engine.ts";
 
 /** The model that Berth ships: a GGUF file and safetensors of the same weights. */
 export const starterFolder = join(import.meta.dirname, "../../starter/model");

@@ -3,7 +3,7 @@ import { unknownAbilities } from "../../src/core/abilities.ts";
 import { failure } from "../../src/core/failure.ts";
 import { callEngine } from "../../src/engines/client.ts";
 import { chooseGgufFiles } from "../../src/engines/gguf-files.ts";
-import type { Engine } from "../../src/ports.ts";
+import type { Engine } from "../../src/ports/engine.ts";
 
 const program = new URL("../../tools/fake-engine/server.ts", import.meta.url).pathname;
 

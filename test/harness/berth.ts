@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const main = new URL("../../src/main.ts", import.meta.url).pathname;
+const root = new URL("../..", import.meta.url).pathname;
 export const token = "test-token-0123456789abcdef";
 
 /** What the tests look at in answers; every field is there only in the answers that have it. */
@@ -92,7 +92,13 @@ function cleanEnvironment(extra: Record<string, string>): Record<string, string>
 }
 
 export async function startBerth(
-  options: { env?: Record<string, string>; home?: string } = {},
+  options: {
+    env?: Record<string, string>;
+    home?: string;
+    readyWithinMs?: number;
+    /** Folder of another copy of the code. */
+    code?: string;
+  } = {},
 ): Promise<Berth> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "berth-test-"));
   const port = options.env?.BERTH_PORT ?? String(await freePort());
@@ -107,6 +113,7 @@ export async function startBerth(
     ...{ BERTH_LLAMA_SERVER: "off", BERTH_VLLM: "off" },
     ...options.env,
   });
+  const main = join(options.code ?? root, "src/main.ts");
   const child = spawn(process.execPath, [main, "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });
   let printed = "";
   child.stdout.on("data", (chunk) => (printed += String(chunk)));
@@ -157,7 +164,7 @@ export async function startBerth(
       if (child.exitCode !== null) throw new Error(`Berth ended with ${child.exitCode}:\n${printed}`);
       return await isReady(url);
     },
-    60_000,
+    options.readyWithinMs ?? 60_000,
   ).catch((error) => {
     child.kill("SIGKILL");
     throw new Error(`${String(error)}\n${printed}`);

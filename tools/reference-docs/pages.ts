@@ -8,7 +8,7 @@ import { failureCodes } from "../../src/core/failure.ts";
 import { statusMeanings } from "../../src/core/status.ts";
 import { httpErrors } from "../../src/schema/errors.ts";
 import { inferenceOperations } from "../../src/schema/inference-operations.ts";
-import { describeSettings } from "../../src/settings.ts";
+import { describeSettings } from "../../src/settings-read.ts";
 import { startRealApi } from "../../test/wire/real-api.ts";
 import { compatibilityPage } from "./compatibility.ts";
 

@@ -4,7 +4,7 @@
  */
 import { constants } from "node:fs";
 import { access, readFile } from "node:fs/promises";
-import type { Launch } from "../../ports.ts";
+import type { Launch } from "../../ports/engine.ts";
 import { bindEngine, dataLimit } from "./bounds.ts";
 import { type EngineGroups, findDelegation, openEngineGroups } from "./engine-groups.ts";
 

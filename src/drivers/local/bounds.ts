@@ -2,7 +2,7 @@
  * What bounds an engine's process beside its walls: the kernel ends it before Berth when the machine's memory runs out, and it
  * has a limit of its own where one is set. Linux; a POSIX shell does it and becomes the engine. Pure.
  */
-import type { Launch } from "../../ports.ts";
+import type { Launch } from "../../ports/engine.ts";
 
 export type Bounds = {
   /** `cgroup.procs` of the group that it becomes a member of, whose limit is set already; null for none. */

@@ -4,7 +4,7 @@
  * own where Berth is root, without any capability. Built from util-linux alone. Pure: makes the command and the list of mounts.
  */
 import { createHash } from "node:crypto";
-import type { Launch } from "../../ports.ts";
+import type { Launch } from "../../ports/engine.ts";
 
 /** Shows `source` at `at`, where something is already that it can be put over. */
 export type Cover = { readonly source: string; readonly at: string };

@@ -1,5 +1,6 @@
 /** What the parts of the local driver share: the outside they act on, its limits, and the driver's own switches. */
-import type { Clock, Engine } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Engine } from "../../ports/engine.ts";
 import type { Bounder } from "./bounder.ts";
 import type { HealthLimits } from "./health.ts";
 import type { Instance } from "./instance.ts";

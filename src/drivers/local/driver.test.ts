@@ -42,6 +42,16 @@ describe("an instance's life", () => {
     expect(readdirSync(join(home, "s"))).toEqual([]);
   });
 
+  it.runIf(onLinux)("says what it uses of memory, and the most it may", async () => {
+    const driver = at.openDriver();
+    const limitBytes = 2 ** 30;
+    await driver.start({ ...standInSpec("one"), memoryBytes: limitBytes });
+    const { memory } = await reach(driver, "one", "running");
+    expect(memory).toMatchObject({ limitBytes });
+    expect(memory?.usedBytes).toBeGreaterThan(2 ** 20);
+    expect(memory?.usedBytes).toBeLessThan(limitBytes);
+  });
+
   it("is never ready, and is ended, where health is all it has", async () => {
     const driver = at.openDriver();
     await driver.start(standInSpec("one", [], ["mute"]));

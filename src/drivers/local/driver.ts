@@ -5,7 +5,9 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock, Driver, Engine } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Driver } from "../../ports/driver.ts";
+import type { Engine } from "../../ports/engine.ts";
 import { adoptInstances } from "./adopt.ts";
 import { createBounder } from "./bounder.ts";
 import { readCapacity } from "./capacity.ts";

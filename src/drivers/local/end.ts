@@ -3,7 +3,7 @@
  * then whatever else carries the instance's mark (children that left the group or outlived the engine). Touches no
  * process that is not provably the instance's.
  */
-import type { Clock } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
 import type { ProcessIdentity, ProcessTable } from "./process.ts";
 
 /** How long a killed process may take to disappear; longer means that it hangs in the kernel. */

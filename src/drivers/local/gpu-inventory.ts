@@ -3,7 +3,7 @@
  * intervals and when told to, and says when what may be offered has changed. Costs nothing where there is no GPU.
  */
 import type { NodeGpu } from "../../core/instance.ts";
-import type { Clock } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
 import { type GpuOwners, judgeGpus, type NvidiaInventory } from "./gpu-judge.ts";
 import { openNvidiaTool } from "./nvidia-query.ts";
 import { findOtherGpus } from "./other-gpus.ts";

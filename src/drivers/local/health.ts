@@ -4,7 +4,7 @@
  */
 import { type Failure, failure } from "../../core/failure.ts";
 import { lastWords } from "../../core/last-words.ts";
-import type { EngineHealth } from "../../ports.ts";
+import type { EngineHealth } from "../../ports/engine.ts";
 
 export type HealthLimits = {
   /** Longest time from start to ready. */

@@ -5,7 +5,7 @@
 import type { Failure } from "../../core/failure.ts";
 import type { MeasuredMemory } from "../../core/fit-measured.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
-import type { Engine } from "../../ports.ts";
+import type { Engine } from "../../ports/engine.ts";
 import type { FirstAnswer } from "./first-answer.ts";
 import type { InstanceOutput } from "./logs.ts";
 import type { SavedExit, SavedRecord } from "./record.ts";
@@ -20,6 +20,8 @@ export type Instance = {
   silentProbes: number;
   /** Of an engine that says it is ready for the first time; null before that. */
   firstAnswer: FirstAnswer | null;
+  /** What it used of memory when it was looked at last; null before that, and where it cannot be told. */
+  usedBytes: number | null;
   /** What the engine printed of its memory, once it is ready. */
   loadReport: MeasuredMemory | null;
   /** Started by this control, which therefore is told its exit code. */
@@ -53,6 +55,7 @@ export function makeInstance(
     loadProgress: null,
     silentProbes: 0,
     firstAnswer: null,
+    usedBytes: null,
     loadReport: null,
     isOutputLost: false,
     isOwnChild: false,
@@ -88,6 +91,9 @@ export function describeInstance(instance: Instance): ObservedInstance {
     note: ready?.note ?? null,
     placement: record.placement,
     ...(instance.loadReport === null ? {} : { loadReport: instance.loadReport }),
+    ...(instance.usedBytes === null || ended !== null
+      ? {}
+      : { memory: { usedBytes: instance.usedBytes, limitBytes: record.memoryBytes ?? null } }),
     startedAtMs: record.startedAtMs,
     readyAtMs: ready?.atMs ?? null,
     failure: ended?.failure ?? null,

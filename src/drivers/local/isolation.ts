@@ -8,7 +8,7 @@ import { chown, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Isolation } from "../../core/isolation.ts";
-import type { Launch } from "../../ports.ts";
+import type { Launch } from "../../ports/engine.ts";
 import { mountTable, shutIn, systemFolders, userOf, type View } from "./confine.ts";
 import { findWeights, letRead } from "./readable-weights.ts";
 

@@ -18,7 +18,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
-import type { InstanceLog } from "../../ports.ts";
+import type { InstanceLog } from "../../ports/driver.ts";
 import { formatPast, type LogLine, newest, parsePast, parseSamples, readRawLines } from "./log-lines.ts";
 import { checkId, idPattern } from "./record.ts";
 

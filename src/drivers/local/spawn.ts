@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Launch } from "../../ports.ts";
+import type { Launch } from "../../ports/engine.ts";
 import { folderMark, instanceMark, type ProcessIdentity, type ProcessTable } from "./process.ts";
 
 /** All an engine inherits of control's environment: where programs, libraries, caches and temporary files are, and the locale. */

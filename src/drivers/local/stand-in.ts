@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { unknownAbilities } from "../../core/abilities.ts";
 import { failure } from "../../core/failure.ts";
-import type { Clock, Engine, EngineHealth, InstanceSpec } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { InstanceSpec } from "../../ports/driver.ts";
+import type { Engine, EngineHealth } from "../../ports/engine.ts";
 
 export const systemClock: Clock = {
   now: Date.now,

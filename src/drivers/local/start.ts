@@ -5,7 +5,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Engine, InstanceSpec } from "../../ports.ts";
+import type { InstanceSpec } from "../../ports/driver.ts";
+import type { Engine } from "../../ports/engine.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { deviceEnvironment } from "./gpu-devices.ts";

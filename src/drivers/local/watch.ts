@@ -5,12 +5,14 @@
  */
 import { explainLimit } from "../../core/engine-memory.ts";
 import { type Failure, failure } from "../../core/failure.ts";
-import type { Clock, EngineHealth } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { EngineHealth } from "../../ports/engine.ts";
 import type { LocalContext } from "./context.ts";
 import { endProcesses } from "./end.ts";
 import { firstAnswer } from "./first-answer.ts";
 import { judgeHealth, withLastWords } from "./health.ts";
 import type { Instance } from "./instance.ts";
+import { memoryUse } from "./memory-use.ts";
 import type { SavedExit } from "./record.ts";
 
 /** Lines of output that an engine's last words are looked for in: causes stand above the tracebacks of every process that fell with them. */
@@ -73,6 +75,7 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
     }
     case "ready": {
       instance.silentProbes = 0;
+      instance.usedBytes = record.process === null ? null : await memoryUse(record.process.pid);
       const answer = record.ready === null ? firstAnswer(instance, context) : "came";
       if (answer === "awaited") return awaitedPauseMs;
       if (answer !== "came") return await end(instance, answer, context);

@@ -88,6 +88,22 @@ describe("createChatTemplate", () => {
     expect(() => other.render(request("Hi", { tools: [{}] }))).toThrow(/<tool_call>/);
   });
 
+  it("renders again where the time ran out without the process having had a turn", () => {
+    const own = { bosText: "", eosText: "<|im_end|>", controlTexts };
+    const patient = createChatTemplate(tinyChatTemplate, own, 50);
+    let begun = 0;
+    const variables = {
+      get pause() {
+        begun += 1;
+        // As when the process is stopped: the clock goes on, the thread does nothing.
+        if (begun === 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10_000);
+        return "";
+      },
+    };
+    expect(patient.render(request("Hi", { variables }))).toEqual(template.render(request("Hi")));
+    expect(begun).toBe(2);
+  });
+
   it("turns a template's own refusal and an endless one into errors", () => {
     expect(() => create("{{ raise_exception('only users') }}").render(request("Hi"))).toThrow(/only users/);
     const endless = "{% for a in range(100000) %}{% for b in range(100000) %}{{ b }}{% endfor %}{% endfor %}";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { EngineArgs } from "../../core/deployment.ts";
-import type { LaunchSpec } from "../../ports.ts";
+import type { LaunchSpec } from "../../ports/engine.ts";
 import { createLlamaServerEngine } from "../llama-server.ts";
 import { explainLlamaServerExit } from "./failures.ts";
 import { type LlamaServerProgram, readDevices, readHelp, readVersion } from "./program.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { illegalAccess, recordings } from "../../../tools/fake-vllm/recordings.ts";
 import { readCatalogue } from "../../catalogue/read.ts";
 import type { EngineArgs } from "../../core/deployment.ts";
-import type { LaunchSpec } from "../../ports.ts";
+import type { LaunchSpec } from "../../ports/engine.ts";
 import { createVllmEngine } from "../vllm.ts";
 import { explainVllmExit } from "./failures.ts";
 import { readLoadProgress } from "./output.ts";

@@ -5,7 +5,7 @@
  */
 import type { RepoFile } from "../../core/deployment.ts";
 import type { ModelFacts, TensorPart, WeightFormat } from "../../core/model-facts.ts";
-import type { RepoListing } from "../../ports.ts";
+import type { RepoListing } from "../../ports/hub.ts";
 import { badListing } from "../failures.ts";
 import type { ReadRange } from "../source.ts";
 import { readGgufFacts } from "./gguf-facts.ts";

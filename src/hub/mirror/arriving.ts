@@ -7,7 +7,8 @@ import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { RepoFile } from "../../core/deployment.ts";
-import type { Clock, HubOutcome } from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { HubOutcome } from "../../ports/hub.ts";
 import type { Cache } from "../cache.ts";
 
 const pieceBytes = 256 * 1024;

@@ -7,7 +7,8 @@ import { downloadFile, fileDownloadInfo, listFiles, modelInfo } from "@huggingfa
 import { describe, expect, test } from "vitest";
 import { type Files, type Fixture, randomContent, startFixture } from "../../../tools/fake-hub/fixture.ts";
 import { weightFilesChooser } from "../../engines/weight-files.ts";
-import type { Mirror, MirrorAnswer, MirrorQuestion, RepoListing } from "../../ports.ts";
+import type { RepoListing } from "../../ports/hub.ts";
+import type { Mirror, MirrorAnswer, MirrorQuestion } from "../../ports/mirror.ts";
 import { Cache } from "../cache.ts";
 import { Keeper } from "../keeper.ts";
 import { keepHub } from "../kept-hub.ts";

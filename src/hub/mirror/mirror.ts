@@ -7,15 +7,9 @@
 import type { RepoFile } from "../../core/deployment.ts";
 import type { Failure } from "../../core/failure.ts";
 import { isCommit } from "../../core/repo.ts";
-import type {
-  ChooseFiles,
-  Clock,
-  Hub,
-  Mirror,
-  MirrorAnswer,
-  MirrorQuestion,
-  RepoListing,
-} from "../../ports.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { ChooseFiles, Hub, RepoListing } from "../../ports/hub.ts";
+import type { Mirror, MirrorAnswer, MirrorQuestion } from "../../ports/mirror.ts";
 import type { Cache } from "../cache.ts";
 import type { Keeper } from "../keeper.ts";
 import { blobName } from "../names.ts";

@@ -1,6 +1,6 @@
 /** The JSON in which the Hugging Face protocol describes a repository and its files. Pure; a shape is all it makes. */
 import type { RepoFile } from "../../core/deployment.ts";
-import type { RepoListing } from "../../ports.ts";
+import type { RepoListing } from "../../ports/hub.ts";
 
 /** `/api/models/{repo}`. What Berth does not know (likes, dates, tags) is left out or empty. */
 export function infoOf({ repo, commit, files }: RepoListing, withBlobs: boolean): object {
