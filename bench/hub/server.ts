@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { parseRange, write } from "../../tools/fake-hub/body.ts";
 
 const { values } = parseArgs({
   options: {
@@ -50,9 +51,9 @@ let sentBytes = 0;
 let bodies = 0;
 
 async function sendFile(file: File, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-  const start = Number(range?.[1] ?? 0);
-  const end = range?.[2] ? Math.min(fileBytes, Number(range[2]) + 1) : fileBytes;
+  const range = parseRange(request.headers.range, fileBytes);
+  if (range === "unsatisfiable") return void response.writeHead(416).end();
+  const { start, end } = range ?? { start: 0, end: fileBytes };
   response.writeHead(range === null ? 200 : 206, {
     "content-length": end - start,
     "accept-ranges": "bytes",
@@ -68,24 +69,12 @@ async function sendFile(file: File, request: IncomingMessage, response: ServerRe
     const piece = viewOf(file.shift, at, end);
     at += piece.length;
     sentBytes += piece.length;
-    if (!response.write(piece)) await drained(response);
+    await write(response, piece);
     if (bytesPerS === 0) continue;
     const dueMs = ((at - start) * 1000) / bytesPerS - (performance.now() - startedAtMs);
     if (dueMs > 1) await sleep(dueMs);
   }
   response.end();
-}
-
-async function drained(response: ServerResponse): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      response.off("drain", done);
-      response.off("close", done);
-      resolve();
-    };
-    response.on("drain", done);
-    response.on("close", done);
-  });
 }
 
 function sendJson(response: ServerResponse, body: unknown): void {

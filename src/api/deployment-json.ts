@@ -19,9 +19,9 @@ export function deploymentJson(
   instances: readonly InstanceRecord[],
   now: number,
 ): DeploymentJson {
-  // What instances do is written without the deployment being written, and what a schedule asks for changes by itself.
-  const isFixed = instances.length === 0 && deployment.settings.schedule === undefined;
-  if (!isFixed) return writeJson(deployment, instances, now);
+  // What instances do is written without the deployment being written, and a schedule turns the hour into a status.
+  const isItsOwn = instances.length === 0 && deployment.settings.schedule === undefined;
+  if (!isItsOwn) return writeJson(deployment, instances, now);
   const known = kept.get(deployment) ?? writeJson(deployment, [], now);
   kept.set(deployment, known);
   return known;

@@ -186,13 +186,14 @@ async function list(
   const includeDeleted = wanted?.has("deleted") ?? false;
   const deployments = await listDeployments(deps.store, caller, query.account, includeDeleted);
   const instances = Map.groupBy(await deps.store.instances(), (record) => record.deploymentId);
+  const now = deps.clock.now();
   const texts: string[] = [];
   let fresh = 0;
   for (const deployment of deployments) {
     // Whoever waits for something else gets a turn.
     if (!isWritten(deployment) && ++fresh % writtenAtOnce === 0)
       await new Promise((resolve) => setImmediate(resolve));
-    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? [], deps.clock.now());
+    const { status, text } = deploymentJson(deployment, instances.get(deployment.id) ?? [], now);
     if (wanted?.has(status) ?? true) texts.push(text);
   }
   return new WrittenList(texts);

@@ -63,7 +63,7 @@ function unwrap(address: Address): Address {
     : address;
 }
 
-function contains(range: AddressRange, { family, value }: Address): boolean {
+export function contains(range: AddressRange, { family, value }: Address): boolean {
   const rest = BigInt((family === 4 ? 32 : 128) - range.bits);
   return family === range.family && value >> rest === range.value >> rest;
 }

@@ -61,10 +61,10 @@ export type AdmissionOptions = {
 
 export type Admission = {
   /**
-   * Resolves with a slot of the deployment, after waiting for one where need be. Rejects with the HttpError the client
-   * should see, or with the signal's reason when the client left.
+   * A slot of the deployment, at once where one is free, else after waiting for it. Throws or rejects with the HttpError
+   * the client should see, or with the signal's reason when the client left.
    */
-  acquire(ask: AdmissionAsk, signal: CancelSignal): Promise<Lease>;
+  acquire(ask: AdmissionAsk, signal: CancelSignal): Lease | Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
   setModels(models: readonly RouteModel[], limits: RouteLimits): void;
   /** For a gateway that hands its slots over to this one (handover.ts): as `acquire`, and for what it has in flight. */
@@ -112,7 +112,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   return {
-    async acquire(ask, signal) {
+    acquire(ask, signal) {
       const gate = gates.get(ask.deploymentId);
       if (gate === undefined) throw modelGone();
       return gate.acquire(bidOf(ask), signal);

@@ -28,11 +28,11 @@ export type Authenticator = {
   /**
    * Who the token of a request stands for, null when it carries none. Throws HttpError 401 for one that is not valid or
    * may not be used from there, for an Authorization header that is no bearer token, and 402 for a scoped JWT that has
-   * spent its limit.
+   * spent its limit. Only for a scoped JWT has control to be asked: all others are known at once.
    */
-  find(visit: Pick<Visit, "request" | "origin">, directory: Directory): Promise<Caller | null>;
+  find(visit: Pick<Visit, "request" | "origin">, directory: Directory): Caller | null | Promise<Caller>;
   /** As find, but no token is an error too. */
-  require(visit: Pick<Visit, "request" | "origin">, directory: Directory): Promise<Caller>;
+  require(visit: Pick<Visit, "request" | "origin">, directory: Directory): Caller | Promise<Caller>;
 };
 
 export function createAuthenticator(scopes: ScopeBook): Authenticator {
@@ -51,10 +51,10 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
     }
   }
 
-  async function find(
+  function find(
     { request, origin }: Pick<Visit, "request" | "origin">,
     directory: Directory,
-  ): Promise<Caller | null> {
+  ): Caller | null | Promise<Caller> {
     const secret = secretOf(request.headers);
     if (secret === null) {
       if (request.headers.authorization === undefined) return null;
@@ -67,22 +67,29 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
       const { account, tokenId, isAdmin } = token;
       return { account, tokenId, secretHash, scope: null, isAdmin };
     }
-    if (looksLikeJwt(secret)) {
-      const { scope, parent } = await scopes.find(secret, directory);
-      checkAddress(parent, origin.address);
-      const { account, tokenId } = parent;
-      return { account, tokenId, secretHash, scope, isAdmin: false };
-    }
+    if (looksLikeJwt(secret)) return findScoped(secret, secretHash, origin.address, directory);
     throw new HttpError(
       "unauthenticated",
       "The API token is not valid. Check that it is complete and has not been deleted.",
     );
   }
 
+  async function findScoped(
+    jwt: string,
+    secretHash: string,
+    address: string,
+    directory: Directory,
+  ): Promise<Caller> {
+    const { scope, parent } = await scopes.find(jwt, directory);
+    checkAddress(parent, address);
+    const { account, tokenId } = parent;
+    return { account, tokenId, secretHash, scope, isAdmin: false };
+  }
+
   return {
     find,
-    async require(visit, directory) {
-      const caller = await find(visit, directory);
+    require(visit, directory) {
+      const caller = find(visit, directory);
       if (caller !== null) return caller;
       throw new HttpError(
         "unauthenticated",

@@ -43,15 +43,10 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
     let isConnected = false;
     const isRead = request.method === "GET" || request.method === "HEAD";
     let bytes = 0;
-    const count = (piece: Buffer) => {
-      bytes += piece.length;
-      if (bytes <= maxApiBodyBytes) return;
-      upstream.destroy();
-      settle(() => reject(tooLarge()));
-    };
+    let isSettled = false;
     const settle = (act: () => void) => {
+      isSettled = true;
       signal.removeEventListener("abort", leave);
-      request.off("data", count).unpipe(upstream);
       act();
     };
     signal.addEventListener("abort", leave);
@@ -72,7 +67,21 @@ export function proxyToControl(visit: Visit, path: string, target: ControlTarget
         .routesReached(Number(answer.headers[routesVersionHeader] ?? 0))
         .then(() => passOn(answer, visit));
     });
-    request.on("data", count).pipe(upstream);
+    upstream.on("drain", () => request.resume());
+    request.takeBody({
+      piece(piece) {
+        // Control has answered, or is not asked any more: the rest is dropped with the connection.
+        if (isSettled) return;
+        bytes += piece.length;
+        if (bytes > maxApiBodyBytes) {
+          upstream.destroy();
+          settle(() => reject(tooLarge()));
+        } else if (!upstream.write(piece)) request.pause();
+      },
+      end() {
+        if (!isSettled) upstream.end();
+      },
+    });
   });
 }
 
@@ -80,10 +89,15 @@ function passOn(answer: IncomingMessage, { response, signal }: Visit): void {
   if (signal.aborted || answer.destroyed) return; // the one has left, or the other has broken off meanwhile
   const headers = endToEndHeaders(
     answer.rawHeaders,
-    (name) => name === "x-request-id" || name === routesVersionHeader,
+    (name) => name === "x-request-id" || name === "content-length" || name === routesVersionHeader,
   );
-  response.writeHead(answer.statusCode ?? 502, headers);
-  answer.pipe(response);
+  const length = answer.headers["content-length"];
+  response.begin(answer.statusCode ?? 502, headers, length === undefined ? null : Number(length));
+  answer.on("data", (piece: Buffer) => {
+    if (!response.write(piece)) answer.pause();
+  });
+  answer.on("end", () => response.end());
+  response.onDrain = () => answer.resume();
 }
 
 /** The client's headers, with what it claims about its own origin replaced by what is known. */

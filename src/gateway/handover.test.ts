@@ -11,6 +11,7 @@ import type { Tier } from "../core/queue.ts";
 import type { RouteInstance, RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
 import { type Admission, type AdmissionAsk, createAdmission, type Lease } from "./admission.ts";
+import type { CancelSignal } from "./cancel.ts";
 import { handOver, openTakeover } from "./handover.ts";
 import { modelOf } from "./test-rig.ts";
 
@@ -92,7 +93,7 @@ test("what the older one has in flight keeps its slot, and frees it for whoever 
   expect(loadOf(younger)).toEqual({ running: 1, queued: 0, inFlight: 1 });
   // What the younger one reports already is not reported twice.
   expect(loadOf(older)).toEqual({ running: 0, queued: 0, inFlight: 1 });
-  await expect(younger.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+  await expect(acquire(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
   const next = younger.acquire(ask(), never);
   first.served(10);
   first.release();
@@ -100,16 +101,21 @@ test("what the older one has in flight keeps its slot, and frees it for whoever 
   await vi.waitFor(() => expect(loadOf(younger)).toEqual({ running: 0, queued: 0, inFlight: 0 }));
 });
 
+/** Waits also where a slot is there at once, and rejects where the door throws. */
+async function acquire(at: Admission, one: AdmissionAsk, signal: CancelSignal): Promise<Lease> {
+  return await at.acquire(one, signal);
+}
+
 test("who waits at the older one goes before newcomers at the younger one", async () => {
   publish(modelOf([instance(1)], { deploymentId: "d1" }));
   const first = await older.acquire(ask(), never);
   const order: string[] = [];
-  const waiting = older.acquire(ask(), never).then((lease) => {
+  const waiting = acquire(older, ask(), never).then((lease) => {
     order.push("older");
     lease.release();
   });
   await changeHands();
-  const late = younger.acquire(ask(), never).then((lease) => {
+  const late = acquire(younger, ask(), never).then((lease) => {
     order.push("younger");
     lease.release();
   });
@@ -125,8 +131,8 @@ test("newcomers at the older one get slots, routes and refusals of the younger o
   await changeHands();
   const lease = await older.acquire(ask(), never);
   expect(lease.instance).toEqual(instance(1));
-  const refused = await older.acquire(ask({ failFast: true }), never).catch((error: unknown) => error);
-  const same = await younger.acquire(ask({ failFast: true }), never).catch((error: unknown) => error);
+  const refused = await acquire(older, ask({ failFast: true }), never).catch((error: unknown) => error);
+  const same = await acquire(younger, ask({ failFast: true }), never).catch((error: unknown) => error);
   expect(refused).toBeInstanceOf(HttpError);
   expect(refused).toEqual(same);
   lease.release();
@@ -155,7 +161,7 @@ test("a deployment that the younger one has not heard of yet is counted all the 
   const first = await older.acquire(ask(), never);
   await changeHands();
   younger.setModels([modelOf([instance(1)], { deploymentId: "d1" })], noLimits);
-  await expect(younger.acquire(ask({ failFast: true }), never)).rejects.toThrow(HttpError);
+  await expect(acquire(younger, ask({ failFast: true }), never)).rejects.toThrow(HttpError);
   first.release();
 });
 
@@ -186,7 +192,7 @@ test("never more than the slots in use, whatever comes at either side of the han
         const from = one.kind === "older" ? older : younger;
         if (one.kind === "older" || one.kind === "younger") {
           const abort = new AbortController();
-          const taken = from.acquire(ask({ tier: one.tier }), abort.signal).then(
+          const taken = acquire(from, ask({ tier: one.tier }), abort.signal).then(
             (lease) => {
               leases.push(lease);
               most = Math.max(most, leases.length);

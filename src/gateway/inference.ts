@@ -49,52 +49,59 @@ const passedOver: ReadonlySet<HttpErrorCode> = new Set([
 export async function serveInference(
   deps: InferenceDeps,
   visit: Visit,
-  route: InferenceRoute,
+  { face, path, query }: InferenceRoute,
 ): Promise<void> {
-  await withinTotal(deps, visit, () => serve(deps, visit, route));
-}
-
-async function withinTotal(
-  { totalMs }: InferenceDeps,
-  visit: Visit,
-  work: () => Promise<void>,
-): Promise<void> {
-  const timer = setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
+  const { request, response, requestId, signal, record } = visit;
+  const timer = limitTotal(deps, visit);
   try {
-    await work();
+    const found = deps.authenticator.require(visit, deps.directory());
+    const caller = found instanceof Promise ? await found : found;
+    record.account = caller.account;
+    record.tokenId = caller.tokenId;
+    record.scopeId = caller.scope?.scopeId ?? null;
+    const read = readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
+    const body = read instanceof Promise ? await read : read;
+    const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
+    record.kind = asked.kind;
+    const named = findModels(deps.directory(), asked.selectors, caller);
+    if (asked.delivery === undefined) await serveByFirst(deps, visit, asked, named, caller);
+    else startJob(deps, visit, asked, asked.delivery, named, caller);
   } finally {
     clearTimeout(timer);
   }
 }
 
-async function serve(
+/** Cuts the visit when it takes too long; to be cleared when it is served. */
+function limitTotal({ totalMs }: InferenceDeps, visit: Visit): NodeJS.Timeout {
+  return setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
+}
+
+/** Answers at once; the work goes on without the client, and its answer goes to a webhook. */
+function startJob(
   deps: InferenceDeps,
   visit: Visit,
-  { face, path, query }: InferenceRoute,
-): Promise<void> {
-  const { request, response, requestId, signal, record } = visit;
-  const caller = await deps.authenticator.require(visit, deps.directory());
-  record.account = caller.account;
-  record.tokenId = caller.tokenId;
-  record.scopeId = caller.scope?.scopeId ?? null;
-  const body = await readBody(request, deps.bodyBytes, signal, visit.expectsContinue ? response : null);
-  const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
-  record.kind = asked.kind;
-  const named = findModels(deps.directory(), asked.selectors, caller);
-  const { delivery } = asked;
-  if (delivery === undefined) return serveByFirst(deps, visit, asked, named, caller);
+  asked: Asked,
+  delivery: NonNullable<Asked["delivery"]>,
+  named: readonly Named[],
+  caller: Caller,
+): void {
   const url = deps.webhooks.admit(delivery.url);
   // What would be refused for sure is refused now.
   for (const { model, selector } of named.slice(0, 1)) asked.bodyFor(model, selector);
   deps.webhooks.start(visit, {
     ...{ url, delivery, tokenHash: caller.secretHash },
-    serve: (job, openReply) => {
+    async serve(job, openReply) {
       const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
-      return withinTotal(deps, job, () => serveByFirst(deps, job, collected, named, caller));
+      const timer = limitTotal(deps, job);
+      try {
+        await serveByFirst(deps, job, collected, named, caller);
+      } finally {
+        clearTimeout(timer);
+      }
     },
   });
-  record.kind = null; // the job has a record of its own: it is counted once
-  sendJson(response, 200, delivery.queued);
+  visit.record.kind = null; // the job has a record of its own: it is counted once
+  sendJson(visit.response, 200, delivery.queued);
 }
 
 /** Serves by the first of these models that can. */
@@ -105,11 +112,10 @@ async function serveByFirst(
   named: readonly Named[],
   caller: Caller,
 ): Promise<void> {
+  const last = named.at(-1);
   try {
-    for (const [at, { model, selector }] of named.entries()) {
-      const isLast = at === named.length - 1;
-      const outcome = await serveBy(deps, visit, asked, { model, selector }, caller, isLast);
-      if (outcome !== "next") return;
+    for (const one of named) {
+      if ((await serveBy(deps, visit, asked, one, caller, one === last)) === "done") return;
     }
   } finally {
     caller.scope?.spend(visit.record.costNanoUsd);
@@ -177,14 +183,14 @@ function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: Rout
 /** The models that these selectors name for the caller, in order, each once. Throws HttpError when there is none. */
 function findModels(directory: Directory, selectors: readonly string[], caller: Caller): Named[] {
   const allowed = allowedModels(caller, directory);
-  const named = new Map<RouteModel, Named>();
+  const named: Named[] = [];
   for (const selector of selectors) {
     const model = findModel(directory, selector, caller.account);
-    if (model !== null && allowed?.has(model) !== false && !named.has(model))
-      named.set(model, { model, selector });
+    if (model === null || allowed?.has(model) === false) continue;
+    if (!named.some((one) => one.model === model)) named.push({ model, selector });
   }
-  if (named.size === 0) throw modelNotFound(selectors[0] ?? "");
-  return [...named.values()];
+  if (named.length === 0) throw modelNotFound(selectors[0] ?? "");
+  return named;
 }
 
 function overdue(totalMs: number): HttpError {

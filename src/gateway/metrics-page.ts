@@ -2,11 +2,11 @@
  * `GET /metrics`: who may read it, and what stands on it: the gateway's own figures, then control's where it answers.
  * Must not count anything itself.
  */
-import type { IncomingMessage } from "node:http";
 import { HttpError } from "../schema/errors.ts";
 import { expositionType, type MetricFamily, writeExposition } from "../schema/exposition.ts";
 import { type Authenticator, secretOf } from "./auth.ts";
 import { type Trust, trustList } from "./client-address.ts";
+import type { HttpRequest } from "./http/request.ts";
 import { askControl } from "./link-ask.ts";
 import type { Metrics, Readings } from "./metrics.ts";
 import type { Directory } from "./models.ts";
@@ -32,12 +32,7 @@ export async function sendMetrics(deps: MetricsPageDeps, visit: Visit): Promise<
   const page = Buffer.from(
     `${deps.metrics.page(readings)}${writeExposition([controlUp(controls !== null)])}${controls ?? ""}`,
   );
-  visit.response.writeHead(200, {
-    "content-type": expositionType,
-    "content-length": page.length,
-    "cache-control": "no-store",
-  });
-  visit.response.end(page);
+  visit.response.send(200, ["content-type", expositionType, "cache-control", "no-store"], page);
 }
 
 async function requireAdministrator(deps: MetricsPageDeps, visit: Visit): Promise<void> {
@@ -72,8 +67,8 @@ const foreignHeaders = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host
  * A program on this machine asks, by this machine's own name (a page whose name was made to point here has another one),
  * and shows no token that would say who.
  */
-function isFromHere({ socket, headers }: IncomingMessage, isProxy: Trust): boolean {
-  const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/i, "");
+function isFromHere({ remoteAddress, headers }: HttpRequest, isProxy: Trust): boolean {
+  const peer = remoteAddress.replace(/^::ffff:/i, "");
   if (!isLoopback(peer) || isProxy(peer)) return false;
   if (secretOf(headers) !== null || headers.authorization !== undefined) return false;
   if (foreignHeaders.some((name) => headers[name] !== undefined)) return false;

@@ -135,7 +135,8 @@ async function tryOnce(
     isReturning: failedAt.length > 0,
     avoid: failedAt,
   };
-  const lease = await keptAlive(deps, request, reply, deps.admission.acquire(ask, signal));
+  const slot = deps.admission.acquire(ask, signal);
+  const lease = slot instanceof Promise ? await keptAlive(deps, request, reply, slot) : slot;
   record.waitedMs += deps.now() - askedAtMs;
   record.instanceId = lease.instance.id;
   const sink: Sink = stream ?? reply;
@@ -149,9 +150,8 @@ async function tryOnce(
       request: requestFor(request, lease, visit),
       sink,
       takesBusy: tries === maxTries && reply.sentBytes === 0,
-      onBody: () => {
-        record.firstByteMs ??= deps.now() - record.startedAtMs;
-      },
+      record,
+      now: deps.now,
     };
     return judge(deps, request, reply, lease, await exchange(options, visit), tries);
   } finally {

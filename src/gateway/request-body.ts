@@ -1,34 +1,43 @@
 /**
  * Receives an inference request's body. Owns the bounds on what is kept in memory; must not understand what it says.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { HttpError } from "../schema/errors.ts";
 import type { CancelSignal } from "./cancel.ts";
+import type { HttpRequest } from "./http/request.ts";
+import type { HttpResponse } from "./http/response.ts";
 
 const inflate = promisify(gunzip);
 
 /**
- * The whole body, inflated where it was sent as gzip.
+ * The whole body, inflated where it was sent as gzip; at once where it has come already, as most have.
  * @param limitBytes largest body, as sent and as inflated
  * @param signal aborted when the client leaves; then this rejects with its reason
  * @param response asked to send `100 Continue` when the client waits for it, else null
  */
-export async function readBody(
-  request: IncomingMessage,
+export function readBody(
+  request: HttpRequest,
   limitBytes: number,
   signal: CancelSignal,
-  response: ServerResponse | null,
-): Promise<Buffer> {
+  response: HttpResponse | null,
+): Buffer | Promise<Buffer> {
   const coding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase();
   if (coding !== "identity" && coding !== "gzip") {
     throw new HttpError("bad_request", "The body's Content-Encoding is not known here: send gzip or none.");
   }
   if (Number(request.headers["content-length"] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   response?.writeContinue();
-  const bytes = await collect(request, limitBytes, signal);
-  if (coding === "identity" || bytes.length === 0) return bytes;
+  if (coding === "gzip")
+    return collect(request, limitBytes, signal).then((bytes) => inflated(bytes, limitBytes));
+  const whole = request.takeWhole();
+  if (whole === null) return collect(request, limitBytes, signal);
+  if (whole.length > limitBytes) throw tooLarge(limitBytes);
+  return whole;
+}
+
+async function inflated(bytes: Buffer, limitBytes: number): Promise<Buffer> {
+  if (bytes.length === 0) return bytes;
   try {
     return await inflate(bytes, { maxOutputLength: limitBytes });
   } catch (error) {
@@ -37,29 +46,29 @@ export async function readBody(
   }
 }
 
-function collect(request: IncomingMessage, limitBytes: number, signal: CancelSignal): Promise<Buffer> {
+function collect(request: HttpRequest, limitBytes: number, signal: CancelSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = [];
     let bytes = 0;
-    const settle = (act: () => void) => {
-      request.off("data", take).off("end", end).off("error", fail);
-      signal.removeEventListener("abort", leave);
-      act();
-    };
-    const take = (piece: Buffer) => {
-      bytes += piece.length;
-      if (bytes > limitBytes) settle(() => reject(tooLarge(limitBytes)));
-      else pieces.push(piece);
-    };
-    const end = () =>
-      settle(() =>
-        resolve(pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces)),
-      );
-    const fail = (error: Error) => settle(() => reject(error));
-    const leave = () => settle(() => reject(signal.reason));
+    const leave = () => reject(signal.reason);
     signal.addEventListener("abort", leave);
-    request.on("data", take).on("end", end).on("error", fail);
     if (signal.aborted) leave();
+    request.takeBody({
+      piece(piece) {
+        bytes += piece.length;
+        if (bytes <= limitBytes) pieces.push(piece);
+        else {
+          pieces.length = 0;
+          signal.removeEventListener("abort", leave);
+          reject(tooLarge(limitBytes));
+        }
+      },
+      end() {
+        signal.removeEventListener("abort", leave);
+        const [first, ...more] = pieces;
+        resolve(first !== undefined && more.length === 0 ? first : Buffer.concat(pieces));
+      },
+    });
   });
 }
 

@@ -45,89 +45,80 @@ const ownHeaders = new Set([
   "x-request-id",
 ]);
 
-const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n|$)/;
+/** A name, and a value that may end in spaces. Sticky: the lines are read one behind the other. */
+const headerLine = /([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)(?:\r\n|$)/y;
 
 /** What a head says about its connection and its body, in lower case. */
 type Control = {
-  readonly connection: Set<string>;
-  readonly codings: string[];
-  readonly lengths: Set<string>;
-  readonly contentTypes: string[];
+  connection: readonly string[];
+  codings: readonly string[];
+  lengths: readonly string[];
+  contentType: string;
 };
 
 /** @param text the head without its empty line, one character a byte */
 export function parseHead(text: string): ResponseHead {
-  const lines = text.split("\r\n");
-  const start = statusLine.exec(lines[0] ?? "");
+  const start = statusLine.exec(text);
   if (start === null) throw new MalformedResponse("the status line is not HTTP/1.1");
-  if (lines.length - 1 > maxHeaders) throw new MalformedResponse(`more than ${maxHeaders} headers`);
   const isOldVersion = start[1] === "0";
   const status = Number(start[2]);
-  const control: Control = { connection: new Set(), codings: [], lengths: new Set(), contentTypes: [] };
+  const control: Control = { connection: none, codings: none, lengths: none, contentType: "" };
   const headers: string[] = [];
-  for (let at = 1; at < lines.length; at += 1) {
-    const line = lines[at] ?? "";
-    const colon = line.indexOf(":");
-    // Without a colon the name is empty, which no name may be.
-    const name = line.slice(0, Math.max(0, colon));
-    const value = withoutOuterSpace(line, colon + 1);
-    if (!headerName.test(name) || !headerValue.test(value))
-      throw new MalformedResponse("a header is malformed");
+  let count = 0;
+  for (let at = start[0].length; at < text.length; at = headerLine.lastIndex) {
+    headerLine.lastIndex = at;
+    const line = headerLine.exec(text);
+    if (line === null) throw new MalformedResponse("a header is malformed");
+    count += 1;
+    if (count > maxHeaders) throw new MalformedResponse(`more than ${maxHeaders} headers`);
+    const name = line[1] ?? "";
+    const value = withoutSpaceBehind(line[2] ?? "");
     const key = name.toLowerCase();
     noteControl(control, key, value);
     if (!ownHeaders.has(key)) headers.push(name, value);
   }
-  const { connection, contentTypes } = control;
+  const { connection, contentType } = control;
   const framing = framingOf(status, control);
   const isReusable =
-    framing.kind !== "close" && !connection.has("close") && (!isOldVersion || connection.has("keep-alive"));
-  const contentType = (contentTypes[0] ?? "").split(";", 1)[0]?.trim() ?? "";
+    framing.kind !== "close" &&
+    !connection.includes("close") &&
+    (!isOldVersion || connection.includes("keep-alive"));
   return { status, headers: without(headers, connection), contentType, framing, isReusable };
 }
 
-/** What stands from there to the end of the line, without the spaces and tabs around it. */
-function withoutOuterSpace(line: string, from: number): string {
-  let start = from;
-  let end = line.length;
-  while (start < end && isSpace(line.charCodeAt(start))) start += 1;
-  while (end > start && isSpace(line.charCodeAt(end - 1))) end -= 1;
-  return line.slice(start, end);
+const none: readonly string[] = [];
+
+function withoutSpaceBehind(value: string): string {
+  let end = value.length;
+  while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end -= 1;
+  return end === value.length ? value : value.slice(0, end);
 }
 
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
-function noteControl(
-  { connection, codings, lengths, contentTypes }: Control,
-  name: string,
-  value: string,
-): void {
+function noteControl(control: Control, name: string, value: string): void {
   switch (name) {
     case "connection":
-      for (const option of listIn(value)) connection.add(option);
+      control.connection = [...control.connection, ...listIn(value)];
       break;
     case "transfer-encoding":
-      codings.push(...listIn(value));
+      control.codings = [...control.codings, ...listIn(value)];
       break;
     case "content-length":
-      for (const length of listIn(value)) lengths.add(length);
+      control.lengths = [...control.lengths, ...listIn(value)];
       break;
     case "content-type":
-      contentTypes.push(...listIn(value));
+      control.contentType ||= listIn(value)[0]?.split(";", 1)[0]?.trim() ?? "";
   }
 }
 
 /** Leaves out the headers that the connection header names. */
-function without(headers: readonly string[], connection: ReadonlySet<string>): readonly string[] {
-  if (connection.size === 0) return headers;
-  return headers.filter((_, at) => !connection.has(headers[at - (at % 2)]?.toLowerCase() ?? ""));
+function without(headers: readonly string[], connection: readonly string[]): readonly string[] {
+  if (connection.length === 0) return headers;
+  return headers.filter((_, at) => !connection.includes(headers[at - (at % 2)]?.toLowerCase() ?? ""));
 }
 
 function framingOf(status: number, { codings, lengths }: Control): Framing {
-  if (codings.length > 0 && lengths.size > 0)
+  if (codings.length > 0 && lengths.length > 0)
     throw new MalformedResponse("both a length and a transfer coding");
   if (status === 204 || status === 304) return { kind: "none" };
   if (codings.length > 0) {
@@ -135,9 +126,9 @@ function framingOf(status: number, { codings, lengths }: Control): Framing {
       throw new MalformedResponse("an unknown transfer coding");
     return { kind: "chunked" };
   }
-  const [length, ...others] = lengths;
+  const [length] = lengths;
   if (length === undefined) return { kind: "close" };
-  if (others.length > 0 || !/^\d{1,15}$/.test(length))
+  if (lengths.some((other) => other !== length) || !/^\d{1,15}$/.test(length))
     throw new MalformedResponse("the length is not one number");
   const bytes = Number(length);
   return bytes === 0 ? { kind: "none" } : { kind: "length", bytes };
@@ -145,6 +136,7 @@ function framingOf(status: number, { codings, lengths }: Control): Framing {
 
 /** The comma-separated values of a header, in lower case. */
 function listIn(value: string): string[] {
+  if (!value.includes(",")) return value === "" ? [] : [value.toLowerCase()];
   const parts = value.split(",");
   return parts.map((part) => part.trim().toLowerCase()).filter((part) => part !== "");
 }

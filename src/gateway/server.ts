@@ -2,9 +2,6 @@
  * The gateway: the public port and everything behind it, put together. Owns listening, sending each request to the
  * right neighbour, and stopping; must not decide what a neighbour decides.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
-import { type AddressInfo, Server as PortServer } from "node:net";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
@@ -18,6 +15,9 @@ import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
 import { Faults } from "./faults.ts";
 import { handOver, openTakeover, type Takeover } from "./handover.ts";
+import type { HttpRequest } from "./http/request.ts";
+import type { HttpResponse } from "./http/response.ts";
+import { HttpServer } from "./http/server.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
@@ -28,6 +28,7 @@ import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
 import { createScopeBook } from "./scopes.ts";
+import { TurnEnd } from "./turn-end.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { ClientLeft, openVisit, type Visit } from "./visit.ts";
@@ -53,10 +54,8 @@ export type Gateway = {
   load(): { running: number; queued: number };
 };
 
-/** Longest time between two looks for clients that send too slowly. */
-const maxCheckMs = 5_000;
-const keepAliveMs = 65_000;
-const maxHeadBytes = 16_384;
+/** How long a connection is kept that sends nothing. */
+const idleMs = 65_000;
 /** Control answers within milliseconds, and the database's own limits are shorter: then it hangs. */
 const apiSilenceMs = 40_000;
 /** Given to cut requests to hear why, before their connections are closed. */
@@ -84,7 +83,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
 
-  const pool = new EnginePool(limits);
+  const turnEnd = new TurnEnd();
+  const pool = new EnginePool(limits, turnEnd, () => performance.now());
   const faults = new Faults(now, () => link.loadChanged(false));
   const metrics = new Metrics();
   const gate = createVersionGate(clock, routesWaitMs);
@@ -146,7 +146,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     );
   }
 
-  async function serve(visit: Visit, route: Route): Promise<void> {
+  /** Throws, or rejects, with what the client is to be told. */
+  function serve(visit: Visit, route: Route): void | Promise<void> {
     const { response } = visit;
     switch (route.kind) {
       case "healthz":
@@ -164,10 +165,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       case "models":
       case "model":
         if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendModels(response, await authenticator.find(visit, directory()), directory(), route);
+        return serveModels(visit, route);
       case "response":
-        await authenticator.require(visit, directory());
-        throw noStoredResponse();
+        return refuseStored(visit);
       case "nothing": {
         const reason = reasonUnavailable(visit.record.method, visit.record.path);
         if (reason !== null) throw new HttpError("not_implemented", reason);
@@ -182,17 +182,20 @@ export function createGateway(options: GatewayOptions): Gateway {
     }
   }
 
+  async function serveModels(visit: Visit, route: ModelsRoute): Promise<void> {
+    sendModels(visit.response, await authenticator.find(visit, directory()), directory(), route);
+  }
+
+  async function refuseStored(visit: Visit): Promise<never> {
+    await authenticator.require(visit, directory());
+    throw noStoredResponse();
+  }
+
   /** Serves and, whatever goes wrong, answers. Never rejects. */
-  async function handle(
-    request: IncomingMessage,
-    response: ServerResponse,
-    expectsContinue: boolean,
-  ): Promise<void> {
+  async function handle(request: HttpRequest, response: HttpResponse): Promise<void> {
     const visit = openVisit(request, response, {
-      expectsContinue,
       isTls: options.tls !== null,
       isTrusted,
-      silenceMs: limits.silenceMs,
       now,
       onEnd: () => finish(),
     });
@@ -203,15 +206,15 @@ export function createGateway(options: GatewayOptions): Gateway {
       ends += 1;
       if (ends === 2) closeVisit(visit);
     };
-    if (isStopping) response.shouldKeepAlive = false;
+    if (isStopping) response.keepsAlive = false;
     const cors = answerCors(options.corsOrigins, request.method, request.headers);
     for (const [name, value] of cors.headers) response.setHeader(name, value);
     if (cors.isPreflight) {
-      response.writeHead(204).end();
+      response.send(204, []);
       finish();
       return;
     }
-    const route = findRoute(request.url ?? "/");
+    const route = findRoute(request.url);
     try {
       await serve(visit, route);
     } catch (error) {
@@ -251,16 +254,15 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   function logRecord(record: RequestRecord): void {
-    const { method, path, status, durationMs, ...rest } = record;
-    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, rest);
+    const { method, path, status, durationMs } = record;
+    const fields = record.error === null ? { request: record } : { request: record, error: record.error };
+    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, fields);
   }
 
-  const server = listenable(options);
-  server.maxConnections = limits.connectionsMax;
-  // Node drops headers above this number without a word; maxHeaderSize bounds them already.
-  server.maxHeadersCount = 0;
-  server.on("request", (request, response) => void handle(request, response, false));
-  server.on("checkContinue", (request, response) => void handle(request, response, true));
+  const server = new HttpServer({
+    ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
+    onRequest: (request, response) => void handle(request, response),
+  });
 
   /** Waits until nothing is under way, at most `ms`. */
   async function quiet(ms: number): Promise<void> {
@@ -274,16 +276,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     isStopping = true;
     const endsAtMs = clock.now() + limits.drainMs;
     const leftMs = () => Math.max(0, endsAtMs - clock.now());
-    for (const { response } of visits) if (!response.headersSent) response.shouldKeepAlive = false;
-    const closed = new Promise<void>((resolve) => {
-      // An HTTP server's own close also cuts connections that wait for a request, which may be on its way.
-      if (hasSuccessor) PortServer.prototype.close.call(server, () => resolve());
-      else server.close(() => resolve());
-    });
+    for (const { response } of visits) if (!response.headersSent) response.keepsAlive = false;
+    const closed = server.close();
+    // With a successor, connections that wait for a request are kept for now: it may be on its way.
+    if (!hasSuccessor) server.closeIdle();
     await quiet(leftMs());
     if (hasSuccessor) {
       await clock.sleep(lingerMs);
-      server.close(); // ends its checks of slow clients, and the connections that are idle
+      server.closeIdle();
       await quiet(leftMs());
     }
     for (const visit of visits) {
@@ -292,7 +292,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       );
     }
     await quiet(farewellMs);
-    server.closeAllConnections();
+    server.destroy();
     await closed;
     pool.destroy();
     await link.stop();
@@ -312,17 +312,10 @@ export function createGateway(options: GatewayOptions): Gateway {
       await handOver(path, admission, log);
     },
     async start() {
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        const { listenFd, port, host } = options;
-        server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog, () => {
-          server.off("error", reject);
-          resolve();
-        });
-      });
+      const { listenFd, port, host } = options;
+      const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
       follow();
-      const { address, port } = server.address() as AddressInfo;
-      return { host: address, port };
+      return { host: bound.address, port: bound.port };
     },
     stop(hasSuccessor = false) {
       stopped ??= stop(hasSuccessor);
@@ -344,20 +337,6 @@ function targetsOf(list: readonly string[]): WebhookTargets {
   return targets;
 }
 
-/** None of the times covers the answer: streams may take as long as they want. */
-function listenable({ tls, limits }: GatewayOptions): Server {
-  const serverLimits = {
-    requestTimeout: limits.uploadMs,
-    headersTimeout: limits.headMs,
-    connectionsCheckingInterval: Math.min(maxCheckMs, limits.headMs),
-    keepAliveTimeout: keepAliveMs,
-    maxHeaderSize: maxHeadBytes,
-  };
-  return tls === null
-    ? createServer(serverLimits)
-    : createTlsServer({ ...serverLimits, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 10_000 });
-}
-
 /** What watches Berth is not what it serves. */
 function isProbe({ path }: RequestRecord): boolean {
   return path === "/healthz" || path === "/readyz" || path === "/metrics";
@@ -370,9 +349,9 @@ function errorBodyOf(route: Route): ErrorBody {
 
 /** True when the method is one of these; else answers 405, or what is allowed when that was the question. */
 function allows({ request, response }: Visit, methods: readonly string[], route: Route): boolean {
-  if (methods.includes(request.method ?? "")) return true;
+  if (methods.includes(request.method)) return true;
   response.setHeader("allow", [...methods, "OPTIONS"].join(", "));
-  if (request.method === "OPTIONS") response.writeHead(204).end();
+  if (request.method === "OPTIONS") response.send(204, []);
   else {
     const text = `This path takes ${methods.join(" and ")} only.`;
     sendError(response, new HttpError("method_not_allowed", text), errorBodyOf(route));
@@ -380,11 +359,13 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
   return false;
 }
 
+type ModelsRoute = Extract<Route, { readonly kind: "models" | "model" }>;
+
 function sendModels(
-  response: ServerResponse,
+  response: HttpResponse,
   caller: Caller | null,
   directory: Directory,
-  route: { readonly kind: "models" } | { readonly kind: "model"; readonly name: string },
+  route: ModelsRoute,
 ): void {
   const account = caller?.account ?? null;
   const allowed = caller === null ? null : allowedModels(caller, directory);

@@ -304,7 +304,8 @@ test("pipelined requests are answered in order; a pipelining client that leaves 
   expect(text.match(/x-request-id: \w+/gi)?.map((line) => line.slice(14))).toEqual(["one", "two", "three"]);
   engine.fault = { kind: "hang" };
   client.socket.write(requestText("/v1/chat/completions", chatBody).repeat(3));
-  await vi.waitFor(() => expect(engine.busy).toBe(3));
+  // The next one is read when the one before it is answered.
+  await vi.waitFor(() => expect(engine.busy).toBe(1));
   client.socket.destroy();
   await rig.idle();
   await vi.waitFor(() => expect(engine.busy).toBe(0));

@@ -7,6 +7,7 @@ import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../core/instance.ts";
 import { type BodyReader, createBodyReader } from "./response-body.ts";
 import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
+import type { TurnEnd, Unsent } from "./turn-end.ts";
 
 export type CallLimits = {
   /** Milliseconds until a connection stands. */
@@ -58,13 +59,26 @@ const maxJoinedBytes = 16_384;
  */
 const readInto = Buffer.allocUnsafeSlow(65_536);
 
+/** Limits are looked at so many times within the shortest of them: that part of it is how late they may be. */
+const looksPerLimit = 8;
+const maxLookEveryMs = 250;
+
 export class EnginePool {
-  readonly #limits: CallLimits;
+  readonly limits: CallLimits;
+  readonly turnEnd: TurnEnd;
+  readonly now: () => number;
   readonly #idle = new Map<string, Connection[]>();
   readonly #open = new Set<Connection>();
+  readonly #lookEveryMs: number;
+  #look: NodeJS.Timeout | null = null;
 
-  constructor(limits: CallLimits) {
-    this.#limits = limits;
+  /** @param now milliseconds of a clock that is never set */
+  constructor(limits: CallLimits, turnEnd: TurnEnd, now: () => number) {
+    this.limits = limits;
+    this.turnEnd = turnEnd;
+    this.now = now;
+    const shortestMs = Math.min(limits.connectMs, limits.firstTokenMs, limits.totalMs, limits.silenceMs);
+    this.#lookEveryMs = Math.min(maxLookEveryMs, Math.ceil(shortestMs / looksPerLimit));
   }
 
   /** Connections that stand or are being made, idle ones among them. */
@@ -74,7 +88,7 @@ export class EnginePool {
 
   /** Sends the request; answers come through `events`, never before this returns. */
   call(request: CallRequest, events: CallEvents): EngineCall {
-    return new EngineCall(this, this.#limits, request, events);
+    return new EngineCall(this, request, events);
   }
 
   /** An idle connection to the endpoint, else a new one. */
@@ -86,6 +100,7 @@ export class EnginePool {
     }
     const connection = new Connection(endpoint, () => this.#forget(key, connection));
     this.#open.add(connection);
+    this.#look ??= setInterval(() => this.#lookForOverdue(), this.#lookEveryMs).unref();
     return connection;
   }
 
@@ -98,7 +113,7 @@ export class EnginePool {
       connection.socket.destroy();
       return;
     }
-    connection.rest();
+    connection.rest(this.now() + idleMs);
     idle.push(connection);
   }
 
@@ -107,8 +122,18 @@ export class EnginePool {
     for (const connection of this.#open) connection.socket.destroy();
   }
 
+  /** One look at all of them is cheaper than a timer for each, which every piece of a stream would set anew. */
+  #lookForOverdue(): void {
+    const nowMs = this.now();
+    for (const connection of this.#open) if (connection.dueAtMs <= nowMs) connection.takeTimeout();
+  }
+
   #forget(key: string, connection: Connection): void {
     this.#open.delete(connection);
+    if (this.#open.size === 0 && this.#look !== null) {
+      clearInterval(this.#look);
+      this.#look = null;
+    }
     const idle = this.#idle.get(key);
     if (idle === undefined) return;
     const at = idle.indexOf(connection);
@@ -122,12 +147,16 @@ function keyOf(endpoint: Endpoint): string {
 }
 
 /** A socket that serves one call after another. Its listeners are set once; they speak to the call of the moment. */
-class Connection {
+class Connection implements Unsent {
   readonly socket: Socket;
   call: EngineCall | null = null;
   isConnected = false;
   /** It has carried a whole answer before. */
   isUsed = false;
+  /** When what it waits for must have come, by the pool's clock. */
+  dueAtMs = Number.POSITIVE_INFINITY;
+  /** A request that waits for the end of the turn. */
+  unsent = "";
   #lastError = "";
 
   constructor(endpoint: Endpoint, onGone: () => void) {
@@ -140,7 +169,6 @@ class Connection {
       this.isConnected = true;
       this.call?.takeConnect();
     });
-    this.socket.on("timeout", () => (this.call === null ? this.socket.destroy() : this.call.takeTimeout()));
     this.socket.on("error", (error) => {
       this.#lastError = error.message;
     });
@@ -154,21 +182,36 @@ class Connection {
   #take(length: number): boolean {
     // Bytes that nobody asked for: the connection is of no use any more.
     if (this.call === null) this.socket.destroy();
-    else this.call.takeBytes(Buffer.from(readInto.subarray(0, length)));
+    else {
+      const bytes = Buffer.allocUnsafe(length);
+      readInto.copy(bytes, 0, 0, length);
+      this.call.takeBytes(bytes);
+    }
     return true;
   }
 
-  rest(): void {
+  flush(): void {
+    const text = this.unsent;
+    this.unsent = "";
+    if (text !== "" && !this.socket.destroyed) this.socket.write(text, "latin1");
+  }
+
+  takeTimeout(): void {
+    if (this.call === null) this.socket.destroy();
+    else this.call.takeTimeout();
+  }
+
+  /** Waits for its next call, until then. */
+  rest(untilMs: number): void {
     this.call = null;
     this.isUsed = true;
-    this.socket.setTimeout(idleMs);
+    this.dueAtMs = untilMs;
   }
 }
 
 /** One request and its answer. */
 export class EngineCall {
   readonly #pool: EnginePool;
-  readonly #limits: CallLimits;
   readonly #request: CallRequest;
   readonly #events: CallEvents;
   #connection: Connection;
@@ -182,9 +225,8 @@ export class EngineCall {
   #isResent = false;
   #isOver = false;
 
-  constructor(pool: EnginePool, limits: CallLimits, request: CallRequest, events: CallEvents) {
+  constructor(pool: EnginePool, request: CallRequest, events: CallEvents) {
     this.#pool = pool;
-    this.#limits = limits;
     this.#request = request;
     this.#events = events;
     this.#connection = this.#send(false);
@@ -200,6 +242,7 @@ export class EngineCall {
   resume(): void {
     if (!this.#isPaused || this.#isOver) return;
     this.#isPaused = false;
+    this.#allow(this.#pool.limits.silenceMs);
     this.#connection.socket.resume();
   }
 
@@ -208,10 +251,12 @@ export class EngineCall {
     const { socket } = connection;
     connection.call = this;
     this.#connection = connection;
-    socket.setTimeout(connection.isConnected ? this.#firstByteMs() : this.#limits.connectMs);
+    this.#allow(connection.isConnected ? this.#firstByteMs() : this.#pool.limits.connectMs);
     const { head, body } = this.#request;
-    if (body.length <= maxJoinedBytes) socket.write(head + body.toString("latin1"), "latin1");
-    else {
+    if (body.length <= maxJoinedBytes) {
+      connection.unsent = head + body.toString("latin1");
+      this.#pool.turnEnd.add(connection);
+    } else {
       socket.cork();
       socket.write(head, "latin1");
       socket.write(body);
@@ -221,11 +266,17 @@ export class EngineCall {
   }
 
   takeConnect(): void {
-    this.#connection.socket.setTimeout(this.#firstByteMs());
+    this.#allow(this.#firstByteMs());
   }
 
   #firstByteMs(): number {
-    return this.#request.isStream ? this.#limits.firstTokenMs : this.#limits.totalMs;
+    const { firstTokenMs, totalMs } = this.#pool.limits;
+    return this.#request.isStream ? firstTokenMs : totalMs;
+  }
+
+  /** What comes next must have come in this time. */
+  #allow(ms: number): void {
+    this.#connection.dueAtMs = this.#pool.now() + ms;
   }
 
   takeBytes(bytes: Buffer): void {
@@ -242,11 +293,11 @@ export class EngineCall {
 
   takeTimeout(): void {
     if (!this.#connection.isConnected) {
-      this.#fail({ kind: "refused", detail: `no connection within ${this.#limits.connectMs} ms` });
+      this.#fail({ kind: "refused", detail: `no connection within ${this.#pool.limits.connectMs} ms` });
     } else if (this.#isPaused) {
-      this.#fail({ kind: "stalled", detail: `nothing was taken for ${this.#limits.silenceMs} ms` });
+      this.#fail({ kind: "stalled", detail: `nothing was taken for ${this.#pool.limits.silenceMs} ms` });
     } else if (this.#hasBodyByte) {
-      this.#fail({ kind: "silent", detail: `nothing came for ${this.#limits.silenceMs} ms` });
+      this.#fail({ kind: "silent", detail: `nothing came for ${this.#pool.limits.silenceMs} ms` });
     } else {
       this.#fail({ kind: "silent", detail: `no answer came within ${this.#firstByteMs()} ms` });
     }
@@ -292,14 +343,13 @@ export class EngineCall {
   #readBody(bytes: Buffer): void {
     const body = this.#body;
     if (body === null) return;
-    const hadBodyByte = this.#hasBodyByte;
     body.push(bytes, (piece) => {
       this.#hasBodyByte = true;
       if (!this.#isOver && !this.#events.onBody(piece)) this.#pause();
     });
     if (this.#isOver) return;
     if (body.isDone) this.#finish();
-    else if (this.#hasBodyByte && !hadBodyByte) this.#connection.socket.setTimeout(this.#limits.silenceMs);
+    else if (this.#hasBodyByte) this.#allow(this.#pool.limits.silenceMs);
   }
 
   #pause(): void {
@@ -310,9 +360,9 @@ export class EngineCall {
 
   #finish(): void {
     this.#isOver = true;
-    const { socket } = this.#connection;
+    const { socket, unsent } = this.#connection;
     // An answer that came before the whole request was taken leaves bytes that would spoil the next request.
-    if (this.#head?.isReusable === true && socket.writableLength === 0) {
+    if (this.#head?.isReusable === true && socket.writableLength === 0 && unsent === "") {
       if (this.#isPaused) socket.resume();
       this.#pool.checkIn(this.#request.endpoint, this.#connection);
     } else socket.destroy();

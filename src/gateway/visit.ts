@@ -3,16 +3,18 @@
  * that ends everything done for it. Owns noticing that a client has left; must not answer.
  */
 import { randomUUID } from "node:crypto";
-import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import { readTraceContext, type TraceContext } from "../core/trace-context.ts";
 import { Cancel, type CancelSignal } from "./cancel.ts";
 import { type ClientOrigin, originOf, type Trust } from "./client-address.ts";
+import type { HttpRequest } from "./http/request.ts";
+import { HttpResponse, type Wire } from "./http/response.ts";
 import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
 import { pathOf } from "./routes.ts";
 
 export type Visit = {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
   readonly requestId: string;
   /** What engines are told of the trace it belongs to; null for none. */
   readonly trace: TraceContext | null;
@@ -34,29 +36,26 @@ export class ClientLeft extends Error {}
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 export function openVisit(
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: HttpRequest,
+  response: HttpResponse,
   options: {
-    readonly expectsContinue: boolean;
     readonly isTls: boolean;
     readonly isTrusted: Trust;
-    /** Milliseconds in which a client must take something of a complete answer. */
-    readonly silenceMs: number;
     now(): number;
     onEnd(visit: Visit): void;
   },
 ): Visit {
-  const { headers, socket } = request;
+  const { headers } = request;
   const given = headers["x-request-id"];
-  const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
-  const origin = originOf(socket.remoteAddress ?? "", headers, options.isTls, options.isTrusted);
+  const requestId = typeof given === "string" && saneRequestId.test(given) ? given : newRequestId();
+  const origin = originOf(request.remoteAddress, headers, options.isTls, options.isTrusted);
   const trace = traceOf(headers);
   const cancel = new Cancel();
   const record = openRecord({
     requestId,
     traceparent: trace?.traceparent ?? null,
-    method: request.method ?? "",
-    path: pathOf(request.url ?? ""),
+    method: request.method,
+    path: pathOf(request.url),
     clientAddress: origin.address,
     startedAtMs: options.now(),
   });
@@ -68,28 +67,17 @@ export function openVisit(
     origin,
     record,
     signal: cancel,
-    expectsContinue: options.expectsContinue,
+    expectsContinue: request.expectsContinue,
     cut: (reason) => cancel.abort(reason),
   };
-  let isOver = false;
-  const end = () => {
-    if (isOver) return;
-    isOver = true;
-    socket.off("close", end);
+  response.setHeader("x-request-id", requestId);
+  response.onClose = () => {
     record.durationMs = options.now() - record.startedAtMs;
-    record.isClientGone = !response.writableFinished;
-    record.status = response.headersSent ? response.statusCode : clientLeftStatus;
+    record.isClientGone = !response.isFinished;
+    record.status = response.headersSent ? response.status : clientLeftStatus;
     if (record.isClientGone) cancel.abort(new ClientLeft("the client has left"));
     options.onEnd(visit);
   };
-  response.setHeader("x-request-id", requestId);
-  // A pipelined response that has not had its turn is not told of its connection's end: the socket is.
-  socket.setMaxListeners(0).once("close", end);
-  response.once("close", end);
-  // Nothing waits for a complete answer but its client: one that never reads it must not keep it in memory for ever.
-  response.once("prefinish", () => response.setTimeout(options.silenceMs));
-  // Writing to a client that has just left; `close` follows and is what counts.
-  response.on("error", () => undefined);
   return visit;
 }
 
@@ -104,13 +92,27 @@ export function detachVisit(asked: Visit, nowMs: number): DetachedVisit {
   const record = openRecord({ requestId, traceparent, method, path, clientAddress, startedAtMs: nowMs });
   return {
     ...asked,
-    // Never written to: nothing is sent to anyone.
-    response: new ServerResponse(asked.request),
+    response: new HttpResponse(nowhere, asked.request),
     record: Object.assign(record, { account, tokenId, scopeId, kind, status: 200 }),
     signal: abort.signal,
     cut: (reason) => abort.abort(reason),
   };
 }
+
+/** Node puts the text together from dozens of pieces, which V8 keeps apart, and in memory, until one looks into it. */
+function newRequestId(): string {
+  const id = randomUUID();
+  id.charCodeAt(0);
+  return id;
+}
+
+/** Where nobody listens: a detached visit's answer is never written. */
+const nowhere: Wire = {
+  write: () => true,
+  writeLarge: () => true,
+  destroy: () => undefined,
+  ...{ dateLine: "", keptLines: "" },
+};
 
 function traceOf({ traceparent, tracestate }: IncomingHttpHeaders): TraceContext | null {
   if (typeof traceparent !== "string") return null;

@@ -77,7 +77,7 @@ function breakOff(socket: Socket): void {
 }
 
 /** A single range; several at once are answered with the whole, as allowed. */
-function parseRange(
+export function parseRange(
   header: string | undefined,
   size: number,
 ): { start: number; end: number } | "unsatisfiable" | null {
@@ -113,7 +113,7 @@ async function* readContent(
 }
 
 /** Resolves when the bytes are out of our hands, or when the other side has gone. */
-async function write(response: ServerResponse, part: Buffer): Promise<void> {
+export async function write(response: ServerResponse, part: Buffer): Promise<void> {
   if (response.destroyed || response.write(part)) return;
   await new Promise<void>((resolve) => {
     const done = () => {

@@ -4,10 +4,11 @@
  * who may call, slots, retries, time limits and metering are inference.ts's and the same for all. Must not do I/O but
  * through the response it is given.
  */
-import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import type { RouteModel } from "../../core/routing.ts";
 import type { TokenPrices, TokenUsage, UsageKind } from "../../core/usage.ts";
 import type { HttpError } from "../../schema/errors.ts";
+import type { HttpResponse } from "../http/response.ts";
 import type { ResponseHead } from "../response-head.ts";
 
 /** Paths that engines serve. */
@@ -52,7 +53,7 @@ export type Asked = {
    * Opens the answer to the client. Called once for each model that is tried: a second one follows only where the one
    * before has sent nothing.
    */
-  reply(response: ServerResponse, about: ReplyAbout): Reply;
+  reply(response: HttpResponse, about: ReplyAbout): Reply;
   /** The client wants to be answered at once that it is queued, and the answer to be posted elsewhere. */
   readonly delivery?: Delivery;
 };
@@ -95,7 +96,7 @@ export type Reply = {
   keepAlive(): void;
   /** The head of the engine's answer. Its body may be an engine's error in OpenAI's envelope. */
   begin(head: ResponseHead): void;
-  /** A piece of the engine's body. False when the client has fallen behind: wait for the response's "drain". */
+  /** A piece of the engine's body. False when the client has fallen behind: wait for the response's `onDrain`. */
   write(piece: Buffer): boolean;
   /** The engine's answer is complete. Throws HttpError when it cannot be understood. */
   end(): void;

@@ -3,30 +3,8 @@
  * files nor addresses of that network are among them. Pure: names are not looked up here, and what a public name leads to
  * is for the network that the engine runs in to bound.
  */
-import { BlockList, isIP } from "node:net";
+import { classifyAddress, parseAddress } from "../../core/outbound.ts";
 import { HttpError } from "../../schema/errors.ts";
-
-const inside = new BlockList();
-for (const [address, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.0.0.0", 24],
-  ["192.168.0.0", 16],
-  ["198.18.0.0", 15],
-  ["224.0.0.0", 3],
-] as const) {
-  inside.addSubnet(address, prefix, "ipv4");
-}
-// Of IPv6 only 2000::/3 is public; of that, these tunnel to addresses of IPv4.
-const publicV6 = new BlockList();
-publicV6.addSubnet("2000::", 3, "ipv6");
-const tunnels = new BlockList();
-tunnels.addSubnet("2002::", 16, "ipv6");
-tunnels.addSubnet("2001::", 32, "ipv6");
 
 /** Names that only an inner network knows. */
 const innerName = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home|corp|home\.arpa|svc|cluster)\.?$/i;
@@ -56,12 +34,6 @@ function faultOf(text: string): string | null {
 /** @param host as the URL parser writes it: IPv4 in any notation as four numbers, IPv6 in brackets */
 function isInside(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, "");
-  switch (isIP(bare)) {
-    case 4:
-      return inside.check(bare, "ipv4");
-    case 6:
-      return !publicV6.check(bare, "ipv6") || tunnels.check(bare, "ipv6");
-    default:
-      return !bare.includes(".") || innerName.test(bare);
-  }
+  if (parseAddress(bare) !== null) return classifyAddress(bare) !== "public";
+  return !bare.includes(".") || innerName.test(bare);
 }

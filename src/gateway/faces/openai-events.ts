@@ -10,8 +10,10 @@ import { describeUsage, readUsage, type UsageTerms, withUsage } from "./openai-u
 const lf = 0x0a;
 const cr = 0x0d;
 const usageSign = Buffer.from('"usage"');
-// Within a string the quotes would be escaped: these bytes are a key and the start of its value wherever they stand.
-const finishSigns = ['"finish_reason":"', '"finish_reason": "'].map((text) => Buffer.from(text));
+// Within a string the quotes would be escaped: these bytes are a key wherever they stand.
+const finishKey = Buffer.from('"finish_reason":');
+const quote = 0x22;
+const space = 0x20;
 
 export class OpenAiEvents {
   usage: TokenUsage | null = null;
@@ -55,7 +57,7 @@ export class OpenAiEvents {
     const usage = readUsage(object);
     if (usage === null) {
       out.push(this.flush());
-      if (finishSigns.some((sign) => event.includes(sign))) this.#finish = { event, parts };
+      if (hasFinish(event)) this.#finish = { event, parts };
       else out.push(event);
       return;
     }
@@ -74,7 +76,16 @@ export class OpenAiEvents {
 }
 
 function hasSign(bytes: Buffer): boolean {
-  return bytes.includes(usageSign) || finishSigns.some((sign) => bytes.includes(sign));
+  return hasFinish(bytes) || bytes.includes(usageSign);
+}
+
+/** A finish reason that is a text: in all but the last event it is null, or left out. */
+function hasFinish(bytes: Buffer): boolean {
+  for (let at = bytes.indexOf(finishKey); at !== -1; at = bytes.indexOf(finishKey, at + 1)) {
+    const value = at + finishKey.length;
+    if (bytes[bytes[value] === space ? value + 1 : value] === quote) return true;
+  }
+  return false;
 }
 
 /** An event with one line of data: what is before the data, the data, what is behind it. */
@@ -113,6 +124,9 @@ export function firstEventEnd(bytes: Buffer, from: number): number {
  * @param before the bytes before `piece` that belong to the same event; only the last two count
  */
 export function lastEventEnd(before: Buffer, piece: Buffer): number {
+  // Nearly always the piece ends with an event.
+  const { length } = piece;
+  if (length > 1 && piece[length - 1] === lf && piece[length - 2] === lf) return length;
   const at = (i: number) => (i >= 0 ? piece[i] : before[before.length + i]);
   for (let i = piece.lastIndexOf(lf); i >= 0; i = i === 0 ? -1 : piece.lastIndexOf(lf, i - 1)) {
     if (at(i - 1) === lf || (at(i - 1) === cr && at(i - 2) === lf)) return i + 1;

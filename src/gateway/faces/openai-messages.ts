@@ -14,22 +14,22 @@ export type Messages = {
 
 const plain: Messages = { hasMedia: false, rewritten: null };
 
-/** Every part with media has one of these in it, or is written with escapes of plain letters. */
-const signs = ["_url", "_embeds", "_pil", '"type"', "input_audio"].map((text) => Buffer.from(text));
-const strongSigns = signs.slice(0, 3);
-const escapeSign = Buffer.from("\\u00");
+/** Every part with media has one of these in it, or is written with escapes of plain letters (\u0020 to \u007f). */
+const sign = /_url|_embeds|_pil|"type"|input_audio|\\u00[2-7]/;
+/** Of these, what no text says by chance, and the escapes: no writer of JSON has a reason for them but to hide letters. */
+const strongSign = /_url|_embeds|_pil|\\u00[2-7]/;
 
 /** Deepest nesting of content that is looked through. */
 const maxDepth = 16;
 
 /** @param json the value of `messages` */
 export function inspectMessages(json: Buffer): Messages {
-  const isEscaped = hasEscapedLetters(json);
-  if (!isEscaped && !signs.some((sign) => json.includes(sign))) return plain;
+  const bytes = json.toString("latin1");
+  if (!sign.test(bytes)) return plain;
   const messages = JSON.parse(json.toString("utf8")) as unknown;
   const hasMedia = Array.isArray(messages) && messages.some((message) => hasMediaIn(contentOf(message), 0));
   // A key that occurs twice, or one with escapes, may hide from this reader what an engine sees: it reads this one's view.
-  const isDoubtful = hasMedia || isEscaped || strongSigns.some((sign) => json.includes(sign));
+  const isDoubtful = hasMedia || strongSign.test(bytes);
   return { hasMedia, rewritten: isDoubtful ? JSON.stringify(messages) : null };
 }
 
@@ -73,15 +73,6 @@ function refused(why: string): HttpError {
   return new HttpError("bad_request", `A part of messages ${why}. Send text, or media as data: URLs.`, {
     param: "messages",
   });
-}
-
-/** \u0020 to \u007f: no writer of JSON has a reason to escape these but to hide them. */
-function hasEscapedLetters(json: Buffer): boolean {
-  for (let at = json.indexOf(escapeSign); at !== -1; at = json.indexOf(escapeSign, at + 4)) {
-    const digit = json[at + 4] ?? 0;
-    if (digit >= 0x32 && digit <= 0x37) return true;
-  }
-  return false;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

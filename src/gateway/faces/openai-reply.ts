@@ -4,11 +4,10 @@
  * error event can end it at any time; other answers are held back until they are complete, up to a bound. What is said of
  * usage is openai-events' and openai-usage's; must not parse what passes through.
  */
-import type { ServerResponse } from "node:http";
 import type { TokenUsage } from "../../core/usage.ts";
 import { HttpError, openAiError } from "../../schema/errors.ts";
 import { sendError } from "../answer.ts";
-import { ChunkedBody } from "../chunked-body.ts";
+import type { HttpResponse } from "../http/response.ts";
 import type { ResponseHead } from "../response-head.ts";
 import type { Reply } from "./face.ts";
 import { lastEventEnd, OpenAiEvents } from "./openai-events.ts";
@@ -19,18 +18,13 @@ const maxHeldBytes = 1024 * 1024;
 /** Of longer ones the end is held back: usage stands there. */
 const maxTailBytes = 4096;
 
-/** Bodies up to this size, in bytes, are given to node:http as text, one character a byte: it writes that with the head at once. */
-const maxJoinedBytes = 16_384;
-
 const noBytes = Buffer.alloc(0);
 
 /** stream: events pass; whole: held until complete; long: too long to be held; late: an error after comments went out. */
 type Mode = "stream" | "whole" | "long" | "late";
 
 export class OpenAiReply implements Reply {
-  readonly #response: ServerResponse;
-  /** Of answers that are sent in parts. */
-  readonly #body: ChunkedBody;
+  readonly #response: HttpResponse;
   readonly #terms: UsageTerms;
   readonly #events: OpenAiEvents;
   #head: ResponseHead | null = null;
@@ -42,9 +36,8 @@ export class OpenAiReply implements Reply {
   #tail: Buffer = noBytes;
   sentBytes = 0;
 
-  constructor(response: ServerResponse, terms: UsageTerms) {
+  constructor(response: HttpResponse, terms: UsageTerms) {
     this.#response = response;
-    this.#body = new ChunkedBody(response);
     this.#terms = terms;
     this.#events = new OpenAiEvents(terms);
   }
@@ -58,9 +51,9 @@ export class OpenAiReply implements Reply {
   }
 
   keepAlive(): void {
-    if (!this.hasStarted) this.#body.begin(200, ["content-type", "text/event-stream"]);
+    if (!this.hasStarted) this.#response.begin(200, ["content-type", "text/event-stream"], null);
     this.#mode = "stream";
-    this.#body.write(Buffer.from(": waiting\n\n"));
+    this.#response.write(Buffer.from(": waiting\n\n"));
   }
 
   begin(head: ResponseHead): void {
@@ -98,7 +91,7 @@ export class OpenAiReply implements Reply {
         return;
       }
       case "late":
-        this.#body.end(Buffer.from(`data: ${jsonOf(this.#takeHeld())}\n\n`));
+        this.#response.end(Buffer.from(`data: ${jsonOf(this.#takeHeld())}\n\n`));
         return;
       case "whole":
         this.#endWhole();
@@ -108,7 +101,7 @@ export class OpenAiReply implements Reply {
   fail(error: HttpError): void {
     if (!this.hasStarted) sendError(this.#response, error, openAiError);
     else if (this.#mode === "stream" || this.#mode === "late") {
-      this.#body.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
+      this.#response.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
     } else this.#response.destroy();
   }
 
@@ -125,11 +118,8 @@ export class OpenAiReply implements Reply {
     const { bytes, usage } = finished;
     this.#usage = usage;
     this.sentBytes = bytes.length;
-    const length = hasNoBody ? [] : ["content-length", String(bytes.length)];
-    this.#response.writeHead(status, [...(this.#head?.headers ?? []), ...length]);
-    if (hasNoBody) this.#response.end();
-    else if (bytes.length > maxJoinedBytes) this.#response.end(bytes);
-    else this.#response.end(bytes.toString("latin1"), "latin1");
+    this.#response.begin(status, this.#head?.headers ?? [], hasNoBody ? null : bytes.length);
+    this.#response.end(bytes);
   }
 
   #writeEvents(piece: Buffer): boolean {
@@ -175,17 +165,17 @@ export class OpenAiReply implements Reply {
   #send(bytes: Buffer): boolean {
     this.#begin();
     this.sentBytes += bytes.length;
-    return this.#body.write(bytes);
+    return this.#response.write(bytes);
   }
 
   #sendLast(bytes: Buffer): void {
     this.#begin();
     this.sentBytes += bytes.length;
-    this.#body.end(bytes);
+    this.#response.end(bytes);
   }
 
   #begin(): void {
-    if (!this.hasStarted) this.#body.begin(this.#head?.status ?? 502, this.#head?.headers ?? []);
+    if (!this.hasStarted) this.#response.begin(this.#head?.status ?? 502, this.#head?.headers ?? [], null);
   }
 }
 

@@ -20,9 +20,9 @@ const nanoUsd = 1e9;
 /** What an engine says of an answer's use. */
 export type EngineUsage = {
   readonly tokens: TokenUsage;
-  /** As it wrote them. */
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly details: Readonly<Record<string, unknown>>;
+  /** As it wrote them. They belong to whoever has read them. */
+  readonly fields: Record<string, unknown>;
+  readonly details: Record<string, unknown>;
 };
 
 /** The engine's usage in this object; null when it says nothing of it. */
@@ -39,14 +39,13 @@ export function readUsage(object: ScannedObject): EngineUsage | null {
   return { tokens, fields, details };
 }
 
-/** JSON text of the usage as clients get it. */
+/** JSON text of the usage as clients get it; what is said here is put into the engine's own words. */
 export function describeUsage({ tokens, fields, details }: EngineUsage, prices: TokenPrices): string {
-  return JSON.stringify({
-    prompt_tokens: 0,
-    ...fields,
-    prompt_tokens_details: { ...details, cached_tokens: tokens.cachedTokens },
-    estimated_cost: costNanoUsd(tokens, prices) / nanoUsd,
-  });
+  details.cached_tokens = tokens.cachedTokens;
+  fields.prompt_tokens ??= 0;
+  fields.prompt_tokens_details = details;
+  fields.estimated_cost = costNanoUsd(tokens, prices) / nanoUsd;
+  return JSON.stringify(fields);
 }
 
 /** A whole answer with what Berth says put in; null where it is none: every answer is a JSON object. */

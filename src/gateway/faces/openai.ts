@@ -74,7 +74,8 @@ function readSelectors(model: unknown, models: unknown): string[] {
     const msg = "String should have at least 1 character";
     throw invalidInput([{ loc: ["body", "model"], type: "string_too_short", msg }]);
   }
-  return [...new Set([String(model), ...((models as string[] | null) ?? [])])];
+  const first = String(model);
+  return models === null ? [first] : [...new Set([first, ...(models as string[])])];
 }
 
 /** Null where none was asked for; an unknown one is the default, as DeepInfra has it. */

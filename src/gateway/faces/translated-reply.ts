@@ -4,10 +4,10 @@
  * held; must not know any face's words.
  */
 import { isUtf8 } from "node:buffer";
-import type { ServerResponse } from "node:http";
 import type { TokenUsage } from "../../core/usage.ts";
 import type { HttpError } from "../../schema/errors.ts";
-import { sendError, sendJson } from "../answer.ts";
+import { sendError } from "../answer.ts";
+import type { HttpResponse } from "../http/response.ts";
 import type { ResponseHead } from "../response-head.ts";
 import { readEngineError, readUsage, unreadable } from "./engine-answer.ts";
 import type { ErrorBody, Reply } from "./face.ts";
@@ -38,7 +38,7 @@ type Mode = "stream" | "whole" | "refused" | "nonsense";
 const noUsage: TokenUsage = { inputTokens: 0, outputTokens: 0, cachedTokens: 0 };
 
 export class TranslatedReply implements Reply {
-  readonly #response: ServerResponse;
+  readonly #response: HttpResponse;
   readonly #words: Words;
   readonly #isStream: boolean;
   #decoder = new SseDecoder();
@@ -52,7 +52,7 @@ export class TranslatedReply implements Reply {
   usage: TokenUsage | null = null;
 
   /** @param isStream the client asked for a stream */
-  constructor(response: ServerResponse, words: Words, isStream: boolean) {
+  constructor(response: HttpResponse, words: Words, isStream: boolean) {
     this.#response = response;
     this.#words = words;
     this.#isStream = isStream;
@@ -64,7 +64,7 @@ export class TranslatedReply implements Reply {
 
   keepAlive(): void {
     this.#open();
-    this.#response.write(this.#words.waiting);
+    this.#response.write(Buffer.from(this.#words.waiting));
   }
 
   begin(head: ResponseHead): void {
@@ -104,8 +104,9 @@ export class TranslatedReply implements Reply {
       case "whole": {
         const json = parseJson(Buffer.concat(this.#held));
         this.usage = readUsage(json);
-        sendJson(this.#response, 200, this.#words.whole(json, this.usage ?? noUsage));
-        this.sentBytes = Number(this.#response.getHeader("content-length") ?? 0);
+        const body = Buffer.from(JSON.stringify(this.#words.whole(json, this.usage ?? noUsage)));
+        this.#response.send(200, ["content-type", "application/json"], body);
+        this.sentBytes = body.length;
       }
     }
   }
@@ -113,7 +114,7 @@ export class TranslatedReply implements Reply {
   fail(error: HttpError): void {
     if (!this.hasStarted) sendError(this.#response, error, this.#words.errorBody);
     else if (!this.#isStream) this.#response.destroy();
-    else this.#response.end(this.#isOver ? undefined : this.#words.failed(error));
+    else this.#response.end(this.#isOver ? undefined : Buffer.from(this.#words.failed(error)));
     this.#isOver = true;
   }
 
@@ -140,14 +141,15 @@ export class TranslatedReply implements Reply {
 
   #open(): void {
     if (this.hasStarted) return;
-    this.#response.writeHead(200, ["content-type", "text/event-stream", "cache-control", "no-cache"]);
+    this.#response.begin(200, ["content-type", "text/event-stream", "cache-control", "no-cache"], null);
   }
 
   #send(text: string): boolean {
     if (text === "") return true;
     this.#open();
-    this.sentBytes += Buffer.byteLength(text);
-    return this.#response.write(text);
+    const bytes = Buffer.from(text);
+    this.sentBytes += bytes.length;
+    return this.#response.write(bytes);
   }
 }
 

@@ -4,28 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startHeaderHub } from "../../../tools/model-headers/hub.ts";
+import { expertsModel } from "../../../tools/model-headers/large.ts";
 import { weightFilesChooser } from "../../engines/weight-files.ts";
 import { systemClock } from "../../telemetry/clock.ts";
 import { createHub } from "../hub.ts";
 
 test("headers of many shards are read once each, and their rest from where their beginning was", async () => {
   const shards = 40;
-  const config = {
-    architecture: "Qwen3MoeForCausalLM",
-    num_hidden_layers: 94,
-    hidden_size: 4096,
-    intermediate_size: 12_288,
-    moe_intermediate_size: 1536,
-    num_experts: 128,
-    num_experts_per_tok: 8,
-    num_attention_heads: 64,
-    num_key_value_heads: 4,
-    head_dim: 128,
-    vocab_size: 151_936,
-    max_position_embeddings: 40_960,
-    tie_word_embeddings: false,
-  };
-  await using server = await startHeaderHub([{ name: "acme/large", config, shards }]);
+  await using server = await startHeaderHub([{ name: "acme/large", config: expertsModel, shards }]);
   const home = await mkdtemp(join(tmpdir(), "berth-large-"));
   try {
     const hub = createHub({
