@@ -58,9 +58,9 @@ const mutations = [
   },
   {
     name: "an update that is never taken back",
-    file: "giving-up.ts",
-    from: "count < most ? null",
-    to: "count >= 0 ? null",
+    file: "rollout.ts",
+    from: "if (lost !== null) {",
+    to: "if (lost !== null && input.loadTries < 0) {",
   },
 ] as const;
 
