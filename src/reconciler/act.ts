@@ -189,14 +189,14 @@ export function createActor(
         await countTry(id, action.failure, action.of);
         await shut(id, action.instanceId);
         return remove(action.instanceId, id);
-      case "warm":
-        return await warmUps.begin(deployment, action.instanceId);
       case "doubt":
         // An event only when it gives none: that is a failure with a sentence of its own.
         log("warn", `an instance is asked for a token, for ${action.reason}`, {
           ...action,
           deploymentId: id,
         });
+        return await warmUps.begin(deployment, action.instanceId);
+      case "warm":
         return await warmUps.begin(deployment, action.instanceId);
       case "finish-update":
         await record(id, ({ revisions }) =>
