@@ -38,6 +38,30 @@ const mutations = [
     from: "if (retryAtMs > now) return",
     to: "if (retryAtMs < now) return",
   },
+  {
+    name: "a GPU that is not held before the driver has shown it",
+    file: "holdings.ts",
+    from: "new Set([...this.#held.values()].flatMap",
+    to: "new Set([...this.#held.values()].filter((one) => one.isSeen).flatMap",
+  },
+  {
+    name: "liars that are replaced all at once",
+    file: "plan.ts",
+    from: "(actions.length > 0 || isReplacing(world))",
+    to: "isReplacing({ ...world, instances: [] })",
+  },
+  {
+    name: "a liar that nobody asks",
+    file: "plan.ts",
+    from: "suspects: world.load.suspects ?? []",
+    to: "suspects: []",
+  },
+  {
+    name: "an update that is never taken back",
+    file: "rollout.ts",
+    from: "if (lost !== null) {",
+    to: "if (lost !== null && input.loadTries < 0) {",
+  },
 ] as const;
 
 const root = join(import.meta.dirname, "..");

@@ -41,8 +41,8 @@ export type Action =
   | { readonly do: "doubt"; readonly instanceId: string; readonly reason: string }
   | { readonly do: "finish-update"; readonly reason: string }
   | { readonly do: "revert-update"; readonly failure: Failure; readonly reason: string }
-  /** The first instance since the last start answers. */
-  | { readonly do: "mark-run"; readonly reason: string }
+  /** The first instance since the last start answers, with the arguments of this revision. */
+  | { readonly do: "mark-run"; readonly revision: number; readonly reason: string }
   | { readonly do: "clear-tries"; readonly reason: string }
   | { readonly do: "fail"; readonly failure: Failure; readonly reason: string };
 

@@ -39,6 +39,7 @@ export function suspects(health: Health): string[] {
 /**
  * A request failed at an instance: it was refused, dropped, broken off, answered with nonsense or not at all.
  * @param listed instances that could take requests
+ * @param isSilent it gave no byte for as long as a client may wait: that alone says as much as several other failures
  * @returns for how long this one takes nothing new
  */
 export function noteFailure(
@@ -46,9 +47,10 @@ export function noteFailure(
   id: string,
   listed: readonly string[],
   nowMs: number,
+  isSilent = false,
 ): { readonly health: Health; readonly pauseMs: number } {
   const before = health.get(id) ?? { failures: 0, ejections: 0, ejectedUntilMs: 0 };
-  const failures = before.failures + 1;
+  const failures = before.failures + (isSilent ? failuresToEject : 1);
   const isOut = (other: string) => (health.get(other)?.ejectedUntilMs ?? 0) > nowMs;
   const hasOther = listed.some((other) => other !== id && !isOut(other));
   const isEjected = failures >= failuresToEject && hasOther;

@@ -237,6 +237,29 @@ describe("failing", () => {
     );
   });
 
+  it("replaces instances that answer nothing one at a time, never all at once", () => {
+    const mute = failure("warm_up_failed", "It says nothing.", "See the logs.");
+    const facts = deployment({ hasRun: true });
+    const warmFailures = new Map([
+      ["a", mute],
+      ["b", mute],
+    ]);
+    const both = {
+      deployment: facts,
+      warmFailures,
+      instances: [instance("a", "running"), instance("b", "running")],
+    };
+    const exits = (more: Partial<World>) =>
+      planDeployment(world({ ...both, ...more })).actions.flatMap((action) =>
+        action.do === "record-exit" ? action.instanceId : [],
+      );
+    expect(exits({})).toEqual(["a"]);
+    const underWay = { ...world().underWay, removing: new Set(["a"]) };
+    expect(exits({ underWay })).toEqual([]);
+    expect(exits({ instances: [instance("c", "starting"), instance("b", "running")] })).toEqual([]);
+    expect(exits({ instances: [instance("c", "running"), instance("b", "running")] })).toEqual(["b"]);
+  });
+
   it("asks an instance at which requests keep failing for a token, and replaces it when it gives none", () => {
     const facts = deployment({ hasRun: true });
     const doubted = {

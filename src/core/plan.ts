@@ -56,13 +56,17 @@ export function planDeployment(world: World): Plan {
 
 /** Instances whose process is gone, or that cannot answer. One that was draining ended as it should. */
 function planExits(world: World): Plan {
-  const { wanted, fallback } = world.deployment.revisions;
+  const { deployment } = world;
+  const { wanted, fallback } = deployment.revisions;
   const actions: Action[] = [];
-  for (const { id, intent, observed, revision } of world.instances) {
+  for (const record of world.instances) {
+    const { id, intent, observed, revision } = record;
     const isMute = intent === "run" && world.warmFailures.has(id);
     const lost = observed === null ? null : lostGpu(world.nodes, observed);
     const isOver = observed?.state === "exited" || isMute || lost !== null;
     if (!isOver || world.underWay.removing.has(id)) continue;
+    const serves = lost === null && observed?.state === "running" && !isOnTrial(deployment.revisions, record);
+    if (serves && intent === "run" && (actions.length > 0 || isReplacing(world))) continue;
     if (intent === "drain") actions.push({ do: "remove", instanceId: id, reason: "it has ended" });
     else {
       const cause = lost ?? observed?.failure ?? world.warmFailures.get(id) ?? unexplainedExit;
@@ -71,6 +75,18 @@ function planExits(world: World): Plan {
     }
   }
   return { actions, againAtMs: null };
+}
+
+/**
+ * What answers nothing is replaced one at a time: where something outside fails all of them, a file system or a GPU's driver,
+ * those that are left may recover, and ending them all at once would leave nothing at all.
+ */
+function isReplacing({ instances, underWay }: World): boolean {
+  return instances.some(
+    ({ id, intent, observed }) =>
+      underWay.removing.has(id) ||
+      (intent === "run" && observed?.state !== "running" && observed?.state !== "exited"),
+  );
 }
 
 const unexplainedExit = failure(
@@ -184,7 +200,13 @@ function planMarks(world: World, live: readonly InstanceRecord[]): Plan {
     (record) => record.observed?.state === "running" && !isOnTrial(deployment.revisions, record),
   );
   if (serving.length === 0) return nothing;
-  const marks = deployment.hasRun ? nothing : act({ do: "mark-run", reason: "the first instance answers" });
+  const { wanted } = deployment.revisions;
+  const [first] = serving;
+  const revision = serving.some((record) => record.revision === wanted.id) ? wanted.id : first?.revision;
+  const marks =
+    deployment.hasRun || revision === undefined
+      ? nothing
+      : act({ do: "mark-run", revision, reason: "the first instance answers" });
   if (deployment.tries.count === 0) return marks;
   const readyAtMs = Math.min(...serving.map((record) => record.observed?.readyAtMs ?? now));
   const { lastAtMs } = deployment.tries;

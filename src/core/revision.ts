@@ -41,6 +41,16 @@ export function finishUpdate(current: Revisions): Revisions {
   return { ...current, fallback: null, tries: noTries };
 }
 
+/**
+ * An instance of this revision answers. Where other arguments were asked for before anything had answered, they have something
+ * to fall back to from now on.
+ */
+export function proveRevision(current: Revisions, id: number): Revisions {
+  const proven = current.retired.find((revision) => revision.id === id);
+  if (current.fallback !== null || id === current.wanted.id || proven === undefined) return current;
+  return { ...current, fallback: { id, args: proven.args }, tries: noTries };
+}
+
 /** True when an update is under way and this instance has not yet shown that the new arguments work. */
 export function isOnTrial(
   revisions: Revisions,

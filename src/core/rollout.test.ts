@@ -6,7 +6,7 @@ import { type Deployment, type EngineArgs, firstRevisions, noTries } from "./dep
 import { failure } from "./failure.ts";
 import type { InstanceRecord, RecordedObservation } from "./instance.ts";
 import { planDeployment } from "./plan.ts";
-import { finishUpdate, historyKept, revertUpdate, updateArgs } from "./revision.ts";
+import { finishUpdate, historyKept, proveRevision, revertUpdate, updateArgs } from "./revision.ts";
 import { noLoad } from "./routing.ts";
 import { statusOf } from "./status.ts";
 import type { World } from "./world.ts";
@@ -127,8 +127,9 @@ function obey(state: World, actions: readonly Action[], behaviourOf: (revision: 
     } else if (action.do === "finish-update") facts = { ...facts, revisions: finishUpdate(revisions) };
     else if (action.do === "revert-update") {
       facts = { ...facts, revisions: revertUpdate(revisions, action.failure, now) };
-    } else if (action.do === "mark-run") facts = { ...facts, hasRun: true };
-    else if (action.do === "clear-tries") facts = { ...facts, tries: noTries };
+    } else if (action.do === "mark-run") {
+      facts = { ...facts, hasRun: true, revisions: proveRevision(facts.revisions, action.revision) };
+    } else if (action.do === "clear-tries") facts = { ...facts, tries: noTries };
     else throw new Error(`unexpected ${action.do}`);
   }
   instances = instances.map((one) =>
@@ -248,6 +249,14 @@ describe("an update", () => {
 
   it("of a deployment that never ran has nothing to fall back to", () => {
     expect(put(world(1, 2, { hasRun: false }), "B").deployment.revisions.fallback).toBeNull();
+  });
+
+  it("that was asked for before anything had answered falls back to what answers after all", () => {
+    const done = run(put(world(1, 2, { hasRun: false }), "B"), (revision) =>
+      revision === 2 ? "crashes" : "good",
+    );
+    expect(done.deployment.revisions).toMatchObject({ wanted: { id: 1, args: args("A") }, fallback: null });
+    expect(done.instances.map((one) => one.id)).toEqual(["old0"]);
   });
 
   it("has nothing to replace at zero, and holds the next instance to the same", () => {

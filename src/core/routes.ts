@@ -60,9 +60,10 @@ export function routesOf(input: RoutesInput): RoutingSnapshot {
 }
 
 function knownRoute(deployment: Deployment, input: RoutesInput): RouteModel {
+  // What a schedule asks for changes by itself.
+  if (deployment.settings.schedule !== undefined) return routeOf(deployment, [], input);
   const before = input.known.get(deployment);
-  // With a schedule the hour says whether it is asleep.
-  if (before !== undefined && deployment.settings.schedule === undefined) return before;
+  if (before !== undefined) return before;
   const route = routeOf(deployment, [], input);
   input.known.set(deployment, route);
   return route;

@@ -19,11 +19,11 @@ test("a deployment that fails all the time runs out of retries", () => {
 test("a draining instance is no reason to leave another alone", () => {
   const faults = new Faults(() => 0);
   faults.setInstances([instanceOf("a"), instanceOf("b", true)]);
-  for (let i = 0; i < 5; i += 1) expect(faults.failed("a")).toBe(500);
+  for (let i = 0; i < 5; i += 1) expect(faults.failed("a", false)).toBe(500);
   faults.setInstances([instanceOf("a"), instanceOf("b")]);
-  expect(faults.failed("a")).toBeGreaterThan(500);
+  expect(faults.failed("a", false)).toBeGreaterThan(500);
   faults.succeeded("a");
-  expect(faults.failed("a")).toBe(500);
+  expect(faults.failed("a", false)).toBe(500);
 });
 
 test("what fails again and again, and what is busy and serves nothing, is named until something is served", () => {
@@ -32,7 +32,7 @@ test("what fails again and again, and what is busy and serves nothing, is named 
   faults.setInstances([instanceOf("a"), instanceOf("b")]);
   for (let i = 0; i < 3; i += 1) {
     expect(faults.suspects(1000)).toEqual([]);
-    faults.failed("a");
+    faults.failed("a", false);
   }
   faults.occupied("b", true);
   expect(faults.suspects(1000)).toEqual(["a"]);

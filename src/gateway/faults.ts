@@ -60,9 +60,9 @@ export class Faults {
   }
 
   /** Answers for how many milliseconds the instance is left alone. */
-  failed(instanceId: string): number {
+  failed(instanceId: string, isSilent: boolean): number {
     const listed = this.#instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
-    const { health, pauseMs } = noteFailure(this.#health, instanceId, listed, this.#now());
+    const { health, pauseMs } = noteFailure(this.#health, instanceId, listed, this.#now(), isSilent);
     this.#health = health;
     return pauseMs;
   }

@@ -25,7 +25,7 @@ export type SlotEnd = {
   /** The instance takes nothing new for so long; 0 for no pause. */
   readonly pauseMs: number;
   /** Whether the instance did what was asked; null where neither can be said. */
-  readonly verdict: "succeeded" | "failed" | null;
+  readonly verdict: "succeeded" | "failed" | "silent" | null;
 };
 
 /** What a line has learned and counted, for the one that takes its place. */
@@ -103,9 +103,9 @@ export class Lease {
   }
 
   /** The instance failed with the request: for how long it is left alone depends on what else failed there. */
-  failed(): void {
+  failed(isSilent: boolean): void {
     this.#used ??= 0;
-    this.#verdict = "failed";
+    this.#verdict = isSilent ? "silent" : "failed";
   }
 
   /** Gives the slot back; calls after the first do nothing. */

@@ -65,7 +65,8 @@ export class Lessor {
         if (request.used !== null) lease?.served(request.used);
         if (request.pauseMs > 0) lease?.pause(request.pauseMs);
         if (request.verdict === "succeeded") lease?.succeeded();
-        if (request.verdict === "failed") lease?.failed();
+        if (request.verdict === "failed" || request.verdict === "silent")
+          lease?.failed(request.verdict === "silent");
         this.#release(request.key);
         return;
       }

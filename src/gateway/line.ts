@@ -117,7 +117,9 @@ export class Line implements SlotKeeper {
     if (this.#isClosed) return;
     const nowMs = this.#options.now();
     if (verdict === "succeeded") this.#faults.succeeded(instance.id);
-    this.#pause(instance.id, verdict === "failed" ? this.#faults.failed(instance.id) : pauseMs, nowMs);
+    const isFailed = verdict === "failed" || verdict === "silent";
+    const restMs = isFailed ? this.#faults.failed(instance.id, verdict === "silent") : pauseMs;
+    this.#pause(instance.id, restMs, nowMs);
     this.#queue.release(instance.id);
     if (used !== null) this.#queue.correct(claim, used);
     if (used !== 0) this.#rate.noteService(nowMs - startedAtMs);

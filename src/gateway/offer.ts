@@ -196,10 +196,10 @@ function judge(
       lease.pause(busyPauseMs * tries ** 2);
       return failed(engineFailed(model, "it was busy"), "again");
     case "locked":
-      lease.failed();
+      lease.failed(false);
       return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
-      lease.failed();
+      lease.failed(false);
       return failed(outcome.error, "never");
     case "failed": {
       const { kind } = outcome.failure;
@@ -208,7 +208,7 @@ function judge(
         reply.cut();
         return failed(error, "never");
       }
-      lease.failed();
+      lease.failed(kind === "silent");
       if (kind === "refused") return failed(error, "again", "refused");
       // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
       return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", "drop");

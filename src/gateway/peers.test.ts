@@ -179,7 +179,7 @@ describe("processes side by side", () => {
     expect(await owner.admission.mayRetry(deploymentId)).toBe(false);
     const bad = await acquireAt(lessee, ask({ deploymentId, avoid: ["i2"] }), never);
     expect(bad.instance.id).toBe("i1");
-    bad.failed();
+    bad.failed(false);
     bad.release();
     await vi.waitFor(() => expect(running(owner)).toBe(0));
     const other = await acquireAt(owner, ask({ deploymentId, avoid: ["i2"] }), never);

@@ -9,7 +9,7 @@ import { type Deployment, noTries } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { type Failure, failure, failureCodes } from "../core/failure.ts";
 import type { ObservedInstance } from "../core/instance.ts";
-import { finishUpdate, revertUpdate } from "../core/revision.ts";
+import { finishUpdate, proveRevision, revertUpdate } from "../core/revision.ts";
 import type { World } from "../core/world.ts";
 import { createFacts, type Facts } from "./facts.ts";
 import { createLaunch } from "./launch.ts";
@@ -211,7 +211,9 @@ export function createActor(
       case "revert-update":
         return await revert(deployment, action.failure);
       case "mark-run":
-        return await record(id, () => ({ hasRun: true }));
+        return await record(id, ({ revisions }) => ({
+          ...{ hasRun: true, revisions: proveRevision(revisions, action.revision) },
+        }));
       case "clear-tries":
         return await record(id, () => ({ tries: noTries }));
       case "fail":

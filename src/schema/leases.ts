@@ -73,7 +73,7 @@ export const leaseQuestion = z.discriminatedUnion("type", [
     key: count,
     used: z.number().min(0).nullable(),
     pauseMs: z.number().min(0),
-    verdict: z.enum(["succeeded", "failed"]).nullable(),
+    verdict: z.enum(["succeeded", "failed", "silent"]).nullable(),
   }),
   /** It would try once more. */
   z.object({ type: z.literal("retry"), key: count, deploymentId: id }),

@@ -5,7 +5,7 @@
 import type { Action } from "../core/action.ts";
 import { type Deployment, noTries } from "../core/deployment.ts";
 import { type Failure, failure } from "../core/failure.ts";
-import { finishUpdate, revertUpdate } from "../core/revision.ts";
+import { finishUpdate, proveRevision, revertUpdate } from "../core/revision.ts";
 import type { Coverage } from "./coverage.ts";
 import type { Disk } from "./disk.ts";
 import type { Driver } from "./driver.ts";
@@ -89,7 +89,10 @@ export class Acts {
       this.#record(id, ({ revisions }) => ({ revisions: finishUpdate(revisions) }));
     if (action.do === "revert-update")
       this.#record(id, ({ revisions }) => ({ revisions: revertUpdate(revisions, action.failure, now) }));
-    if (action.do === "mark-run") this.#record(id, () => ({ hasRun: true }));
+    if (action.do === "mark-run")
+      this.#record(id, ({ revisions }) => ({
+        ...{ hasRun: true, revisions: proveRevision(revisions, action.revision) },
+      }));
     if (action.do === "clear-tries") this.#record(id, () => ({ tries: noTries }));
     if (action.do === "fail") this.#record(id, () => ({ failure: action.failure }));
     this.#parts.poke(id);
@@ -209,7 +212,7 @@ export class Acts {
       warming.delete(instanceId);
       const process = this.#parts.machines.processes.get(instanceId);
       if (process?.state === "running") {
-        if (process.quality === "mute") warmFailures.set(instanceId, mute);
+        if (process.isMute) warmFailures.set(instanceId, mute);
         else answeredAtMs.set(instanceId, this.#parts.now());
       }
       this.#parts.poke(id);

@@ -75,8 +75,9 @@ export class Control {
     this.poke(one.id);
   }
 
-  /** What the API writes. */
+  /** What the API writes, while there is one. */
   change(id: string, change: (now: Deployment) => Partial<Deployment>): void {
+    if (!this.isUp) return;
     const before = this.disk.facts.get(id);
     if (before === undefined || before.desired === "delete") return;
     this.disk.putFacts({ ...before, ...change(before), updatedAtMs: this.now() });
@@ -272,10 +273,10 @@ export class Control {
     const { loadTimeMs } = deployment;
     noteWork(history, { load, now: this.now(), loadTimeMs });
     const job = memory.jobs.get(id);
-    const { removing, warming, warmFailures, watchingSinceMs, gatewaySeenAtMs } = memory;
+    const { removing, warming, warmFailures, answeredAtMs, watchingSinceMs, gatewaySeenAtMs } = memory;
     return {
       ...{ now: this.now(), deployment, instances, load, history, limits },
-      ...{ warmFailures, watchingSinceMs, gatewaySeenAtMs },
+      ...{ warmFailures, answeredAtMs, watchingSinceMs, gatewaySeenAtMs },
       claims: [...memory.claims.values()],
       gateways: memory.loads.gateways,
       underWay: { resolve: job === "resolve", fetch: job === "fetch", removing, warming },

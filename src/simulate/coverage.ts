@@ -10,6 +10,8 @@ export const kinds = [
   "machine crashed",
   "GPU lost",
   "disk full",
+  "engine that lies about its health",
+  "liar found and replaced",
   "load that hung",
   "slow load",
   "clock put back",

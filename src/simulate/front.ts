@@ -2,6 +2,7 @@
  * A gateway of a simulated world: the real line in front of pretended engines. Goes by the last snapshot that reached it,
  * and reports what it has. Every request that it accepts is answered, or refused with a reason.
  */
+import { type Health, noFailures, noteFailure, noteSuccess, suspects } from "../core/outliers.ts";
 import { type Claim, SlotQueue } from "../core/queue.ts";
 import type { LoadReport, ModelLoad } from "../core/routing.ts";
 import type { Coverage } from "./coverage.ts";
@@ -33,10 +34,12 @@ export type SnapshotModel = {
 };
 
 type Ticket = Claim & { readonly request: SimulatedRequest };
-type Gate = { readonly line: SlotQueue<Ticket>; lastRequestAtMs: number };
+type Gate = { readonly line: SlotQueue<Ticket>; lastRequestAtMs: number; health: Health };
 type Flight = { readonly ticket: Ticket; readonly instanceId: string; readonly deployment: string };
 
 const waitMs = 240_000;
+/** How long an engine may say nothing. */
+const silenceMs = 20_000;
 const lineLimits = { requests: 200, bytes: 1e9 };
 
 export class Gateway {
@@ -123,6 +126,11 @@ export class Gateway {
     this.#snapshot = new Map();
   }
 
+  /** Instances at which requests keep failing. */
+  suspectsOf(deployment: string): string[] {
+    return suspects(this.#gates.get(deployment)?.health ?? noFailures);
+  }
+
   inFlightAt(instanceId: string): number {
     let count = 0;
     for (const flight of this.#flights) if (flight.instanceId === instanceId) count += 1;
@@ -131,13 +139,17 @@ export class Gateway {
 
   report(): LoadReport {
     const models: Record<string, ModelLoad> = {};
-    for (const [id, { line, lastRequestAtMs }] of this.#gates) {
+    for (const [id, { line, lastRequestAtMs, health }] of this.#gates) {
       const inFlight: Record<string, number> = {};
       for (const busy of line.busyInstances()) inFlight[busy] = line.inFlight(busy);
       for (const one of this.#snapshot.get(id)?.instances ?? [])
         if (one.isDraining) inFlight[one.id] = line.inFlight(one.id);
       const lastAtMs = lastRequestAtMs < 0 ? null : lastRequestAtMs;
-      models[id] = { queued: line.waiting, running: line.running, lastRequestAtMs: lastAtMs, inFlight };
+      const failing = suspects(health);
+      models[id] = {
+        ...{ queued: line.waiting, running: line.running, lastRequestAtMs: lastAtMs, inFlight },
+        ...(failing.length > 0 && { suspects: failing }),
+      };
     }
     return { gatewayId: this.id, models };
   }
@@ -148,16 +160,21 @@ export class Gateway {
       this.#flights.add(flight);
       this.onGrant(instanceId);
       const process = this.#machines.processes.get(instanceId);
-      if (process?.state !== "running") {
-        gate.line.pause(instanceId, this.#time.nowMs + 500);
-        this.#time.after(1, () => this.#failed(flight));
-      } else this.#time.after(ticket.request.workMs, () => this.#done(flight));
+      if (process?.state !== "running") this.#time.after(1, () => this.#failed(flight, false));
+      else if (process.isMute) this.#time.after(silenceMs, () => this.#failed(flight, true));
+      else this.#time.after(ticket.request.workMs, () => this.#done(flight));
     }
   }
 
-  #failed(flight: Flight): void {
+  #failed(flight: Flight, isSilent: boolean): void {
     if (!this.#flights.delete(flight)) return;
-    const gate = this.#gateOf(flight.deployment);
+    const { deployment, instanceId } = flight;
+    const gate = this.#gateOf(deployment);
+    const listed = this.#snapshot.get(deployment)?.instances.filter((one) => !one.isDraining) ?? [];
+    const ids = listed.map(({ id }) => id);
+    const { health, pauseMs } = noteFailure(gate.health, instanceId, ids, this.#time.nowMs, isSilent);
+    gate.health = health;
+    gate.line.pause(instanceId, this.#time.nowMs + pauseMs);
     gate.line.release(flight.instanceId);
     this.#again(flight, gate);
     this.onChange();
@@ -169,6 +186,7 @@ export class Gateway {
     request.settled += 1;
     request.outcome = "answered";
     const gate = this.#gateOf(flight.deployment);
+    gate.health = noteSuccess(gate.health, flight.instanceId);
     gate.line.release(flight.instanceId);
     this.#grant(flight.deployment, gate);
     this.onChange();
@@ -197,7 +215,7 @@ export class Gateway {
   #gateOf(deployment: string): Gate {
     let gate = this.#gates.get(deployment);
     if (gate === undefined) {
-      gate = { line: new SlotQueue(), lastRequestAtMs: -1 };
+      gate = { line: new SlotQueue(), lastRequestAtMs: -1, health: noFailures };
       this.#gates.set(deployment, gate);
     }
     return gate;

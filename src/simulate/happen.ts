@@ -29,7 +29,7 @@ export function happen(world: Simulated, happening: Happening): void {
     case "update":
       coverage.count("update asked for");
       if (happening.quality !== "good") coverage.count("update of bad arguments");
-      world.judge.judgeUpdate(happening.deployment, happening.quality);
+      if (control.isUp) world.judge.judgeUpdate(happening.deployment, happening.quality);
       control.update(happening.deployment, happening.quality);
       return;
     case "crash-control":
@@ -47,6 +47,14 @@ export function happen(world: Simulated, happening: Happening): void {
       if (victim !== undefined) {
         victim.hangs = true;
         coverage.count("load that hung");
+      }
+      return;
+    }
+    case "mute-engine": {
+      const victim = machines.pick(happening.pick, "running");
+      if (victim !== undefined) {
+        victim.isMute = true;
+        coverage.count("engine that lies about its health");
       }
       return;
     }

@@ -45,6 +45,7 @@ export class Judge {
     if (action.do === "drain") this.#judgeDrain(world, action);
     if (action.do === "remove") this.#judgeRemoval(world, action);
     if (action.do === "fail") this.#judgeGivingUp(world);
+    if (action.do === "record-exit") this.#judgeVerdict(world, action.instanceId);
     if (action.reason.includes("its schedule asks for")) coverage.count("minimum by schedule");
     if (action.do === "finish-update") {
       coverage.count("update finished");
@@ -132,6 +133,22 @@ export class Judge {
     if (busy > 0 && !isOver) this.#say("cut", `${instanceId} is ended with ${busy} requests`);
   }
 
+  /** What says that it is well is ended only where it lies, and not while another one of it is on its way out. */
+  #judgeVerdict({ deployment }: World, instanceId: string): void {
+    const { machines, coverage } = this.#parts;
+    const process = machines.processes.get(instanceId);
+    if (process?.state !== "running" || this.#hasLostGpu(process.placement)) return;
+    if (!process.isMute) this.#say("verdict", `${instanceId} is ended as mute, and answers`);
+    if (!this.#serves(deployment, instanceId)) return;
+    coverage.count("liar found and replaced");
+    const others = [...machines.processes.values()].filter(
+      ({ deploymentId }) => deploymentId === deployment.id,
+    );
+    const ending = others.filter(({ id, isEnding }) => isEnding && id !== instanceId);
+    if (ending.length > 0)
+      this.#say("all at once", `${instanceId} is replaced while ${ending[0]?.id} is on its way out`);
+  }
+
   /** Only what never ran is given up, and only after its tries or where no machine could ever hold it now. */
   #judgeGivingUp({ deployment }: World): void {
     const { id, hasRun, tries, config } = deployment;
@@ -184,8 +201,9 @@ export class Judge {
       this.#say("request", `a request to ${deployment} was answered or refused ${settled} times`);
     if (outcome === null || outcome === "answered") return;
     // What breaks nothing loses no request; a drain that took too long cuts what is left.
-    const breaks = ["engine crashed", "machine crashed", "GPU lost"] as const;
-    const isExcused = breaks.some((kind) => coverage.of(kind) > 0);
+    const breaks = ["engine crashed", "machine crashed", "GPU lost", "update of bad arguments"] as const;
+    const lies = coverage.of("engine that lies about its health") > 0;
+    const isExcused = lies || breaks.some((kind) => coverage.of(kind) > 0);
     if (outcome.refused === "its engines were lost" && !isExcused && !this.#wasCut)
       this.#say("request", `a request to ${deployment} was lost though no engine was`);
     if (outcome.refused === "the gateway was lost" && coverage.of("gateway crashed") === 0)
@@ -206,6 +224,11 @@ export class Judge {
       return;
     }
     if (wanted === 0) return;
+    for (const { id: instanceId } of serving) {
+      const isKnown = this.#parts.gateways.some((gateway) => gateway.suspectsOf(id).includes(instanceId));
+      if (isKnown && machines.processes.get(instanceId)?.isMute === true)
+        this.#say("lie", `${instanceId} answers nothing, gateways know it, and it is still there`);
+    }
     if (revisions.fallback !== null) this.#say("desired", `the update of ${id} is not over`);
     const isExcused = this.#neverGood.has(id);
     if (!isExcused && serving.some((record) => machines.processes.get(record.id)?.quality !== "good"))

@@ -24,6 +24,8 @@ export type Process = ProcessSpec & {
   readyAtMs: number | null;
   /** Never becomes ready by itself. */
   hangs: boolean;
+  /** Says that it is well and answers nothing. */
+  isMute: boolean;
   isEnding: boolean;
 };
 
@@ -78,6 +80,7 @@ export class Machines {
       state: "starting",
       readyAtMs: null,
       hangs: false,
+      isMute: spec.quality === "mute",
       isEnding: false,
     };
     this.onStart(started);

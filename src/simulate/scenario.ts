@@ -25,7 +25,7 @@ export type Happening = { readonly atMs: number } & (
   | { readonly what: "crash-control" | "crash-gateway"; readonly gateway: number; readonly downMs: number }
   /** The link between control and a gateway breaks, and what was under way on it is lost. */
   | { readonly what: "cut-link"; readonly gateway: number; readonly downMs: number }
-  | { readonly what: "crash-engine" | "hang-load"; readonly pick: number }
+  | { readonly what: "crash-engine" | "hang-load" | "mute-engine"; readonly pick: number }
   | { readonly what: "crash-machine" | "lose-gpu"; readonly pick: number; readonly downMs: number }
   | { readonly what: "fill-disk" | "driver-trouble"; readonly downMs: number }
   | { readonly what: "shift-clock"; readonly byMs: number }
@@ -102,6 +102,8 @@ const faults = [
   "crash-engine",
   "crash-engine",
   "hang-load",
+  "mute-engine",
+  "mute-engine",
   "crash-machine",
   "lose-gpu",
   "fill-disk",
@@ -119,7 +121,7 @@ function fault(random: Random, gateways: number): Happening {
   if (what === "crash-control" || what === "crash-gateway" || what === "cut-link") {
     return { atMs, what, gateway, downMs: what === "cut-link" ? random.whole(10, 4_000) : downMs };
   }
-  if (what === "crash-engine" || what === "hang-load") return { atMs, what, pick };
+  if (what === "crash-engine" || what === "hang-load" || what === "mute-engine") return { atMs, what, pick };
   if (what === "crash-machine" || what === "lose-gpu") return { atMs, what, pick, downMs };
   if (what === "fill-disk" || what === "driver-trouble") return { atMs, what, downMs };
   return { atMs, what: "shift-clock", byMs: random.whole(-20_000, 20_000) };
