@@ -145,10 +145,15 @@ export const settingsShape = {
   BERTH_QUEUE: wholeNumber(1, 100_000)
     .default(1000)
     .describe("Most requests that wait for one deployment, then 429."),
+  BERTH_GATEWAY_PROCESSES: wholeNumber(1, 32)
+    .default(1)
+    .describe(
+      "Processes that share the public port, each on a core of its own at most; see docs/guides/running.md for when more than one helps.",
+    ),
   BERTH_CONNECTIONS: wholeNumber(10, 1_000_000)
     .default(100_000)
     .describe(
-      "Most connections of clients at once, an idle one being about 4 kB; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
+      "Most connections of clients at once (for each process of the gateway), an idle one being about 4 kB; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
     ),
   BERTH_KEEP_ALIVE_S: seconds(0, 3600)
     .default(0)

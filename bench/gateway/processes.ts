@@ -174,7 +174,7 @@ export async function startPortkey(folder: string, { measured }: Cores): Promise
 function measuredOf(name: string, port: number, child: ChildProcess): Measured {
   const sum = (read: (pid: number) => number) =>
     familyOf(child.pid ?? 0).reduce((total, pid) => total + read(pid), 0);
-  return { name, port, cpuS: () => sum(cpuOf) / 1e9, residentBytes: () => sum(residentOf) };
+  return { name, port, cpuS: () => sum(cpuOfProcess) / 1e9, residentBytes: () => sum(residentOfProcess) };
 }
 
 /** The process and its children. */
@@ -184,7 +184,7 @@ function familyOf(pid: number): number[] {
 }
 
 /** Nanoseconds on a processor, of all threads. */
-function cpuOf(pid: number): number {
+export function cpuOfProcess(pid: number): number {
   const tasks = readdirSync(`/proc/${pid}/task`);
   return tasks.reduce(
     (sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]),
@@ -192,7 +192,7 @@ function cpuOf(pid: number): number {
   );
 }
 
-function residentOf(pid: number): number {
+export function residentOfProcess(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
 }
 

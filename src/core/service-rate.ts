@@ -10,6 +10,14 @@ const enough = 5;
 /** Tokens of an answer while nothing is known. */
 const firstGuessTokens = 256;
 
+/** What was learned, for the next process that goes by it. */
+export type LearnedRate = {
+  readonly served: number;
+  readonly meanMs: number;
+  readonly counted: number;
+  readonly meanOutput: number;
+};
+
 export class ServiceRate {
   #served = 0;
   #meanMs = 0;
@@ -26,6 +34,22 @@ export class ServiceRate {
   noteOutput(tokens: number): void {
     this.#counted += 1;
     this.#meanOutput += (tokens - this.#meanOutput) * Math.max(newestWeight, 1 / this.#counted);
+  }
+
+  get learned(): LearnedRate {
+    const [served, meanMs, counted, meanOutput] = [
+      this.#served,
+      this.#meanMs,
+      this.#counted,
+      this.#meanOutput,
+    ];
+    return { served, meanMs, counted, meanOutput };
+  }
+
+  /** Goes by what another has learned, where that is more than what is known here. */
+  adopt({ served, meanMs, counted, meanOutput }: LearnedRate): void {
+    if (served > this.#served) [this.#served, this.#meanMs] = [served, meanMs];
+    if (counted > this.#counted) [this.#counted, this.#meanOutput] = [counted, meanOutput];
   }
 
   /** Tokens that an answer is likely to have. */

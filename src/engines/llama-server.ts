@@ -6,6 +6,7 @@ import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
+import { askLoad, type LoadNames } from "./engine-load.ts";
 import { chooseGgufFiles } from "./gguf-files.ts";
 import { explainLlamaServerExit } from "./llama-server/failures.ts";
 import { planLlamaServer, refuseLlamaServerArgs } from "./llama-server/flags.ts";
@@ -45,6 +46,13 @@ function abilitiesOf({ flags }: LlamaServerProgram): Abilities {
   };
 }
 
+/** Releases up to 2025 say how full the cache is. */
+const loadNames: LoadNames = {
+  running: ["llamacpp:requests_processing"],
+  waiting: ["llamacpp:requests_deferred"],
+  cacheShare: ["llamacpp:kv_cache_usage_ratio"],
+};
+
 /** Repositories of models that give vectors are told by their names: a listing says no more. */
 const givesVectors = /embed|rerank|(^|[/_-])(bge|gte|e5|minilm|colbert)([_-]|$)/i;
 
@@ -73,6 +81,7 @@ export function createLlamaServerEngine(options: LlamaServerOptions): Engine {
     launch: (spec) => launchLlamaServer(spec, options),
     probe: probeHealth,
     warmUp: warmUpEngine,
+    load: (endpoint, secret, timeoutMs) => askLoad({ endpoint, secret }, loadNames, timeoutMs),
     explainExit: explainLlamaServerExit,
   };
 }

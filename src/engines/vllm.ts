@@ -8,6 +8,7 @@ import type { Abilities } from "../core/abilities.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
+import { askLoad, type LoadNames } from "./engine-load.ts";
 import { chooseSafetensorsFiles } from "./safetensors-files.ts";
 import { explainVllmExit } from "./vllm/failures.ts";
 import { planVllm, refuseVllmArgs } from "./vllm/flags.ts";
@@ -49,6 +50,13 @@ const abilities: Abilities = {
   cacheScope: "salt",
 };
 
+const loadNames: LoadNames = {
+  running: ["vllm:num_requests_running"],
+  waiting: ["vllm:num_requests_waiting"],
+  // The older name is that of releases before 0.10.
+  cacheShare: ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"],
+};
+
 /** Begins a further served name, which holds how many requests it takes: its API does not tell. */
 const slotsName = "berth:slots=";
 
@@ -76,6 +84,7 @@ export function createVllmEngine(options: VllmOptions): Engine {
     launch: (spec) => launchVllm(spec, options),
     probe: probeHealth,
     warmUp: warmUpEngine,
+    load: (endpoint, secret, timeoutMs) => askLoad({ endpoint, secret }, loadNames, timeoutMs),
     loadReport: readLoadReport,
     loadProgress: readLoadProgress,
     explainExit: explainVllmExit,

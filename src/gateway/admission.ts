@@ -1,13 +1,15 @@
 /**
- * Lets requests in: each deployment has a door (gate.ts) with a line before its instances' slots. Owns which doors there
- * are, what a request's place depends on, and the load figures that control scales by. Must not talk to engines or
- * clients.
+ * Lets requests in: each deployment has a door (gate.ts) that leads to its line (line.ts), here or in another process of
+ * the gateway. Owns which doors there are, what a request's place depends on, and the load figures that control scales by.
+ * Must not talk to engines or clients.
  */
 import { prefixKeys } from "../core/affinity.ts";
-import type { Claim, Tier } from "../core/queue.ts";
-import type { ModelLoad, RouteInstance, RouteModel } from "../core/routing.ts";
+import type { Tier } from "../core/queue.ts";
+import type { ModelLoad, RouteModel } from "../core/routing.ts";
 import type { CancelSignal } from "./cancel.ts";
-import { type Bid, Gate, type HeldSlot, type RouteLimits, type SlotOwner } from "./gate.ts";
+import { Gate } from "./gate.ts";
+import type { Bid, Lease, SlotKeeper } from "./lease.ts";
+import type { Line, RouteLimits } from "./line.ts";
 import { modelGone } from "./refusals.ts";
 
 /** A request, as far as its place in the line depends on it. */
@@ -30,17 +32,6 @@ export type AdmissionAsk = {
   readonly avoid: readonly string[];
 };
 
-export type Lease = {
-  readonly instance: RouteInstance;
-  readonly claim: Claim;
-  /** Prompt and generated tokens it took, by the engine's count: corrects the guess. Call before `release`. */
-  served(tokens: number): void;
-  /** Gives the slot back; calls after the first do nothing. */
-  release(): void;
-  /** The instance failed with the request: it gets nothing new for `pauseMs`. Call before `release`. */
-  pause(pauseMs: number): void;
-};
-
 export type AdmissionLimits = {
   /** Longest wait for a model that is starting or at zero, milliseconds. */
   readonly waitMs: number;
@@ -54,6 +45,8 @@ export type AdmissionLimits = {
 
 export type AdmissionOptions = {
   readonly limits: AdmissionLimits;
+  /** There may be other processes: nothing is given out before they have been heard (`settle`). */
+  readonly isShared?: boolean;
   now(): number;
   /** Something in `load()` has changed; urgent when control should act on it. */
   onLoad(isUrgent: boolean): void;
@@ -67,11 +60,14 @@ export type Admission = {
   acquire(ask: AdmissionAsk, signal: CancelSignal): Lease | Promise<Lease>;
   /** Takes over the newest picture; those who wait for something that will not come hear so now. */
   setModels(models: readonly RouteModel[], limits: RouteLimits): void;
-  /** For a gateway that hands its slots over to this one (handover.ts): as `acquire`, and for what it has in flight. */
-  acquireFor(deploymentId: string, bid: Bid, signal: CancelSignal): Promise<Lease>;
-  holdFor(deploymentId: string, claim: Claim, instanceId: string): HeldSlot;
-  /** From now on `owner` decides who goes where; null gives that back to this gateway. */
-  setOwner(owner: SlotOwner | null): void;
+  /** True when the deployment's retry budget has one more try; it is taken from it. */
+  mayRetry(deploymentId: string): boolean | Promise<boolean>;
+  /** The deployment's line, null when it is in another process. */
+  lineOf(deploymentId: string): Line | null;
+  /** From now on each line is where this says: null for here. Requests go along. */
+  moveLines(find: (deploymentId: string) => SlotKeeper | null): void;
+  /** All that other processes hold of the lines here has been told. */
+  settle(): void;
   /** Load by deployment, of all that have or had some. */
   load(): Record<string, ModelLoad>;
 };
@@ -85,6 +81,7 @@ function bidOf(ask: AdmissionAsk): Bid {
   const { account, tokenId, tier, failFast, body, deadlineMs, isReturning, avoid } = ask;
   return {
     ...{ account, tokenId, tier, failFast, deadlineMs, isReturning, avoid },
+    joinedAtMs: null,
     bytes: body.length,
     promptTokens: Math.min(maxPromptGuess, Math.ceil(body.length / bytesPerToken)),
     prefix: prefixKeys(account, promptIn(body)),
@@ -102,12 +99,16 @@ function promptIn(body: Buffer): Buffer {
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const gates = new Map<string, Gate>();
-  let owner: SlotOwner | null = null;
+  let isSettled = options.isShared !== true;
+  let findLine: (deploymentId: string) => SlotKeeper | null = () => null;
 
-  function open(id: string): Gate {
-    const gate = new Gate(id, options);
-    if (owner !== null) gate.setOwner(owner);
-    gates.set(id, gate);
+  /** Another process may know of a deployment before this one does. */
+  function gateOf(id: string): Gate {
+    let gate = gates.get(id);
+    if (gate === undefined) {
+      gate = new Gate(options, findLine(id), isSettled);
+      gates.set(id, gate);
+    }
     return gate;
   }
 
@@ -117,26 +118,24 @@ export function createAdmission(options: AdmissionOptions): Admission {
       if (gate === undefined) throw modelGone();
       return gate.acquire(bidOf(ask), signal);
     },
-    async acquireFor(deploymentId, bid, signal) {
-      const gate = gates.get(deploymentId);
-      if (gate === undefined) throw modelGone();
-      return gate.acquire(bid, signal);
+    mayRetry: (deploymentId) => gates.get(deploymentId)?.mayRetry() ?? false,
+    lineOf: (deploymentId) => gateOf(deploymentId).line,
+    moveLines(find) {
+      findLine = find;
+      isSettled = false;
+      for (const [id, gate] of gates) gate.moveTo(find(id));
     },
-    // Routes that name it may still be on their way.
-    holdFor: (deploymentId, claim, instanceId) =>
-      (gates.get(deploymentId) ?? open(deploymentId)).hold(claim, instanceId),
-    setOwner(next) {
-      owner = next;
-      for (const gate of gates.values()) gate.setOwner(next);
+    settle() {
+      isSettled = true;
+      for (const gate of gates.values()) gate.line?.open();
     },
     setModels(models, limits) {
       const listed = new Map(models.map((model) => [model.deploymentId, model]));
-      for (const id of listed.keys()) {
-        if (!gates.has(id)) open(id);
-      }
+      for (const [id, model] of listed) gateOf(id).setModel(model, limits);
       for (const [id, gate] of gates) {
-        gate.setModel(listed.get(id) ?? null, limits);
-        if (!listed.has(id) && gate.isIdle) gates.delete(id);
+        if (listed.has(id)) continue;
+        gate.setModel(null, limits);
+        if (gate.isIdle) gates.delete(id);
       }
     },
     load() {

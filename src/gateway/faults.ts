@@ -1,58 +1,50 @@
 /**
- * What has gone wrong at each deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
- * Owns that memory and nothing else: what is done about it is offer.ts's.
+ * What has gone wrong at one deployment's instances lately, for the decisions in core/outliers and core/retry-budget.
+ * Owns that memory and nothing else: what is done about it is line.ts's and offer.ts's.
  */
 import { type Health, noFailures, noteFailure, noteSuccess } from "../core/outliers.ts";
 import { noteRequest, openBudget, type RetryBudget, takeRetry } from "../core/retry-budget.ts";
-import type { RouteModel } from "../core/routing.ts";
+import type { RouteInstance } from "../core/routing.ts";
 
 export class Faults {
-  readonly #budgets = new Map<string, RetryBudget>();
-  readonly #healths = new Map<string, Health>();
+  /** Null until something has failed: most deployments never need one. */
+  #budget: RetryBudget | null = null;
+  #health: Health = noFailures;
+  #instances: readonly RouteInstance[] = [];
+  #slots = 0;
   readonly #now: () => number;
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** Forgets deployments that are no longer there. */
-  setModels(models: readonly RouteModel[]): void {
-    const listed = new Set(models.map((model) => model.deploymentId));
-    for (const memory of [this.#budgets, this.#healths]) {
-      for (const id of memory.keys()) if (!listed.has(id)) memory.delete(id);
-    }
+  setInstances(instances: readonly RouteInstance[]): void {
+    this.#instances = instances;
+    this.#slots = instances.reduce((sum, { slots }) => sum + slots, 0);
   }
 
-  requested(model: RouteModel): void {
-    const [slots, nowMs] = [slotsOf(model), this.#now()];
-    const budget = this.#budgets.get(model.deploymentId);
-    if (budget !== undefined) this.#budgets.set(model.deploymentId, noteRequest(budget, slots, nowMs));
+  requested(): void {
+    if (this.#budget !== null) this.#budget = noteRequest(this.#budget, this.#slots, this.#now());
   }
 
   /** True when one more try is within the budget; it is taken from it. */
-  mayRetry(model: RouteModel): boolean {
-    const [slots, nowMs] = [slotsOf(model), this.#now()];
-    const budget = this.#budgets.get(model.deploymentId) ?? openBudget(slots, nowMs);
-    const next = takeRetry(budget, slots, nowMs);
-    this.#budgets.set(model.deploymentId, next ?? budget);
+  mayRetry(): boolean {
+    const nowMs = this.#now();
+    const budget = this.#budget ?? openBudget(this.#slots, nowMs);
+    const next = takeRetry(budget, this.#slots, nowMs);
+    this.#budget = next ?? budget;
     return next !== null;
   }
 
-  succeeded(model: RouteModel, instanceId: string): void {
-    const health = this.#healths.get(model.deploymentId);
-    if (health !== undefined) this.#healths.set(model.deploymentId, noteSuccess(health, instanceId));
+  succeeded(instanceId: string): void {
+    this.#health = noteSuccess(this.#health, instanceId);
   }
 
   /** Answers for how many milliseconds the instance is left alone. */
-  failed(model: RouteModel, instanceId: string): number {
-    const listed = model.instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
-    const before = this.#healths.get(model.deploymentId) ?? noFailures;
-    const { health, pauseMs } = noteFailure(before, instanceId, listed, this.#now());
-    this.#healths.set(model.deploymentId, health);
+  failed(instanceId: string): number {
+    const listed = this.#instances.filter(({ isDraining }) => !isDraining).map(({ id }) => id);
+    const { health, pauseMs } = noteFailure(this.#health, instanceId, listed, this.#now());
+    this.#health = health;
     return pauseMs;
   }
-}
-
-function slotsOf({ instances }: RouteModel): number {
-  return instances.reduce((sum, { slots }) => sum + slots, 0);
 }

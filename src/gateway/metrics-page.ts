@@ -8,14 +8,17 @@ import { type Authenticator, secretOf } from "./auth.ts";
 import { type Trust, trustList } from "./client-address.ts";
 import type { HttpRequest } from "./http/request.ts";
 import { askControl } from "./link-ask.ts";
-import type { Metrics, Readings } from "./metrics.ts";
+import { joinFamilies, type Metrics, type Readings, spooled } from "./metrics.ts";
 import type { Directory } from "./models.ts";
+import type { Peers } from "./peers.ts";
 import type { Visit } from "./visit.ts";
 
 export type MetricsPageDeps = {
   readonly metrics: Metrics;
   readonly authenticator: Authenticator;
   readonly linkSocket: string;
+  /** Null where this is the only process of the gateway. */
+  readonly peers: Pick<Peers, "figures"> | null;
   /** Proxies on this machine whose requests are not this machine's own. */
   readonly isTrusted: Trust;
   directory(): Directory;
@@ -28,11 +31,17 @@ const maxControlBytes = 16 * 1024 * 1024;
 
 export async function sendMetrics(deps: MetricsPageDeps, visit: Visit): Promise<void> {
   if (!isFromHere(visit.request, deps.isTrusted)) await requireAdministrator(deps, visit);
-  const [readings, controls] = await Promise.all([deps.readings(), askForControls(deps)]);
-  const page = Buffer.from(
-    `${deps.metrics.page(readings)}${writeExposition([controlUp(controls !== null)])}${controls ?? ""}`,
-  );
+  const [gateways, controls] = await Promise.all([pageOfGateways(deps), askForControls(deps)]);
+  const page = Buffer.from(`${gateways}${writeExposition([controlUp(controls !== null)])}${controls ?? ""}`);
   visit.response.send(200, ["content-type", expositionType, "cache-control", "no-store"], page);
+}
+
+/** The gateway's own figures; where it has several processes, those of each. */
+async function pageOfGateways({ metrics, readings, peers }: MetricsPageDeps): Promise<string> {
+  const [read, figures] = await Promise.all([readings(), peers?.figures() ?? null]);
+  if (figures === null) return metrics.page(read);
+  const own = figures.own === null ? [] : [{ number: figures.own, families: metrics.families(read) }];
+  return writeExposition([...joinFamilies([...own, ...figures.others]), ...spooled(read.spool)]);
 }
 
 async function requireAdministrator(deps: MetricsPageDeps, visit: Visit): Promise<void> {

@@ -47,6 +47,10 @@ class Series {
     this.labels = labels;
   }
 
+  get isUsed(): boolean {
+    return this.requests.some((count) => count > 0);
+  }
+
   note(record: RequestRecord): void {
     const at = Math.floor(record.status / 100) - 1;
     this.requests[at] = (this.requests[at] ?? 0) + 1;
@@ -86,8 +90,18 @@ export class Metrics {
 
   /** The page in Prometheus' text format. */
   page(readings: Readings): string {
-    const listed = [...this.#byDeployment.values()];
-    return writeExposition([
+    return writeExposition([...this.families(readings), ...spooled(readings.spool)]);
+  }
+
+  /**
+   * What is this process's own.
+   * @param isBrief leaves out deployments of which there is nothing to say
+   */
+  families(readings: Readings, isBrief = false): MetricFamily[] {
+    const all = [...this.#byDeployment.values()];
+    const hasLoad = ({ labels }: Series) => readings.load[labels.deployment] !== undefined;
+    const listed = isBrief ? all.filter((series) => series.isUsed || hasLoad(series)) : all;
+    return [
       ...counted([...listed, this.#others]),
       ...timed(listed),
       ...loaded(listed, readings.load),
@@ -96,16 +110,40 @@ export class Metrics {
         "Since control was last heard of; grows while it is away.",
         readings.routesAgeMs === null ? Number.NaN : seconds(readings.routesAgeMs),
       ),
-      gauge("berth_spool_bytes", "Records of usage that wait on disk for control.", readings.spool.bytes),
-      {
-        name: "berth_spool_dropped_records_total",
-        help: "Records of usage that were given up because too many waited or the disk refused them.",
-        type: "counter",
-        samples: [{ labels: {}, value: readings.spool.dropped }],
-      },
       gauge("berth_gateway_resident_memory_bytes", "Memory of the gateway process.", readings.residentBytes),
-    ]);
+    ];
   }
+}
+
+/** One page of what several processes count, each with its number as a further label. */
+export function joinFamilies(
+  processes: readonly { readonly number: number; readonly families: readonly MetricFamily[] }[],
+): MetricFamily[] {
+  const joined = new Map<string, MetricFamily>();
+  for (const { number, families } of processes) {
+    for (const family of families) {
+      const samples = family.samples.map((sample) => ({
+        ...sample,
+        labels: { ...sample.labels, process: String(number) },
+      }));
+      const before = joined.get(family.name)?.samples ?? [];
+      joined.set(family.name, { ...family, samples: [...before, ...samples] });
+    }
+  }
+  return [...joined.values()];
+}
+
+/** The folder is that of all processes. */
+export function spooled({ bytes, dropped }: SpoolReading): MetricFamily[] {
+  return [
+    gauge("berth_spool_bytes", "Records of usage that wait on disk for control.", bytes),
+    {
+      name: "berth_spool_dropped_records_total",
+      help: "Records of usage that were given up because too many waited or the disk refused them.",
+      type: "counter",
+      samples: [{ labels: {}, value: dropped }],
+    },
+  ];
 }
 
 function counted(all: readonly Series[]): MetricFamily[] {

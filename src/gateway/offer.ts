@@ -5,18 +5,17 @@
  */
 import type { RouteModel } from "../core/routing.ts";
 import { HttpError } from "../schema/errors.ts";
-import type { Admission, AdmissionAsk, Lease } from "./admission.ts";
+import type { Admission, AdmissionAsk } from "./admission.ts";
 import { type ContinuableStream, openContinuable } from "./continuation.ts";
 import { exchange, type Outcome, type Sink } from "./exchange.ts";
 import type { EnginePath, Reply } from "./faces/face.ts";
-import type { Faults } from "./faults.ts";
+import type { Lease } from "./lease.ts";
 import type { CallFailure, CallRequest, EnginePool } from "./upstream.ts";
 import type { Visit } from "./visit.ts";
 
 export type OfferDeps = {
   readonly admission: Admission;
   readonly pool: EnginePool;
-  readonly faults: Faults;
   /** Time between comments to the client of a stream that waits for a slot, milliseconds; 0 for none. */
   readonly keepAliveMs: number;
   /** Streams whose engine fails go on at another one where that is faithful. */
@@ -57,7 +56,6 @@ export async function offer(
   asked: EngineRequest,
   openReply: () => Reply,
 ): Promise<void> {
-  deps.faults.requested(asked.model);
   const failedAt: string[] = [];
   let attempt = openAttempt(deps, asked, openReply());
   let drops = 0;
@@ -80,7 +78,9 @@ export async function offer(
     const mayWait =
       refusedSinceMs !== null && !asked.turn.failFast && deps.now() - refusedSinceMs < deps.waitMs;
     const isSpent = !mayWait && (tries === maxTries || drops === maxDrops);
-    if (!isPossible || isSpent || !(mayWait || deps.faults.mayRetry(asked.model))) throw failed.error;
+    const mayTryAgain =
+      isPossible && !isSpent && (mayWait || (await deps.admission.mayRetry(asked.model.deploymentId)));
+    if (!mayTryAgain) throw failed.error;
     if (mayWait) tries -= 1;
     visit.record.retries += 1;
     if (leg?.kind === "ask") {
@@ -147,7 +147,7 @@ async function tryOnce(
       record,
       now: deps.now,
     };
-    return judge(deps, request, reply, lease, await exchange(options, visit), tries);
+    return judge(request, reply, lease, await exchange(options, visit), tries);
   } finally {
     giveBack(lease, reply);
   }
@@ -177,7 +177,6 @@ function giveBack(lease: Lease, { usage }: Reply): void {
 
 /** What an outcome means for the instance and for the request. */
 function judge(
-  { faults }: OfferDeps,
   { model }: EngineRequest,
   reply: Reply,
   lease: Lease,
@@ -191,13 +190,13 @@ function judge(
   });
   switch (outcome.kind) {
     case "done":
-      faults.succeeded(model, instanceId);
+      lease.succeeded();
       return null;
     case "busy":
       lease.pause(busyPauseMs * tries ** 2);
       return failed(engineFailed(model, "it was busy"), "again");
     case "locked":
-      lease.pause(faults.failed(model, instanceId));
+      lease.failed();
       return failed(engineFailed(model, "it refused Berth's secret"), "never");
     case "unreadable":
       return failed(outcome.error, "never");
@@ -208,7 +207,7 @@ function judge(
         reply.cut();
         return failed(error, "never");
       }
-      lease.pause(faults.failed(model, instanceId));
+      lease.failed();
       if (kind === "refused") return failed(error, "again", "refused");
       // An engine that is silent or speaks nonsense may have done all the work: from the start it would be done twice.
       return failed(error, kind === "dropped" || kind === "broken" ? "again" : "continue", "drop");

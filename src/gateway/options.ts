@@ -60,6 +60,15 @@ export type GatewayOptions = {
   readonly port: number;
   /** Descriptor of a socket that is bound already, in place of host and port; others may hold it too. */
   readonly listenFd?: number;
+  /** The processes that share the port and the slots, where there may be several; see peers.ts. */
+  readonly shared?: {
+    /** This one's name among them. */
+    readonly self: string;
+    /** Unix socket at which it hears the others. */
+    readonly path: string;
+    /** There is more than one all the time, not only while one takes another's place. */
+    readonly areMany: boolean;
+  };
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Addresses and CIDR ranges whose X-Forwarded headers are believed. */

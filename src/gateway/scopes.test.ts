@@ -174,6 +174,26 @@ describe("the book", () => {
     expect(one.scope.scopeId).toBe(two.scope.scopeId);
   });
 
+  test("counts what other processes spend, and tells them what is spent here of a limit", async () => {
+    const told: unknown[] = [];
+    const book = createScopeBook({
+      now: () => nowMs,
+      ask: async (jwt) =>
+        jwt === jwtOf("free") ? granted({ scopeId: "s2" }) : granted({ spendingLimitNanoUsd: 10 }),
+      onSpent: (...spent) => told.push(spent),
+    });
+    const { scope } = await book.find(jwtOf("one"), directory);
+    scope.spend(4);
+    scope.spend(0);
+    (await book.find(jwtOf("free"), directory)).scope.spend(3);
+    expect(told).toEqual([["s1", 4]]);
+    book.spentElsewhere("s2", 100);
+    book.spentElsewhere("s1", 5);
+    await book.find(jwtOf("one"), directory);
+    book.spentElsewhere("s1", 1);
+    await expect(book.find(jwtOf("one"), directory)).rejects.toMatchObject({ status: 402 });
+  });
+
   test("has a bound on questions, and a flood of forged ones drives out no good one", async () => {
     let asked = 0;
     let answer: ((verdict: ScopeVerdict) => void) | null = null;

@@ -1,9 +1,9 @@
 /**
  * What this gateway knows of scoped JWTs: control's verdict on each, asked for on first sight and kept until the JWT
- * expires, its API token is gone from the routes, or others need the room; and what was spent here since. Keeps hashes,
+ * expires, its API token is gone from the routes, or others need the room; and what was spent since, here and in the gateway's other processes. Keeps hashes,
  * never a JWT. Bounded, for good ones and refused ones apart, so that a flood of forged ones drives out no good one.
  *
- * A spending limit is checked before a request: by control's records when the verdict was given, what this gateway has
+ * A spending limit is checked before a request: by control's records when the verdict was given, what the gateway has
  * spent since, and the routes, which name the JWTs that have spent their limit anywhere. What is under way is not cut.
  */
 import { hash } from "node:crypto";
@@ -21,6 +21,8 @@ export type Scope = {
 };
 
 export type ScopeBook = {
+  /** Another process of the gateway has spent this for a JWT. */
+  spentElsewhere(scopeId: string, nanoUsd: number): void;
   /** What a JWT allows, and the token that signed it. Throws HttpError 401 when nothing, 402 when it has spent its limit. */
   find(jwt: string, directory: Directory): Promise<{ readonly scope: Scope; readonly parent: RouteToken }>;
 };
@@ -39,6 +41,8 @@ export function createScopeBook(options: {
   now(): number;
   /** Rejects with an HttpError when control does not answer. */
   ask(jwt: string): Promise<ScopeVerdict>;
+  /** Something was spent here for a JWT with a limit. */
+  onSpent?(scopeId: string, nanoUsd: number): void;
 }): ScopeBook {
   const granted = new Map<string, Granted>();
   const refused = new Map<string, Refused>();
@@ -78,7 +82,24 @@ export function createScopeBook(options: {
     return asked;
   }
 
+  /** What it allows, or why it allows nothing any more. */
+  function open(entry: Granted, directory: Directory): Scope {
+    const { scopeId, models, spendingLimitNanoUsd } = entry;
+    checkSpending(entry, options.now(), directory);
+    return {
+      scopeId,
+      models,
+      spend(nanoUsd) {
+        entry.spentHereNanoUsd += nanoUsd;
+        if (spendingLimitNanoUsd !== null && nanoUsd > 0) options.onSpent?.(scopeId, nanoUsd);
+      },
+    };
+  }
+
   return {
+    spentElsewhere(scopeId, nanoUsd) {
+      for (const entry of granted.values()) if (entry.scopeId === scopeId) entry.spentHereNanoUsd += nanoUsd;
+    },
     async find(sent, directory) {
       const jwt = sent.startsWith(jwtPrefix) ? sent.slice(jwtPrefix.length) : sent;
       if (jwt.length > maxJwtChars) throw notValid(`it is longer than ${maxJwtChars} characters`);
@@ -88,29 +109,21 @@ export function createScopeBook(options: {
       let entry = granted.get(key);
       if (entry === undefined) entry = await learn(jwt, key, directory);
       else keep(granted, key, entry); // the longest unused goes first
-      return { scope: open(entry, options.now(), directory), parent: parentOf(entry, directory) };
+      return { scope: open(entry, directory), parent: parentOf(entry, directory) };
     },
   };
 }
 
-function open(entry: Granted, nowMs: number, directory: Directory): Scope {
+function checkSpending(entry: Granted, nowMs: number, directory: Directory): void {
   if (entry.expiresAtMs <= nowMs) throw notValid("it has expired");
   const limit = entry.spendingLimitNanoUsd;
   const spent = entry.spentNanoUsd + entry.spentHereNanoUsd;
-  if (directory.spentScopes.has(entry.scopeId) || (limit !== null && spent >= limit)) {
-    const dollars = limit === null ? "" : ` of $${limit / 1e9}`;
-    throw new HttpError(
-      "spending_limit_reached",
-      `This scoped JWT has spent its limit${dollars}. Ask whoever gave it to you for another.`,
-    );
-  }
-  return {
-    scopeId: entry.scopeId,
-    models: entry.models,
-    spend(nanoUsd) {
-      entry.spentHereNanoUsd += nanoUsd;
-    },
-  };
+  if (!directory.spentScopes.has(entry.scopeId) && (limit === null || spent < limit)) return;
+  const dollars = limit === null ? "" : ` of $${limit / 1e9}`;
+  throw new HttpError(
+    "spending_limit_reached",
+    `This scoped JWT has spent its limit${dollars}. Ask whoever gave it to you for another.`,
+  );
 }
 
 function parentOf(entry: Granted, directory: Directory): RouteToken {

@@ -2,19 +2,18 @@
  * The gateway: the public port and everything behind it, put together. Owns listening, sending each request to the
  * right neighbour, and stopping; must not decide what a neighbour decides.
  */
+import type { GatewayView } from "../core/gateway-view.ts";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { deepError, HttpError, openAiError } from "../schema/errors.ts";
 import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
-import { allowedModels, type Caller, createAuthenticator } from "./auth.ts";
+import { createAuthenticator } from "./auth.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
 import type { ErrorBody } from "./faces/face.ts";
 import { noStoredResponse } from "./faces/responses.ts";
-import { Faults } from "./faults.ts";
-import { handOver, openTakeover, type Takeover } from "./handover.ts";
 import type { HttpRequest } from "./http/request.ts";
 import type { HttpResponse } from "./http/response.ts";
 import { HttpServer } from "./http/server.ts";
@@ -22,8 +21,10 @@ import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
 import { sendMetrics } from "./metrics-page.ts";
-import { type Directory, describeModel, findModel, indexSnapshot, visibleModels } from "./models.ts";
+import { type Directory, indexSnapshot } from "./models.ts";
+import { type ModelsRoute, sendModels } from "./models-page.ts";
 import type { GatewayOptions } from "./options.ts";
+import { Peers } from "./peers.ts";
 import type { RequestRecord } from "./record.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
@@ -39,10 +40,12 @@ export type Gateway = {
   follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
   start(): Promise<{ host: string; port: number }>;
-  /** Waits at a Unix socket for an older gateway's slots. To be called before `start`. */
-  openTakeover(path: string): Promise<Takeover>;
-  /** Gives the slots over to the gateway that waits there. */
-  handOver(path: string): Promise<void>;
+  /** Where there may be other processes: hears them from now on. To be called before `enter`. */
+  openToPeers(): Promise<void>;
+  /** Enters a view of the processes, of which this is one. */
+  enter(view: GatewayView): void;
+  /** Resolves when this process may give slots out. */
+  readonly settled: Promise<void>;
   /** Resolves when the first routes have come. */
   readonly routed: Promise<void>;
   /**
@@ -62,6 +65,8 @@ const apiSilenceMs = 40_000;
 const farewellMs = 500;
 /** How long a kept connection may still bring a request after a successor has come; HTTP clients know within that it closes. */
 const lingerMs = 2_000;
+/** Between two looks whether other processes are done. */
+const peersPollMs = 50;
 const retryAfterS = 2;
 /** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
 const backlog = 4096;
@@ -85,9 +90,9 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   const turnEnd = new TurnEnd();
   const pool = new EnginePool(limits, turnEnd, () => performance.now());
-  const faults = new Faults(now);
   const metrics = new Metrics();
-  const gate = createVersionGate(clock, routesWaitMs);
+  const routesHere = createVersionGate(clock, routesWaitMs);
+  const routesEverywhere = createVersionGate(clock, routesWaitMs);
   const admission = createAdmission({
     limits: {
       waitMs: limits.waitMs,
@@ -95,9 +100,20 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueMax: limits.queueMax,
       queueBytes: limits.queueBytes,
     },
+    isShared: options.shared !== undefined,
     now,
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
+  const peers =
+    options.shared === undefined
+      ? null
+      : new Peers({
+          ...{ ...options.shared, admission, log, now },
+          figures: async () => metrics.families(await readings(), true),
+          routesReached: routesHere.reached,
+          onSpentElsewhere: (scopeId, nanoUsd) => scopes.spentElsewhere(scopeId, nanoUsd),
+          onRoutesEverywhere: routesEverywhere.reach,
+        });
   const link = createLink({
     ...options,
     snapshotMaxAgeMs: limits.snapshotMaxAgeMs,
@@ -106,13 +122,18 @@ export function createGateway(options: GatewayOptions): Gateway {
     onSnapshot(snapshot) {
       latest = indexSnapshot(snapshot);
       admission.setModels(snapshot.models, snapshot);
-      faults.setModels(snapshot.models);
       metrics.setModels(snapshot.models);
-      gate.reach(snapshot.version);
+      routesHere.reach(snapshot.version);
+      if (peers === null) routesEverywhere.reach(snapshot.version);
+      else peers.routesChanged(snapshot.version);
       haveRoutes();
     },
   });
-  const scopes = createScopeBook({ now, ask: (jwt) => askAboutScope(options.linkSocket, jwt) });
+  const scopes = createScopeBook({
+    now,
+    ask: (jwt) => askAboutScope(options.linkSocket, jwt),
+    onSpent: (scopeId, nanoUsd) => peers?.spent(scopeId, nanoUsd),
+  });
   const authenticator = createAuthenticator(scopes);
   const webhooks = createWebhooks({
     targets: targetsOf(options.webhookTargets),
@@ -122,17 +143,17 @@ export function createGateway(options: GatewayOptions): Gateway {
     onEnd: closeVisit,
   });
   const { continuesStreams } = options;
-  const parts = { admission, pool, faults, webhooks, authenticator };
+  const parts = { admission, pool, webhooks, authenticator };
   const inference = { ...limits, ...parts, now, directory, continuesStreams };
 
+  const readings = async () => ({
+    load: admission.load(),
+    routesAgeMs: link.ageMs,
+    spool: (await options.readSpool?.()) ?? nothingSpooled,
+    residentBytes: process.memoryUsage.rss(),
+  });
   const metricsPage = {
-    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted },
-    readings: async () => ({
-      load: admission.load(),
-      routesAgeMs: link.ageMs,
-      spool: (await options.readSpool?.()) ?? nothingSpooled,
-      residentBytes: process.memoryUsage.rss(),
-    }),
+    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted, peers, readings },
   };
 
   function directory(): Directory {
@@ -177,7 +198,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         return proxyToControl(visit, route.target, {
           apiSocket: options.apiSocket,
           silenceMs: apiSilenceMs,
-          routesReached: gate.reached,
+          routesReached: routesEverywhere.reached,
         });
     }
   }
@@ -294,6 +315,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     await quiet(farewellMs);
     server.destroy();
     await closed;
+    // What other processes have in lines here goes on until they are done too.
+    while (peers?.isIdle === false && leftMs() > 0) await clock.sleep(peersPollMs);
+    peers?.close();
     pool.destroy();
     await link.stop();
   }
@@ -307,10 +331,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     routed,
     follow,
-    openTakeover: (path) => openTakeover(path, admission, log),
-    async handOver(path) {
-      await handOver(path, admission, log);
-    },
+    settled: peers?.settled ?? Promise.resolve(),
+    openToPeers: async () => peers?.open(),
+    enter: (view) => peers?.enter(view),
     async start() {
       const { listenFd, port, host } = options;
       const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
@@ -357,26 +380,4 @@ function allows({ request, response }: Visit, methods: readonly string[], route:
     sendError(response, new HttpError("method_not_allowed", text), errorBodyOf(route));
   }
   return false;
-}
-
-type ModelsRoute = Extract<Route, { readonly kind: "models" | "model" }>;
-
-function sendModels(
-  response: HttpResponse,
-  caller: Caller | null,
-  directory: Directory,
-  route: ModelsRoute,
-): void {
-  const account = caller?.account ?? null;
-  const allowed = caller === null ? null : allowedModels(caller, directory);
-  if (route.kind === "models") {
-    const models = visibleModels(directory, account).filter((model) => allowed?.has(model) !== false);
-    sendJson(response, 200, { object: "list", data: models.map(describeModel) });
-    return;
-  }
-  const model = findModel(directory, route.name, account);
-  if (model === null || allowed?.has(model) === false) {
-    throw new HttpError("model_not_found", "There is no model of that name that this token may use.");
-  }
-  sendJson(response, 200, describeModel(model));
 }

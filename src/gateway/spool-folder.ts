@@ -64,12 +64,17 @@ export function openSpoolFolder(root: string, gatewayId: string): SpoolFolder {
     return found.sort((a, b) => a.writtenAtMs - b.writtenAtMs || (a.path < b.path ? -1 : 1));
   };
 
+  const beginSegment = async (): Promise<OpenSegment> => {
+    await mkdir(own, { recursive: true, mode: 0o700 });
+    const number = next;
+    next += 1;
+    return await openSegment(own, join(own, String(number).padStart(15, "0")));
+  };
+
   return {
     async openSegment() {
-      await mkdir(own, { recursive: true, mode: 0o700 });
-      const number = next;
-      next += 1;
-      return await openSegment(own, join(own, String(number).padStart(15, "0")));
+      // Missing when another gateway has just removed the folder, which was empty.
+      return (await beginSegment().catch(nullIfMissing)) ?? (await beginSegment());
     },
     async closed(nowMs) {
       const all = await filesOf(".ndjson");
@@ -81,7 +86,8 @@ export function openSpoolFolder(root: string, gatewayId: string): SpoolFolder {
         await rename(path, path.replace(/open$/, "ndjson")).catch(nullIfMissing);
       }
       for (const gateway of (await listIfThere(root)).filter((name) => namePattern.test(name)))
-        if (gateway !== gatewayId) await removeIfEmpty(join(root, gateway));
+        if (gateway !== gatewayId && (await isLeftAlone(join(root, gateway), nowMs)))
+          await removeIfEmpty(join(root, gateway));
     },
     read: async ({ path }) => await readFile(path, "utf8").catch(nullIfMissing),
     remove: async ({ path }) => await rm(path, { force: true }),
@@ -140,6 +146,12 @@ async function syncFolder(path: string): Promise<void> {
 
 async function listIfThere(path: string): Promise<string[]> {
   return (await readdir(path).catch(nullIfMissing)) ?? [];
+}
+
+/** One that nothing was put into or taken from lately: its gateway may be about to. */
+async function isLeftAlone(folder: string, nowMs: number): Promise<boolean> {
+  const info = await stat(folder).catch(nullIfMissing);
+  return info !== null && nowMs - info.mtimeMs >= leftAloneMs;
 }
 
 async function removeIfEmpty(path: string): Promise<void> {

@@ -9,6 +9,7 @@ import type { UsageRecord } from "../core/usage.ts";
 import { recordBatch } from "../schema/routing.ts";
 import { clientLeftStatus, openRecord } from "./record.ts";
 import { createSpool, type Spool } from "./spool.ts";
+import { openSpoolFolder } from "./spool-folder.ts";
 import { usageRecordOf } from "./usage-record.ts";
 
 let dir = "";
@@ -256,4 +257,20 @@ test("a request becomes usage once its model is known", () => {
   );
   for (const gone of [{ account: null }, { deploymentId: null }, { kind: null }])
     expect(usageRecordOf({ ...known, ...gone }, "r1")).toBeNull();
+});
+
+test("a folder that is empty for a moment is not taken away from a gateway that lives", async () => {
+  const [own, other] = ["a", "b"].map((id) => openSpoolFolder(join(dir, "spool"), id));
+  let isOver = false;
+  const removing = async () => {
+    while (!isOver) await other?.adopt(Date.now());
+  };
+  const removed = removing();
+  for (let round = 0; round < 300; round += 1) {
+    const segment = await own?.openSegment();
+    await segment?.close();
+    for (const closed of (await own?.closed(Date.now())) ?? []) await own?.remove(closed);
+  }
+  isOver = true;
+  await removed;
 });

@@ -175,6 +175,8 @@ export function modelOf(instances: readonly RouteInstance[], given: Partial<Rout
 
 export type FakeControl = {
   readonly loads: LoadReport[];
+  /** The last load of each gateway that follows the routes. */
+  reports(): LoadReport[];
   /** Go out with the next snapshot. */
   tokens: readonly RouteToken[];
   spentScopes: readonly string[];
@@ -192,20 +194,23 @@ export type FakeControl = {
   kill(): Promise<void>;
 };
 
-function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
-  const followers = new Set<ServerResponse>();
+export function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
+  /** With the gateway that each one is. */
+  const followers = new Map<ServerResponse, string>();
   const loads: LoadReport[] = [];
   let models: readonly RouteModel[] = [];
   let version = 0;
   let servers: Server[] = [];
   const heartbeat = setInterval(() => {
-    for (const follower of followers) follower.write("\n");
+    for (const follower of followers.keys()) follower.write("\n");
   }, 2000);
   const line = () =>
     `${JSON.stringify({ version, atMs: Date.now(), tokens: control.tokens, accounts: control.accounts, limitedTokens: control.limitedTokens, spentScopes: control.spentScopes, models })}\n`;
   const asked: string[] = [];
   const control: FakeControl = {
     loads,
+    reports: () =>
+      [...followers.values()].flatMap((id) => loads.findLast(({ gatewayId }) => gatewayId === id) ?? []),
     asked,
     accounts: [],
     limitedTokens: [],
@@ -231,7 +236,7 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
     publish(next) {
       models = next;
       version += 1;
-      for (const follower of followers) follower.write(line());
+      for (const follower of followers.keys()) follower.write(line());
       return version;
     },
     async listen() {
@@ -239,7 +244,7 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
         if (request.url?.startsWith("/routes") === true) {
           response.writeHead(200, { "content-type": "application/x-ndjson" });
           response.write(line());
-          followers.add(response);
+          followers.set(response, new URL(request.url, "http://control").searchParams.get("gateway") ?? "");
           response.once("close", () => followers.delete(response));
           return;
         }
@@ -256,6 +261,10 @@ function createFakeControl(linkSocket: string, apiSocket: string): FakeControl {
             const { jwt } = scopeQuestion.parse(JSON.parse(text));
             asked.push(jwt);
             response.end(JSON.stringify(control.judge(jwt)));
+            return;
+          }
+          if (request.url === "/records") {
+            response.writeHead(204).end();
             return;
           }
           loads.push(loadReport.parse(JSON.parse(text)));

@@ -63,6 +63,14 @@ export type Launch = {
  * How a model becomes a server. One file an engine; all but `probe` and `warmUp` is pure. Each passes the contract in
  * `test/engines`.
  */
+/** What an engine says of its work right now. */
+export type EngineLoad = {
+  readonly running: number;
+  readonly waiting: number;
+  /** How full its cache of contexts is, 0 to 1; null where it does not say. */
+  readonly cacheShare: number | null;
+};
+
 export interface Engine {
   readonly name: string;
   /** Hardware it can use here. */
@@ -90,6 +98,8 @@ export interface Engine {
     target: { readonly endpoint: Endpoint; readonly secret: string; readonly servedName: string },
     timeoutMs: number,
   ): Promise<Failure | null>;
+  /** Its own count of its work, for engines that keep one. Never throws; null when no answer comes within `timeoutMs`. */
+  load?(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineLoad | null>;
   /** How far loading is (0 to 1) by the latest lines of its output, for engines that say it nowhere else; null: nothing new. */
   loadProgress?(lines: readonly string[]): number | null;
   /** What it printed of the memory it took, from the output up to when it was ready; null where it says nothing. */

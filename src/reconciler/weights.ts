@@ -3,6 +3,7 @@
  * Each writes its result as a fact, or a try that failed. Which is due is `core/plan`'s to say.
  */
 import { type Deployment, noTries, type ResolvedWeights } from "../core/deployment.ts";
+import { orderEngines } from "../core/engine-order.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { failure } from "../core/failure.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
@@ -69,7 +70,7 @@ export function createWeights(options: ReconcilerOptions, { record, tell, countT
   return { resolve, fetch };
 }
 
-/** The first engine that can load the repository and takes the arguments; else the failure of the last one asked. */
+/** The first engine in order that can load the repository and takes the arguments; else the failure of the last one asked. */
 export function chooseEngine(
   engines: ReadonlyMap<string, Engine>,
   deployment: Deployment,
@@ -89,7 +90,7 @@ export function chooseEngine(
       failure: failure("bad_engine_args", sentence, "Deploy again without container_image."),
     };
   }
-  for (const engine of engines.values()) {
+  for (const engine of orderEngines([...engines.values()], deployment)) {
     const choice = engine.chooseFiles(listing, quantization);
     if (!choice.ok) {
       last = choice.failure;

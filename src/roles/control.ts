@@ -8,6 +8,7 @@ import { chmodSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "../api/app.ts";
+import { askEngineLoads } from "../api/engine-loads.ts";
 import { refuseByEngines } from "../api/engine-refusal.ts";
 import { prepareInstallation } from "../api/first-start.ts";
 import { createLink } from "../api/link.ts";
@@ -196,7 +197,11 @@ export async function runControl(): Promise<void> {
     snapshot: feed.current,
     onSnapshot: feed.onSnapshot,
     onLoad: reconciler.takeLoad,
-    metrics: () => controlMetrics({ store, clock: systemClock, progressOf: reconciler.progressOf }),
+    metrics: () =>
+      controlMetrics({
+        ...{ store, clock: systemClock, progressOf: reconciler.progressOf },
+        engineLoads: () => askEngineLoads({ store, driver, engines }),
+      }),
     judgeScope: createScopeJudge({ store, vault, clock: systemClock }),
     onRecords: async ({ records }) => {
       const fresh = await store.usage.add(records);

@@ -10,10 +10,12 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { EnginesTask } from "../cli/context.ts";
+import { findShippedLibraries } from "../engines/embedded/shipped.ts";
 import { findProgram } from "../engines/find-program.ts";
 import {
   type Installation,
-  llamaServerInstallation,
+  llamaServerBuild,
+  llamaServerDownload,
   type Step,
   vllmInstallation,
 } from "../engines/install.ts";
@@ -64,7 +66,12 @@ async function list(settings: Settings, wantsJson: boolean): Promise<number> {
 }
 
 function describeRow({ name, runs_on, version, path, abilities }: Row): string {
-  return `${name.padEnd(14)}${runs_on.padEnd(5)}${version}\n${" ".repeat(14)}${path}\n${" ".repeat(14)}${abilities.join(", ")}\n`;
+  return `${name.padEnd(14)}${runs_on.padEnd(5)}${version}\n${" ".repeat(14)}${path}\n${" ".repeat(14)}${abilities.map(wordsOf).join(", ")}\n`;
+}
+
+/** "jsonSchema" as "json schema". */
+function wordsOf(ability: string): string {
+  return ability.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 type Finding = {
@@ -119,20 +126,22 @@ function describeFound(
   return { check: name, state: "ok", detail: `${version} (${path})`, next: "" };
 }
 
+const buildTools = ["git", "cmake", "c++"];
+
 /** What installing needs; none of it is needed to run Berth. */
 async function examineTools(): Promise<Finding[]> {
   const needs = [
-    { check: "building", programs: ["git", "cmake", "c++"], of: "llama-server" },
+    { check: "building", programs: buildTools, of: "llama-server" },
     { check: "Python", programs: ["python3"], of: "vllm" },
   ];
   return await Promise.all(
     needs.map(async ({ check, programs, of }): Promise<Finding> => {
       const lacking = await lackingOf(programs);
       return lacking.length === 0
-        ? { check, state: "ok", detail: `${programs.join(", ")} are here`, next: "" }
+        ? { check, state: "ok", detail: `here: ${programs.join(", ")}`, next: "" }
         : {
             ...{ check, state: "warn", detail: `there is no ${lacking.join(", no ")}` },
-            next: `\`berth engines install ${of}\` needs it.`,
+            next: `\`berth engines install ${of}\` needs it${of === "vllm" ? "" : "; without, it fetches a release"}.`,
           };
     }),
   );
@@ -147,10 +156,8 @@ type Install = Extract<EnginesTask, { readonly do: "install" }>;
 
 async function install(settings: Settings, task: Install): Promise<number> {
   const folder = engineFolder(settings.BERTH_HOME, task.engine);
-  const lacking = await lackingOf(task.engine === "vllm" ? ["python3"] : ["git", "cmake", "c++"]);
-  if (lacking.length > 0)
-    return fail(`installing ${task.engine} needs ${lacking.join(" and ")}, which is not here.`);
-  const plan = task.engine === "vllm" ? await planVllm(folder, task.cpu) : await planLlamaServer(folder);
+  const plan =
+    task.engine === "vllm" ? await planVllm(folder, task.cpu) : await planLlamaServer(folder, task.download);
   if (typeof plan === "string") return fail(plan);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -175,6 +182,7 @@ async function install(settings: Settings, task: Install): Promise<number> {
 }
 
 async function planVllm(folder: string, forCpu: boolean): Promise<Installation | string> {
+  if ((await lackingOf(["python3"])).length > 0) return "installing vllm needs python3, which is not here.";
   const { stdout } = await run("python3", ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
   const pythonVersion = stdout.trim();
   if (!/^3\.1[0-3]$/.test(pythonVersion))
@@ -182,20 +190,32 @@ async function planVllm(folder: string, forCpu: boolean): Promise<Installation |
   return vllmInstallation({ folder, python: "python3", pythonVersion, forCpu });
 }
 
-async function planLlamaServer(folder: string): Promise<Installation | string> {
-  const { bundle, release } = await readCarried();
+/** Built where that is possible: it is the release that Berth is tested with, made for the system that is here. */
+async function planLlamaServer(folder: string, wantsDownload: boolean): Promise<Installation | string> {
+  const lacking = await lackingOf(buildTools);
+  if (lacking.length > 0 || wantsDownload) {
+    const platform = `${process.platform}-${process.arch}`;
+    const download = llamaServerDownload({ folder, platform });
+    if (download !== null && (await lackingOf(["curl", "sha256sum", "tar"])).length === 0) return download;
+    return wantsDownload
+      ? `there is no release to fetch for ${platform}, or no curl, sha256sum or tar to fetch it with.`
+      : `building llama-server needs ${lacking.join(" and ")}, which is not here.`;
+  }
+  const { bundle, release, libraries } = await readCarried();
   if (!existsSync(bundle)) return "the source of llama.cpp is not beside node-llama-cpp.";
   const withCuda = (await findProgram(["nvcc", "/usr/local/cuda/bin/nvcc"], process.env)) !== null;
-  return llamaServerInstallation({ folder, bundle, release, jobs: availableParallelism(), withCuda });
+  return llamaServerBuild({ folder, bundle, release, libraries, jobs: availableParallelism(), withCuda });
 }
 
-/** The release of llama.cpp that node-llama-cpp is built from, and its source. */
-async function readCarried(): Promise<{ bundle: string; release: string }> {
+/** The release of llama.cpp that node-llama-cpp is built from, its source, and its libraries for this platform, if any. */
+async function readCarried(): Promise<{ bundle: string; release: string; libraries: string | null }> {
   const entry = createRequire(import.meta.url).resolve("node-llama-cpp");
   const folder = join(dirname(entry), "../llama");
   const about = await readFile(join(folder, "binariesGithubRelease.json"), "utf8");
   const { release } = JSON.parse(about) as { release: string };
-  return { bundle: join(folder, "gitRelease.bundle"), release };
+  // On other systems they are not of the kind that can be linked with.
+  const libraries = process.platform === "linux" ? findShippedLibraries() : null;
+  return { bundle: join(folder, "gitRelease.bundle"), release, libraries };
 }
 
 /** Resolves to the exit code; what the program says goes to standard error as it comes. */

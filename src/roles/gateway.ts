@@ -3,23 +3,23 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { membersOf } from "../core/gateway-view.ts";
 import { createGateway, type Gateway } from "../gateway/server.ts";
 import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { readTls } from "../settings-files.ts";
 import { listed } from "../settings-kinds.ts";
 import { endAfterSuccessor, onSupervisorMessage, sharedFd, tellSupervisor } from "../supervisor/child.ts";
+import type { View } from "../supervisor/message.ts";
 import { connectionsWithin, openFilesLimit } from "../supervisor/open-files.ts";
 import { systemClock } from "../telemetry/clock.ts";
-import type { Log } from "../telemetry/log.ts";
 import { loadSettings, openLog, sockets } from "./process.ts";
 
 /** Longest that the port of a gateway that is started again stays unread while control gives no routes. */
 const routesWaitMs = 5000;
-/** An older gateway hands over within milliseconds; one that hangs is kept, and its successor given up. */
-const takeoverWaitMs = 10_000;
+/** The others are heard within milliseconds; one that hangs is killed by the supervisor before this is over. */
+const settleWaitMs = 30_000;
 
 /**
  * The process that owns the public port.
@@ -30,6 +30,9 @@ export async function runGateway(isShared: boolean): Promise<void> {
   const log = openLog("gateway", settings);
   const { directory, api, link } = sockets(settings);
   const gatewayId = randomUUID();
+  const self = String(process.pid);
+  const areMany = settings.BERTH_GATEWAY_PROCESSES > 1;
+  const path = join(directory, `gateway-${self}.sock`);
   const spool = createSpool({
     ...{ gatewayId, linkSocket: link, clock: systemClock, log },
     root: join(settings.BERTH_HOME, "spool"),
@@ -42,7 +45,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
-    ...(isShared && { listenFd: sharedFd }),
+    ...(isShared && { listenFd: sharedFd, shared: { self, path, areMany } }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
@@ -81,36 +84,49 @@ export async function runGateway(isShared: boolean): Promise<void> {
     await spool.stop();
   });
   gateway.follow();
+  const others = isShared ? await meetOthers(gateway, self, path) : null;
   // Clients of a held port wait meanwhile; they would only be told that there are no routes yet.
-  if (isShared) await Promise.race([gateway.routed, systemClock.sleep(routesWaitMs)]);
-  await takeOver(gateway, directory, log);
+  if (others !== null) {
+    await (others.areThere ? others.joined : Promise.race([others.joined, systemClock.sleep(routesWaitMs)]));
+  }
   const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
-  await gateway.routed;
-  tellSupervisor({ type: "ready", details: { host, port: String(port) } });
+  await (others === null ? gateway.routed : others.joined);
+  tellSupervisor({ type: "ready", details: { host, port: String(port), pid: self } });
 }
 
-/** Takes the slots of an older gateway over, where the supervisor has one, and hands them on when there is a successor. */
-async function takeOver(gateway: Gateway, directory: string, log: Log): Promise<void> {
-  const path = join(directory, `handover-${process.pid}.sock`);
-  const { promise: isAlone, resolve: beAlone } = Promise.withResolvers<void>();
+/** Learns which processes share the port and the slots, and joins them once there are routes: what it then owns it must know. */
+async function meetOthers(
+  gateway: Gateway,
+  self: string,
+  path: string,
+): Promise<{ readonly areThere: boolean; readonly joined: Promise<void> }> {
+  const { promise: first, resolve } = Promise.withResolvers<View>();
   const isSupervised = onSupervisorMessage((message) => {
-    if (message.type === "alone") beAlone();
-    else if (message.type === "hand over")
-      gateway.handOver(message.path).catch((error: unknown) => {
-        log("error", "the slots could not be handed over to another gateway", { error: String(error) });
-      });
+    if (message.type !== "view") return;
+    resolve(message.view);
+    const { version, processes } = message.view;
+    if (!processes.some(({ id }) => id === self)) return;
+    gateway.enter({ version, members: membersOf(processes) });
+    tellSupervisor({ type: "entered", version });
   });
-  if (!isSupervised) return;
-  rmSync(path, { force: true }); // of a process of this number that was killed
-  const takeover = await gateway.openTakeover(path);
-  tellSupervisor({ type: "takeover", path });
+  if (!isSupervised) throw new Error("a gateway that shares its port must be started by `berth serve`");
+  const join = async () => {
+    await gateway.routed;
+    await gateway.openToPeers();
+    tellSupervisor({ type: "join", path });
+    await settledInTime(gateway);
+  };
+  const { processes } = await first;
+  return { areThere: processes.length > 0, joined: join() };
+}
+
+async function settledInTime(gateway: Gateway): Promise<void> {
   const over = new AbortController();
-  const tooLate = systemClock.sleep(takeoverWaitMs, over.signal).then(
-    () => Promise.reject(new Error("the gateway before this one did not hand over")),
-    () => undefined, // it has
+  const tooLate = systemClock.sleep(settleWaitMs, over.signal).then(
+    () => Promise.reject(new Error("the other gateway processes could not be heard")),
+    () => undefined, // they have been
   );
-  await Promise.race([isAlone, takeover.begun, tooLate]);
+  await Promise.race([gateway.settled, tooLate]);
   over.abort();
-  takeover.close();
 }

@@ -2,7 +2,7 @@
  * Wires the supervisor: `berth serve`. Flat, decides nothing.
  */
 
-import { writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { banner } from "../cli/banner.ts";
 import { makeHome, readPrices, readTls } from "../settings-files.ts";
@@ -10,7 +10,7 @@ import { holdPort, isLoopback } from "../supervisor/address.ts";
 import { supervise } from "../supervisor/supervise.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
-import { loadSettings, openLog, publicUrl, root, takeLock, version } from "./process.ts";
+import { loadSettings, openLog, publicUrl, root, sockets, takeLock, version } from "./process.ts";
 
 /** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
 export async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
@@ -35,19 +35,23 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
     );
   }
   const ready = new Map<string, Readonly<Record<string, string>>>();
-  const roles = (["control", "gateway"] as const).map((name) => ({
-    name,
+  // A large space for new objects (in MB) lets the process grow to several times what it has in use.
+  const node = {
     command: process.execPath,
-    // A large space for new objects (in MB) lets the process grow to several times what it has in use.
-    args: [
-      "--max-semi-space-size=8",
-      join(root, "src/main.ts"),
-      name,
-      ...(name === "gateway" ? ["shared"] : []),
-    ],
+    args: ["--max-semi-space-size=8", join(root, "src/main.ts")],
     env,
-    ...(name === "gateway" && { isRenewable: true, sharedFd: held.fd }),
-  }));
+  };
+  const count = settings.BERTH_GATEWAY_PROCESSES;
+  const roles = [
+    { ...node, name: "control", args: [...node.args, "control"] },
+    ...Array.from({ length: count }, (_, seat) => ({
+      ...node,
+      name: count === 1 ? "gateway" : `gateway ${seat + 1}`,
+      args: [...node.args, "gateway", "shared"],
+      ...{ isRenewable: true, seat, sharedFd: held.fd },
+    })),
+  ];
+  removeSockets(sockets(settings).directory);
   const supervisor = supervise({
     roles,
     clock: systemClock,
@@ -75,6 +79,12 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
   const exitCode = await supervisor.done;
   lock.release();
   return exitCode;
+}
+
+/** At which processes of the gateway heard each other that were killed. */
+function removeSockets(directory: string): void {
+  for (const name of readdirSync(directory))
+    if (/^gateway-\d+\.sock$/.test(name)) rmSync(join(directory, name), { force: true });
 }
 
 /** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */

@@ -12,30 +12,16 @@ export type HeldPort = {
   release(): void;
 };
 
-type BoundHandle = {
-  readonly fd: number;
-  close(): void;
-};
-
-/** What node:cluster binds with: a server of node:net would accept connections here. */
-const { _createServerHandle: bindHandle } = net as unknown as {
-  _createServerHandle(address: string, port: number, addressType: 4 | 6, fd: number, flags: number): unknown;
-};
-
 /**
  * Takes the port: `port` itself, or for 0 one that the system chooses.
  * @throws the system's error when it cannot be listened on, which explainListenError puts into words
  */
 export async function holdPort(host: string, port: number): Promise<HeldPort> {
   const chosen = await tryPort(host, port);
-  const { address, family } = await lookup(host);
-  const bound = bindHandle(address, chosen, family === 6 ? 6 : 4, -1, 0);
-  if (!isHandle(bound)) throw new Error(`${host}:${chosen} could not be bound (${String(bound)})`);
-  return { port: chosen, fd: bound.fd, release: () => bound.close() };
-}
-
-function isHandle(value: unknown): value is BoundHandle {
-  return typeof value === "object" && value !== null && "fd" in value && "close" in value;
+  const { address } = await lookup(host);
+  // Bound and not listened on: a server of node:net would accept connections here.
+  const bound = new net.BoundSocket({ host: address, port: chosen });
+  return { port: chosen, fd: bound.fd(), release: () => bound.close() };
 }
 
 /** Listens for a moment: what would be wrong is said by the system, with all its words. */

@@ -9,14 +9,16 @@ it("takes the messages of the list and nothing else", () => {
     type: "ready",
     details: { address: "http://h" },
   });
-  expect(parseChildMessage({ type: "takeover", path: "/p" })).toEqual({ type: "takeover", path: "/p" });
+  expect(parseChildMessage({ type: "join", path: "/p" })).toEqual({ type: "join", path: "/p" });
+  expect(parseChildMessage({ type: "entered", version: 3 })).toEqual({ type: "entered", version: 3 });
   for (const value of [
     null,
     1,
     "down",
     {},
     { type: "up" },
-    { type: "takeover" },
+    { type: "join" },
+    { type: "entered" },
     { type: "ready", details: 3 },
   ]) {
     expect(parseChildMessage(value)).toBe(null);
@@ -29,11 +31,13 @@ it("takes what a supervisor says and nothing else", () => {
     hasSuccessor: true,
   });
   expect(parseSupervisorMessage({ type: "end" })).toEqual({ type: "end", hasSuccessor: false });
-  expect(parseSupervisorMessage({ type: "alone" })).toEqual({ type: "alone" });
-  expect(parseSupervisorMessage({ type: "hand over", path: "/p" })).toEqual({
-    type: "hand over",
-    path: "/p",
-  });
-  for (const value of [null, 1, "end", {}, { type: "hand over" }, { type: "renew" }])
+  const processes = [{ id: "1", seat: 0, path: "/p" }];
+  const said = { type: "view", view: { version: 2, processes } };
+  expect(parseSupervisorMessage(said)).toEqual(said);
+  for (const value of [
+    ...[null, 1, "end", {}, { type: "view" }, { type: "renew" }],
+    { type: "view", view: { version: 2 } },
+    { type: "view", view: { version: 2, processes: [{ id: "1", seat: "0", path: "/p" }] } },
+  ])
     expect(parseSupervisorMessage(value)).toBe(null);
 });

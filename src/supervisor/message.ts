@@ -1,29 +1,43 @@
 /** What the processes of one installation and their supervisor tell each other: the few messages, and parsing them. Pure. */
 
+/** Processes that share their work, each with its seat: in the order in which they joined, so that a later one of the same seat is the successor. */
+export type View = {
+  /** Counts up by one. */
+  readonly version: number;
+  readonly processes: readonly SharingProcess[];
+};
+
+export type SharingProcess = {
+  readonly id: string;
+  readonly seat: number;
+  /** Unix socket at which it hears the others. */
+  readonly path: string;
+};
+
 export type ChildMessage =
   /** It serves now. `details` is for whoever prints the greeting, for example the address. */
   | { readonly type: "ready"; readonly details: Readonly<Record<string, string>> }
   /** Everything shall stop for good. */
   | { readonly type: "down" }
-  /** It waits at this Unix socket for what the process before it, of the same role, has to hand over. */
-  | { readonly type: "takeover"; readonly path: string }
+  /** It would be one of the processes that share their work, and hears the others at this Unix socket. */
+  | { readonly type: "join"; readonly path: string }
+  /** It has entered this view, and the others have been told. */
+  | { readonly type: "entered"; readonly version: number }
   /** It was asked to end: another shall take its place first. It serves until it hears that it may end. */
   | { readonly type: "renew" };
 
 export type SupervisorMessage =
   /** To a child that wanted to be renewed, or shall be: end now, as the last of its role or with a successor that serves. */
   | { readonly type: "end"; readonly hasSuccessor: boolean }
-  /** To one that would take over: there is nobody before it. */
-  | { readonly type: "alone" }
-  /** To one that has a successor: it waits at this Unix socket. */
-  | { readonly type: "hand over"; readonly path: string };
+  /** Who shares the work; one that has not joined yet hears of it too. */
+  | { readonly type: "view"; readonly view: View };
 
 /** Null for anything that is not a message of this kind. */
 export function parseSupervisorMessage(value: unknown): SupervisorMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
-  if (value.type === "alone") return { type: "alone" };
-  if (value.type === "hand over" && "path" in value && typeof value.path === "string") {
-    return { type: "hand over", path: value.path };
+  if (value.type === "view") {
+    const view = "view" in value ? parseView(value.view) : null;
+    return view === null ? null : { type: "view", view };
   }
   if (value.type !== "end") return null;
   return { type: "end", hasSuccessor: "hasSuccessor" in value && value.hasSuccessor === true };
@@ -33,8 +47,12 @@ export function parseSupervisorMessage(value: unknown): SupervisorMessage | null
 export function parseChildMessage(value: unknown): ChildMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
   if (value.type === "down" || value.type === "renew") return { type: value.type };
-  if (value.type === "takeover") {
-    return "path" in value && typeof value.path === "string" ? { type: "takeover", path: value.path } : null;
+  if (value.type === "join") {
+    return "path" in value && typeof value.path === "string" ? { type: "join", path: value.path } : null;
+  }
+  if (value.type === "entered") {
+    const { version = null } = value as { readonly version?: unknown };
+    return typeof version === "number" ? { type: "entered", version } : null;
   }
   if (value.type !== "ready") return null;
   const details = "details" in value ? value.details : {};
@@ -43,4 +61,19 @@ export function parseChildMessage(value: unknown): ChildMessage | null {
     (entry): entry is [string, string] => typeof entry[1] === "string",
   );
   return { type: "ready", details: Object.fromEntries(texts) };
+}
+
+function parseView(value: unknown): View | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { version, processes } = value as Readonly<Record<string, unknown>>;
+  if (typeof version !== "number" || !Array.isArray(processes)) return null;
+  const parsed = processes.map(parseProcess).filter((process) => process !== null);
+  return parsed.length === processes.length ? { version, processes: parsed } : null;
+}
+
+function parseProcess(value: unknown): SharingProcess | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { id, seat, path } = value as Readonly<Record<string, unknown>>;
+  if (typeof id !== "string" || typeof seat !== "number" || typeof path !== "string") return null;
+  return { id, seat, path };
 }

@@ -20,7 +20,8 @@ function end(how: string): never {
 
 const hasRun = existsSync(file) && readFileSync(file, "utf8").includes(name);
 if (behaviour === "misconfigured" || (behaviour === "once" && hasRun)) process.exit(configurationExitCode);
-if (behaviour === "renewable" || behaviour === "heir" || behaviour === "only child")
+const joins = ["heir", "only child"].includes(behaviour);
+if (behaviour === "renewable" || joins)
   endAfterSuccessor(async (hasSuccessor) => end(hasSuccessor ? "succeeded" : "stopped"));
 else if (behaviour === "stubborn") process.on("SIGTERM", () => undefined);
 else process.on("SIGTERM", () => end("stopped"));
@@ -30,18 +31,20 @@ process.on("SIGUSR2", () => tellSupervisor({ type: "down" }));
 onSupervisorGone(() => end("left alone"));
 setInterval(() => undefined, 1_000);
 const ready = () => tellSupervisor({ type: "ready", details: { pid: String(process.pid) } });
-if (behaviour !== "heir" && behaviour !== "only child") ready();
+if (!joins) ready();
 else {
-  // Serves when nobody is before it, or when that one has heard of it. An only child's successor ends instead.
-  process.removeAllListeners("SIGUSR2").on("SIGUSR2", () => {
-    if (behaviour === "only child") process.exit(1);
-    ready();
-  });
+  let isServing = false;
+  // Serves when it is a member, and says who is. An only child's successor ends instead.
   onSupervisorMessage((message) => {
-    if (message.type === "end") return;
-    appendFileSync(file, `${name} ${message.type}\n`);
-    if (message.type === "alone") ready();
-    else process.kill(Number(message.path), "SIGUSR2");
+    if (message.type !== "view") return;
+    const { version, processes } = message.view;
+    const own = processes.find(({ id }) => id === String(process.pid));
+    if (own === undefined) return;
+    appendFileSync(file, `${name} ${processes.map(({ seat }) => seat).join(" ")}\n`);
+    if (behaviour === "only child" && processes.length > 1 && processes.at(-1) === own) process.exit(1);
+    tellSupervisor({ type: "entered", version });
+    if (!isServing) ready();
+    isServing = true;
   });
-  tellSupervisor({ type: "takeover", path: String(process.pid) });
+  tellSupervisor({ type: "join", path: String(process.pid) });
 }

@@ -47,6 +47,7 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
       args: [script, name, file, behaviour],
       env: process.env,
       isRenewable: ["renewable", "heir", "only child"].includes(behaviour),
+      ...(["heir", "only child"].includes(behaviour) && { seat: Number(name.at(-1)) }),
     })),
     clock: { ...clock, now },
     stopGraceMs: 20_000,
@@ -155,30 +156,39 @@ describe("supervise", () => {
     expect(ends()).toEqual(["control stopped", "gateway stopped"]);
   });
 
-  it("tells a successor's predecessor to hand over before the successor serves, one pair at a time", async () => {
-    const { stop, done } = start({ gateway: "heir" });
-    await until("the first", () => ready.length === 1);
+  it("tells roles that share their work who is there", async () => {
+    const { stop, done } = start({ control: "", gateway0: "heir", gateway1: "heir" });
+    await until("all", () => ready.length === 3);
+    const [first = 0] = pidsOf("gateway0");
+    const [other = 0] = pidsOf("gateway1");
     process.emit("SIGUSR2");
-    await until("the end of the first", () => ends().includes("gateway succeeded"));
-    process.emit("SIGUSR2");
-    await until("the end of the second", () => ends().length === 5);
-    process.kill(pidsOf("gateway")[2] ?? 0, "SIGKILL");
-    await until("a fourth, alone", () => pidsOf("gateway").length === 4);
+    await until("the ends of both", () => !isAlive(first) && !isAlive(other));
+    // One after the other: the first one's successor serves before the second one's begins.
+    const renewed = [...pidsOf("gateway0"), ...pidsOf("gateway1")].filter(
+      (pid) => pid !== first && pid !== other,
+    );
+    expect(renewed).toHaveLength(2);
+    const came = ready.filter(([name]) => name !== "control").map(([, pid]) => pid);
+    expect(came.slice(2)).toEqual(renewed);
+    expect(ends().some((line) => /^gateway1 .*1.*1/.test(line))).toBe(true);
+    process.kill(renewed[1] ?? 0, "SIGKILL");
+    await until("another one", () => pidsOf("gateway1").length === 3);
     stop();
     expect(await done).toBe(0);
-    const renewed = ["gateway hand over", "gateway succeeded"];
-    expect(ends()).toEqual(["gateway alone", ...renewed, ...renewed, "gateway alone", "gateway stopped"]);
+    expect(ends().slice(-3).sort()).toEqual(["control stopped", "gateway0 stopped", "gateway1 stopped"]);
+    expect(ends().at(-1)).toBe("control stopped");
   });
 
-  it("gives up a successor that does not come to serve", async () => {
-    const { stop, done } = start({ gateway: "only child" });
+  it("gives up a successor that does not come to serve: the seat goes back", async () => {
+    const { stop, done } = start({ gateway0: "only child" });
     await until("the first", () => ready.length === 1);
     process.emit("SIGUSR2");
     await until("the end of the successor", () => logged.some((line) => line.includes("goes on")));
-    expect(pidsOf("gateway").map(isAlive)).toEqual([true]);
+    expect(pidsOf("gateway0").map(isAlive)).toEqual([true]);
+    await until("the seat", () => ends().at(-1) === "gateway0 0");
     stop();
     expect(await done).toBe(0);
-    expect(ends()).toEqual(["gateway alone", "gateway hand over", "gateway stopped"]);
+    expect(ends().filter((line) => line.includes("stopped"))).toEqual(["gateway0 stopped"]);
   });
 
   it("stops everything when a role asks for it", async () => {

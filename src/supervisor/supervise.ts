@@ -2,11 +2,12 @@
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
  * channel, so that they notice its end. Renewing starts each role from the code that is in place then: one that may be there
- * twice is replaced while it serves, its successor serves before it is told to end; others are ended first. Which process a new one takes over from is told to both; what, they do among themselves. Knows nothing
- * of what a role does.
+ * twice is replaced while it serves, its successor serves before it is told to end; others are ended first. Roles that share
+ * their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
+import { Members, tell } from "./members.ts";
 import { parseChildMessage, type SupervisorMessage } from "./message.ts";
 
 export type Role = {
@@ -16,12 +17,14 @@ export type Role = {
   readonly env: NodeJS.ProcessEnv;
   /** Two of it may run for a while: on SIGUSR2, or when one asks, a successor takes its place. Others end before. */
   readonly isRenewable?: boolean;
+  /** It shares its work with the other roles that have a seat, and is told who they are. They stop together. */
+  readonly seat?: number;
   /** An open file that it finds as its descriptor 4. */
   readonly sharedFd?: number;
 };
 
 export type SuperviseOptions = {
-  /** In the order of their start; they are stopped in the opposite order, one after the other. */
+  /** In the order of their start; they are stopped in the opposite order, one after the other but for those that share. */
   readonly roles: readonly Role[];
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
   /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
@@ -74,8 +77,6 @@ class Place {
   readonly role: Role;
   /** In the order of their start. */
   readonly alive = new Set<ChildProcess>();
-  /** Those that wait for what the process before them hands over, and where. */
-  readonly #heirs = new Map<ChildProcess, string>();
   isRenewing = false;
   /** Its end is wanted: another is started at once. */
   isRestarting = false;
@@ -87,28 +88,6 @@ class Place {
 
   constructor(role: Role) {
     this.role = role;
-  }
-
-  /** Tells the process before this one to hand over, or this one that there is none. */
-  inherit(heir: ChildProcess, path: string): void {
-    this.#heirs.set(heir, path);
-    const before = [...this.alive].slice(0, [...this.alive].indexOf(heir)).at(-1);
-    if (before === undefined) tell(heir, { type: "alone" });
-    else tell(before, { type: "hand over", path });
-  }
-
-  serves(child: ChildProcess): void {
-    this.#heirs.delete(child);
-  }
-
-  /** Whoever waited for it is told anew. */
-  ended(child: ChildProcess): void {
-    const alive = [...this.alive];
-    const next = alive[alive.indexOf(child) + 1];
-    this.alive.delete(child);
-    this.#heirs.delete(child);
-    const path = next === undefined ? undefined : this.#heirs.get(next);
-    if (next !== undefined && path !== undefined) this.inherit(next, path);
   }
 
   get current(): Life | null {
@@ -158,6 +137,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const stopping = new AbortController();
   const forcing = new AbortController();
   const places = options.roles.map((role) => new Place(role));
+  const members = new Members(clock, (message) => log("error", message));
   const { promise: done, resolve } = Promise.withResolvers<number>();
   let stopAskedAtMs: number | null = null;
 
@@ -174,14 +154,15 @@ export function supervise(options: SuperviseOptions): Supervisor {
     if (stopping.signal.aborted) return;
     stopping.abort();
     options.onStopping?.();
-    for (const { alive } of places.toReversed()) {
-      await Promise.all([...alive].map((child) => endChild(child, options, forcing.signal)));
+    for (const together of stages(places).toReversed()) {
+      const alive = together.flatMap((place) => [...place.alive]);
+      await Promise.all(alive.map((child) => endChild(child, options, forcing.signal)));
     }
     for (const [signal, act] of signals) process.off(signal, act);
     resolve(exitCode);
   }
 
-  /** In their order, and no further where the code that is in place now does not serve: what is there goes on. */
+  /** One after the other in their order, and no further where the code that is in place now does not serve: what is there goes on. */
   async function renewAll(): Promise<void> {
     for (const place of places) {
       const isServing = place.role.isRenewable === true ? await renew(place) : await restart(place);
@@ -217,7 +198,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
   }
 
   function start(place: Place): Life {
-    return startLife(place, options, {
+    return startLife(place, members, options, {
       onDown: () => void shutDown(0),
       onRenew: (child) => {
         if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
@@ -273,8 +254,16 @@ export function supervise(options: SuperviseOptions): Supervisor {
   return { done, stop };
 }
 
+/** Those that stop at once; the stages stop one after the other. */
+function stages(places: readonly Place[]): Place[][] {
+  return Object.values(
+    Object.groupBy(places, ({ role }, at) => (role.seat === undefined ? `at ${at}` : "sharing")),
+  ).filter((stage) => stage !== undefined);
+}
+
 function startLife(
   place: Place,
+  members: Members,
   { onReady, log }: SuperviseOptions,
   on: { onDown(): void; onRenew(child: ChildProcess): void },
 ): Life {
@@ -286,6 +275,7 @@ function startLife(
     detached: true,
   });
   place.alive.add(child);
+  if (role.seat !== undefined) members.started(child);
   const served = Promise.withResolvers<boolean>();
   const exit = Promise.withResolvers<RoleExit>();
   child.on("message", (value) => {
@@ -293,15 +283,17 @@ function startLife(
     if (message === null) log("warn", `${role.name} sent a message that is none`);
     else if (message.type === "down") on.onDown();
     else if (message.type === "renew") on.onRenew(child);
-    else if (message.type === "takeover") place.inherit(child, message.path);
-    else {
-      place.serves(child);
+    else if (message.type === "entered") members.entered(child, message.version);
+    else if (message.type === "join") {
+      if (role.seat !== undefined) members.joins(child, role.seat, message.path);
+    } else {
       served.resolve(true);
       onReady(role.name, message.details);
     }
   });
   const end = (how: RoleExit) => {
-    place.ended(child);
+    place.alive.delete(child);
+    members.ended(child);
     served.resolve(false);
     exit.resolve(how);
   };
@@ -311,11 +303,6 @@ function startLife(
   });
   child.once("exit", (code, signal) => end({ code, signal }));
   return { child, served: served.promise, exit: exit.promise };
-}
-
-function tell(child: ChildProcess, message: SupervisorMessage): void {
-  // A child that has just ended hears nothing, and its end is noticed.
-  if (child.connected) child.send(message, () => undefined);
 }
 
 /** Asks the child to end, kills it when it takes too long or force is asked for, and waits until it is gone. */

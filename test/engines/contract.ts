@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EngineArgs, RepoFile } from "../../src/core/deployment.ts";
@@ -33,6 +33,9 @@ const id = (name: string) => `${name}-${mark}`;
 const slots = 2;
 const contextTokens = 256;
 const servedNames = ["ann/starter", "starter", "deploy_id:abc"];
+
+/** Whether engines are shut in as a Berth does it (as root with users of their own), see the driver's isolation. */
+const isShutIn = process.env.BERTH_TEST_ISOLATED !== undefined;
 
 const forbidden = [
   ["--host", "0.0.0.0"],
@@ -62,7 +65,8 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       driver = createLocalDriver({
         ...{ home, socketDirectory: join(home, "s"), engines: new Map([[engine.name, engine]]) },
         clock: { now: Date.now, sleep: (ms, signal) => sleep(ms, undefined, { signal }) },
-        ...{ readyTimeoutMs: patienceMs, environment: process.env, isolates: false, programs: [] },
+        ...{ readyTimeoutMs: patienceMs, environment: process.env },
+        ...{ isolates: isShutIn, programs: [join(import.meta.dirname, "../.."), dirname(process.execPath)] },
         log: () => undefined,
       });
       await driver.start(specOf(engine, id("one"), starterFolder, await choose(engine)));
@@ -183,6 +187,25 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       }
     });
 
+    test("uses a prompt's beginning again, of the same account alone where it says so", async () => {
+      const prompt = Array.from({ length: 160 }, (_, index) => 300 + index);
+      const body = { model: "starter", prompt, max_tokens: 1, temperature: 0 };
+      const cachedTokens = async (account: string) => {
+        const salt = engine.abilities.cacheScope === "salt" ? { cache_salt: account } : {};
+        const answer = await ask(running, "/v1/completions", { ...body, ...salt }, account);
+        expect(answer.status, answer.text).toBe(200);
+        return (JSON.parse(answer.text) as Answer).usage?.prompt_tokens_details?.cached_tokens ?? 0;
+      };
+      expect(await cachedTokens("ann")).toBe(0);
+      expect(await cachedTokens("ann")).toBeGreaterThan(100);
+      if (engine.abilities.cacheScope !== "none") expect(await cachedTokens("ben")).toBe(0);
+    });
+
+    test("counts its own work where it says that it does", async () => {
+      const load = await engine.load?.(running.endpoint, running.secret, patienceMs);
+      if (load !== undefined) expect(load).toMatchObject({ running: expect.any(Number), waiting: 0 });
+    });
+
     test("is free again when a client leaves", async () => {
       const endless = { prompt: "1 2 3", max_tokens: 200, stream: true, ignore_eos: true };
       for (let turn = 0; turn < slots * 2; turn += 1) await leave(running, { model: "starter", ...endless });
@@ -217,6 +240,7 @@ type Answer = {
     message?: { content?: string };
     logprobs?: { content?: { top_logprobs: unknown[] }[] };
   }[];
+  usage?: { prompt_tokens_details?: { cached_tokens?: number } | null };
 };
 
 function chat(more: Record<string, unknown>): Record<string, unknown> {
@@ -277,15 +301,24 @@ async function until(
 
 type Target = Pick<ObservedInstance, "endpoint" | "secret">;
 
-function begin({ endpoint, secret }: Target, path: string) {
+function begin({ endpoint, secret }: Target, path: string, account = "") {
   if (endpoint.kind !== "unix") throw new Error("instances of this machine listen at sockets");
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  const headers = {
+    authorization: `Bearer ${secret}`,
+    "content-type": "application/json",
+    "x-berth-scope": account,
+  };
   return request({ socketPath: endpoint.path, path, method: "POST", headers, agent: false });
 }
 
-async function ask(target: Target, path: string, body: unknown): Promise<{ status: number; text: string }> {
+async function ask(
+  target: Target,
+  path: string,
+  body: unknown,
+  account?: string,
+): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const outgoing = begin(target, path);
+    const outgoing = begin(target, path, account);
     outgoing.on("error", reject);
     outgoing.on("response", (response) => {
       let text = "";

@@ -5,6 +5,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
+import { byteToCharacter, createRandom, encodeHead, padding, tensorType, type Value } from "./encode.ts";
 
 export type TinyModelOptions = {
   /** Any 32-bit integer; decides the weights. */
@@ -22,7 +23,7 @@ export const tinyControlTokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 const userTokens = ["<tool_call>", "</tool_call>"] as const;
 const merges = ["t h", "h e", "th e", "i n", "e r", "a n", "Ġ t", "Ġ a", "o u", "r e"];
 const embedding = 64;
-const heads = 2;
+const attentionHeads = 2;
 const feedForward = 128;
 
 export const tinyChatTemplate = `{%- if tools %}
@@ -71,10 +72,10 @@ export function buildTinyModel(options: TinyModelOptions = {}): Buffer {
     ["llama.context_length", { u32: options.contextTokens ?? 512 }],
     ["llama.embedding_length", { u32: embedding }],
     ["llama.feed_forward_length", { u32: feedForward }],
-    ["llama.attention.head_count", { u32: heads }],
-    ["llama.attention.head_count_kv", { u32: heads }],
+    ["llama.attention.head_count", { u32: attentionHeads }],
+    ["llama.attention.head_count_kv", { u32: attentionHeads }],
     ["llama.attention.layer_norm_rms_epsilon", { f32: 1e-5 }],
-    ["llama.rope.dimension_count", { u32: embedding / heads }],
+    ["llama.rope.dimension_count", { u32: embedding / attentionHeads }],
     ["llama.vocab_size", { u32: tokens.length }],
     ["tokenizer.ggml.model", { string: "gpt2" }],
     ["tokenizer.ggml.pre", { string: "gpt-2" }],
@@ -87,7 +88,13 @@ export function buildTinyModel(options: TinyModelOptions = {}): Buffer {
   ];
   if (options.isPooled === true) metadata.push(["llama.pooling_type", { u32: 1 }]);
   if (template !== null) metadata.push(["tokenizer.chat_template", { string: template }]);
-  return encode(metadata, tensorsOf(layers, tokens.length, random));
+  const tensors = tensorsOf(layers, tokens.length, random);
+  const heads = tensors.map(({ name, shape, data }) => ({
+    ...{ name, shape, type: tensorType.f32 },
+    bytes: data.byteLength,
+  }));
+  const bodies = tensors.flatMap(({ data }) => [Buffer.from(data.buffer), padding(data.byteLength)]);
+  return Buffer.concat([encodeHead(metadata, heads), ...bodies]);
 }
 
 type Tensor = { name: string; shape: number[]; data: Float32Array };
@@ -116,86 +123,6 @@ function tensorsOf(layers: number, vocabulary: number, random: () => number): Te
   }
   tensors.push(ones("output_norm.weight"), filled("output.weight", [embedding, vocabulary], 0.4));
   return tensors;
-}
-
-type Value =
-  | { string: string }
-  | { strings: string[] }
-  | { i32s: number[] }
-  | { u32: number }
-  | { f32: number }
-  | { bool: boolean };
-
-/** GGUF version 3, little endian, tensors aligned to 32 bytes (ggml's docs/gguf.md). */
-function encode(metadata: readonly [string, Value][], tensors: readonly Tensor[]): Buffer {
-  const alignment = 32;
-  const head: Buffer[] = [Buffer.from("GGUF"), u32(3), u64(tensors.length), u64(metadata.length)];
-  for (const [key, value] of metadata) head.push(text(key), encodeValue(value));
-  let offset = 0;
-  const bodies: Buffer[] = [];
-  for (const tensor of tensors) {
-    head.push(text(tensor.name), u32(tensor.shape.length), ...tensor.shape.map(u64), u32(0), u64(offset));
-    const body = Buffer.from(tensor.data.buffer);
-    const padding = (alignment - (body.length % alignment)) % alignment;
-    bodies.push(body, Buffer.alloc(padding));
-    offset += body.length + padding;
-  }
-  const headBytes = Buffer.concat(head);
-  const padding = (alignment - (headBytes.length % alignment)) % alignment;
-  return Buffer.concat([headBytes, Buffer.alloc(padding), ...bodies]);
-}
-
-function encodeValue(value: Value): Buffer {
-  if ("u32" in value) return Buffer.concat([u32(4), u32(value.u32)]);
-  if ("f32" in value) {
-    const bytes = Buffer.alloc(8);
-    bytes.writeUInt32LE(6);
-    bytes.writeFloatLE(value.f32, 4);
-    return bytes;
-  }
-  if ("bool" in value) return Buffer.concat([u32(7), Buffer.from([value.bool ? 1 : 0])]);
-  if ("string" in value) return Buffer.concat([u32(8), text(value.string)]);
-  if ("strings" in value) {
-    return Buffer.concat([u32(9), u32(8), u64(value.strings.length), ...value.strings.map(text)]);
-  }
-  return Buffer.concat([u32(9), u32(5), u64(value.i32s.length), ...value.i32s.map(u32)]);
-}
-
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-
-function text(value: string): Buffer {
-  const bytes = Buffer.from(value, "utf8");
-  return Buffer.concat([u64(bytes.length), bytes]);
-}
-
-/** The printable stand-in byte-level BPE (GPT-2) writes for a byte: itself where printable, else 256 + a running number. */
-function byteToCharacter(byte: number): string {
-  const isPrintable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-  if (isPrintable(byte)) return String.fromCharCode(byte);
-  let hidden = 0;
-  for (let b = 0; b < byte; b++) if (!isPrintable(b)) hidden++;
-  return String.fromCharCode(256 + hidden);
-}
-
-/** Uniform in -1..1, the same numbers for the same seed (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2147483648 - 1;
-  };
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -180,10 +180,14 @@ export class Batcher {
       budget,
       this.#context.batchTokens,
     );
+    // llama.cpp computes together what follows in the order of sequences, and the rest of the batch by itself, as if it
+    // were another step: out of order, several answers cost as much as one after the other.
     const taking = [
       ...generating.map((running) => ({ running, take: 1 })),
       ...waiting.map((running, index) => ({ running, take: takes[index] ?? 0 })),
-    ].filter(({ take }) => take > 0);
+    ]
+      .filter(({ take }) => take > 0)
+      .toSorted((a, b) => a.running.sequence - b.running.sequence);
     const parts: StepPart[] = taking.map(({ running, take }) => ({
       sequence: running.sequence,
       position: running.slot.tokens.length,

@@ -5,8 +5,9 @@
  * token. The package is pinned, and `checkBinding` fails at load, with a clear line, should its inside ever differ.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { getLlama, LlamaGrammarEvaluationState, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
+import { LlamaGrammarEvaluationState, type LlamaModel } from "node-llama-cpp";
 import type { ArchitectureMetadata } from "./capacity.ts";
+import { openLibrary } from "./library.ts";
 import { createVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 /** How the next token is chosen; what is left out is not applied. Read by the native sampler under these names. */
@@ -115,18 +116,11 @@ export async function loadModel(
   onProgress: (progress: number) => void,
 ): Promise<Model> {
   const refusal = Promise.withResolvers<string | null>();
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    progressLogs: false,
-    logLevel: LlamaLogLevel.error,
-    logger: (_level, message) => {
-      const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
-      if (why !== undefined) refusal.resolve(why);
-      const line = printableLine(message);
-      if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
-    },
-    maxThreads: threads,
+  const llama = await openLibrary(threads, (message) => {
+    const why = /error loading model: ([^\n]+)/.exec(message)?.[1];
+    if (why !== undefined) refusal.resolve(why);
+    const line = printableLine(message);
+    if (line !== null) process.stderr.write(`llama.cpp: ${line}\n`);
   });
   const model = await llama
     .loadModel({ modelPath: path, onLoadProgress: onProgress })

@@ -132,7 +132,8 @@ export class Connection implements Wire, RequestEvents {
     this.#unsent += text;
     if (isLast) this.#isLastUnsent = true;
     if (this.#unsent.length > maxUnsent) this.flush();
-    return this.#unsent.length + this.#socket.writableLength < this.#socket.writableHighWaterMark;
+    // What waits for the turn's end does not count: only where the socket says so does its "drain" follow for sure.
+    return !this.#socket.writableNeedDrain;
   }
 
   writeLarge(before: string, bytes: Buffer, after: string, isLast: boolean): boolean {

@@ -71,7 +71,7 @@ export class HttpRequest {
     if (!this.isComplete) return null;
     const [first, ...more] = this.#waiting;
     const whole = first !== undefined && more.length === 0 ? first : Buffer.concat(this.#waiting);
-    this.#waiting = [];
+    this.#waiting = nothing;
     this.#waitingBytes = 0;
     return whole;
   }
