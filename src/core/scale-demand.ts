@@ -3,8 +3,8 @@
  * following every burst. Bounded; kept in memory alone. Decides nothing.
  *
  * What was open at a time is not what was needed: where there were too few instances, requests pile up, and what is seen is
- * the lack itself. So it counts as no more than the requests that came at that time would have taken by the usual time a
- * request is open (the median of the minutes that are kept).
+ * the lack itself. So it counts as no more than the requests that came at that time would have taken by the time a request is
+ * open when all is well: half as long again as in the calmest quarter of the minutes that are kept.
  */
 
 /** Long enough for some requests to come in, short enough to see bursts. */
@@ -13,6 +13,8 @@ const stepsAMinute = 60_000 / stepMs;
 const keptSteps = 90;
 /** With fewer requests a minute says nothing about how long one is open. */
 const enoughArrived = 5;
+/** Answers differ in length from minute to minute, by about this much and more rarely. */
+const allowance = 1.5;
 
 type Step = {
   readonly startMs: number;
@@ -61,9 +63,9 @@ export class DemandHistory {
 
   #workOut(): number[] {
     const over = this.#steps.slice(0, -1);
-    const usualMs = this.#arrived === null ? null : usualOpenMs(over);
+    const calmMs = this.#arrived === null ? null : calmOpenMs(over);
     return over.map(
-      ({ openMs, arrived }) => Math.min(openMs, usualMs === null ? openMs : arrived * usualMs) / stepMs,
+      ({ openMs, arrived }) => Math.min(openMs, calmMs === null ? openMs : arrived * calmMs) / stepMs,
     );
   }
 
@@ -87,13 +89,14 @@ export class DemandHistory {
   }
 }
 
-/** How long a request is open, in the median minute; null while too few have come. */
-function usualOpenMs(steps: readonly Step[]): number | null {
+/** How long a request is open at most when all is well; null while too few have come. */
+function calmOpenMs(steps: readonly Step[]): number | null {
   const means: number[] = [];
   for (let from = 0; from + stepsAMinute <= steps.length; from += stepsAMinute) {
     const minute = steps.slice(from, from + stepsAMinute);
     const arrived = minute.reduce((sum, step) => sum + step.arrived, 0);
     if (arrived >= enoughArrived) means.push(minute.reduce((sum, step) => sum + step.openMs, 0) / arrived);
   }
-  return means.sort((a, b) => a - b)[Math.floor(means.length / 2)] ?? null;
+  const calm = means.sort((a, b) => a - b)[Math.floor(means.length / 4)];
+  return calm === undefined ? null : allowance * calm;
 }
