@@ -19,7 +19,9 @@ const { values } = parseArgs({
   options: { trace: { type: "string", multiple: true }, few: { type: "boolean" } },
 });
 if (values.trace === undefined) {
-  process.stderr.write("--trace takes a trace; see the beginning of bench/scale/run.ts for where to get one.\n");
+  process.stderr.write(
+    "--trace takes a trace; see the beginning of bench/scale/run.ts for where to get one.\n",
+  );
   process.exit(2);
 }
 const few = values.few === true;
