@@ -1,6 +1,6 @@
 /**
  * Ending all processes of an instance, for certain: politely through the engine's process group, then by force, and
- * then whatever else carries the instance's mark (children that left the group or outlived the engine). Touches no
+ * then whatever else carries the instance's mark or is left of the group (children that outlived the engine). Touches no
  * process that is not provably the instance's.
  */
 import type { Clock } from "../../ports/clock.ts";
@@ -44,8 +44,9 @@ export async function endProcesses(options: EndOptions): Promise<void> {
 
   const isGone = await waitUntil(clock, killedWithinMs, 200, async () => {
     if ((await living()).length > 0) return false;
-    const rest = await findOwn();
-    for (const { identity } of rest) {
+    const groups = await Promise.all(leaders.map((leader) => processes.findGroup(leader)));
+    const rest = [...(await findOwn()).map(({ identity }) => identity), ...groups.flat()];
+    for (const identity of rest) {
       // Looked at again just before: the listing may be milliseconds old.
       if (await processes.isAlive(identity)) send(identity.pid, "SIGKILL");
     }

@@ -63,6 +63,15 @@ export const psTable: ProcessTable = {
       throw error;
     }
   },
+  async findGroup(leader) {
+    const { stdout } = await run("ps", ["-ax", "-o", columns], bounds);
+    const lines = stdout.split("\n").flatMap((text) => parsePsLine(text) ?? []);
+    const holder = lines.find(({ identity }) => identity.pid === leader.pid);
+    if (holder !== undefined && holder.identity.startedAt !== leader.startedAt) return [];
+    return lines
+      .filter(({ group, isZombie }) => group === leader.pid && !isZombie)
+      .map(({ identity }) => identity);
+  },
   async findMarked() {
     // -E (macOS) and the BSD spelling `e` (elsewhere) show the environment after the command.
     const listing = process.platform === "darwin" ? ["-axEww"] : ["axeww"];

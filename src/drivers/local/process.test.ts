@@ -40,6 +40,29 @@ describe.each(tables)("processes as %s lists them", (_name, table) => {
     expect(table.identify(pid)).toBe(null);
   });
 
+  it("are found by their group, which outlives its leader, also without a mark", async () => {
+    const code = `
+      const options = { stdio: "ignore", env: {} };
+      const child = require("node:child_process").spawn("sleep", ["1000"], options);
+      console.log(child.pid);
+      setInterval(() => undefined, 1000);`;
+    const leader = spawn(process.execPath, ["-e", code], {
+      stdio: ["ignore", "pipe", "inherit"],
+      detached: true,
+    });
+    children.push(leader);
+    const [text] = (await once(leader.stdout, "data")) as [Buffer];
+    const left = Number(text.toString());
+    const identity = table.identify(leader.pid ?? 0);
+    if (identity === null) throw new Error("not listed");
+    expect(await table.findGroup(identity)).toHaveLength(2);
+    leader.kill("SIGKILL");
+    await once(leader, "exit");
+    expect(await table.findGroup(identity)).toEqual([table.identify(left)]);
+    process.kill(left, "SIGKILL");
+    expect(await table.findGroup({ pid: process.pid, startedAt: "another time" })).toEqual([]);
+  });
+
   it("are found by their mark", async () => {
     const pid = await startMarked("beta-1");
     const found = (await table.findMarked()).filter((one) => one.instanceId === "beta-1");

@@ -36,6 +36,11 @@ export type ProcessTable = {
   isAlive(identity: ProcessIdentity): Promise<boolean>;
   /** All living processes of this user that carry the mark, without the calling one. */
   findMarked(): Promise<MarkedProcess[]>;
+  /**
+   * All living processes of the group that this process leads, or led: its number is nobody else's while the group has
+   * members. Also those that have written over their environment, as vLLM's do. None where another process has the number.
+   */
+  findGroup(leader: ProcessIdentity): Promise<ProcessIdentity[]>;
 };
 
 export function processTable(platform: NodeJS.Platform): ProcessTable {
@@ -89,11 +94,23 @@ const linuxTable: ProcessTable = {
     return stat !== null && !isDead(stat) && identityOf(identity.pid, stat).startedAt === identity.startedAt;
   },
   async findMarked() {
-    const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+    const pids = await listPids();
     const found = await Promise.all(pids.filter((pid) => pid !== process.pid).map(readMarked));
     return found.filter((marked) => marked !== null);
   },
+  async findGroup(leader) {
+    const holder = readStat(leader.pid);
+    if (holder !== null && identityOf(leader.pid, holder).startedAt !== leader.startedAt) return [];
+    return (await listPids()).flatMap((pid) => {
+      const stat = readStat(pid);
+      return stat === null || isDead(stat) || stat.group !== leader.pid ? [] : [identityOf(pid, stat)];
+    });
+  },
 };
+
+async function listPids(): Promise<number[]> {
+  return (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+}
 
 async function readMarked(pid: number): Promise<MarkedProcess | null> {
   try {
