@@ -49,7 +49,7 @@ const states: [Status, Partial<Deployment>, InstanceRecord[], RegExp, RegExp][] 
   ["initializing", { resolved: null, weightsReadyAtMs: null }, [], /o\/n is not resolved/, /hub/],
   ["downloading", { weightsReadyAtMs: null }, [], /commit abc are not all here/, /download/],
   ["deploying", {}, [instance("starting")], /none answers yet; 1 are/, /first answer/],
-  ["running", {}, [instance("running")], /1 instances answer/, /^$/],
+  ["running", {}, [instance("running")], /1 instance answers/, /^$/],
   ["running", { settings: atZero }, [], /min_instances is 0/, /request starts an instance/],
   ["running", { settings: { ...atZero, maxInstances: 0 } }, [], /max_instances is 0/, /above 0/],
   ["running", { settings: atZero }, [instance("starting")], /being woken/, /request that woke it/],

@@ -147,7 +147,7 @@ function explainRunning({ deployment, counts, chain }: Known): Explained {
   }
   const lacking = minInstances - counts.running - counts.pending;
   const facts = [
-    `${counts.running} instances answer; between ${minInstances} and ${maxInstances} are asked for.`,
+    `${counts.running === 1 ? "1 instance answers" : `${counts.running} instances answer`}; between ${minInstances} and ${maxInstances} are asked for.`,
   ];
   if (lacking > 0) facts.push(`${lacking} of those that are always wanted are missing.`);
   const until = minInstances === 0 ? ["Without requests it goes to zero instances after a while."] : [];

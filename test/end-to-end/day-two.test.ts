@@ -89,7 +89,7 @@ test("why a deployment runs is told from the events that led to it", async () =>
   const { raw } = await berth.call("GET", `/deploy/${id}/why`);
   expect(raw).toMatchObject({
     status: "running",
-    facts: [expect.stringContaining("1 instances answer"), expect.anything()],
+    facts: [expect.stringContaining("1 instance answers"), expect.anything()],
   });
   const codes = (raw as { chain: { code: string }[] }).chain.map(({ code }) => code);
   expect(codes.slice(0, 2)).toEqual(["accepted", "resolved"]);
