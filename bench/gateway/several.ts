@@ -3,9 +3,9 @@
  * is compared. Owns their start and end, and how requests were spread over them. Must not know what is measured.
  */
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { holdPort } from "../../src/supervisor/address.ts";
 import { supervise } from "../../src/supervisor/supervise.ts";
+import { systemClock } from "../../src/telemetry/clock.ts";
 import { type Cores, cpuOfProcess, type Measured, residentOfProcess } from "./processes.ts";
 
 export type Several = Measured & {
@@ -31,10 +31,7 @@ export async function startSeveral(home: string, { measured }: Cores, count: num
       },
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),
-    clock: {
-      now: Date.now,
-      sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
-    },
+    clock: systemClock,
     stopGraceMs: 5000,
     onStopping: () => held.release(),
     onReady(role, { pid }) {

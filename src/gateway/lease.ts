@@ -108,6 +108,13 @@ export class Lease {
     this.#verdict = isSilent ? "silent" : "failed";
   }
 
+  /** As another process has told it. */
+  ended({ used, pauseMs, verdict }: SlotEnd): void {
+    this.#used = used;
+    this.#pauseMs = pauseMs;
+    this.#verdict = verdict;
+  }
+
   /** Gives the slot back; calls after the first do nothing. */
   release(): void {
     if (this.#isReleased) return;

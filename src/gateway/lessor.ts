@@ -60,16 +60,10 @@ export class Lessor {
         this.#asking.get(request.key)?.abort(new Error("it does not wait any longer"));
         this.#release(request.key);
         return;
-      case "release": {
-        const lease = this.#held.get(request.key)?.lease;
-        if (request.used !== null) lease?.served(request.used);
-        if (request.pauseMs > 0) lease?.pause(request.pauseMs);
-        if (request.verdict === "succeeded") lease?.succeeded();
-        if (request.verdict === "failed" || request.verdict === "silent")
-          lease?.failed(request.verdict === "silent");
+      case "release":
+        this.#held.get(request.key)?.lease.ended(request);
         this.#release(request.key);
         return;
-      }
       case "retry": {
         const isYes = this.#options.admission.lineOf(request.deploymentId)?.mayRetry() ?? false;
         this.#options.send({ type: "may", key: request.key, isYes });

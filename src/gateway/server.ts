@@ -153,9 +153,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     spool: (await options.readSpool?.()) ?? nothingSpooled,
     residentBytes: process.memoryUsage.rss(),
   });
-  const metricsPage = {
-    ...{ metrics, authenticator, directory, linkSocket: options.linkSocket, isTrusted, peers, readings },
-  };
+  const { linkSocket } = options;
+  const metricsPage = { metrics, authenticator, directory, linkSocket, isTrusted, peers, readings };
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;

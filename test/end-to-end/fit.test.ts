@@ -7,19 +7,12 @@ import { totalmem } from "node:os";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type HeaderHub, startHeaderHub } from "../../tools/model-headers/hub.ts";
+import { denseModel } from "../../tools/model-headers/large.ts";
 import { type Berth, startBerth, token, until } from "../harness/berth.ts";
 
 const run = promisify(execFile);
-const config = {
-  architecture: "LlamaForCausalLM",
-  num_hidden_layers: 126,
-  hidden_size: 16_384,
-  intermediate_size: 53_248,
-  num_attention_heads: 128,
-  num_key_value_heads: 8,
-  vocab_size: 128_256,
-  tie_word_embeddings: false,
-};
+/** A GGUF says neither of what is left out. */
+const { quant_method: _, max_position_embeddings: __, ...config } = denseModel;
 
 let hub: HeaderHub;
 let berth: Berth;

@@ -57,6 +57,17 @@ async function renewAll(berth: GatewayProcesses): Promise<void> {
   });
 }
 
+async function renewUnderLoad(berth: GatewayProcesses): Promise<void> {
+  const clients = startClients(berth, 12);
+  await clients.more(30);
+  await renewAll(berth);
+  await clients.more(30);
+  await clients.end();
+  expect(clients.outcomes.filter(({ isWhole }) => !isWhole)).toEqual([]);
+  expect(most(berth)).toEqual([slots, slots, slots]);
+  await berth.idle();
+}
+
 describe("three processes", () => {
   let berth: GatewayProcesses;
   beforeAll(async () => {
@@ -115,27 +126,11 @@ describe("three processes", () => {
     await berth.idle();
   });
 
-  test("a renewal of all costs nobody anything", async () => {
-    const clients = startClients(berth, 12);
-    await clients.more(30);
-    await renewAll(berth);
-    await clients.more(30);
-    await clients.end();
-    expect(clients.outcomes.filter(({ isWhole }) => !isWhole)).toEqual([]);
-    expect(most(berth)).toEqual([slots, slots, slots]);
-    await berth.idle();
-  });
+  test("a renewal of all costs nobody anything", () => renewUnderLoad(berth));
 });
 
 test("one process: a renewal costs nobody anything, and engines have no more than their slots meanwhile", async () => {
   const berth = await startGatewayProcesses(1, slots);
-  const clients = startClients(berth, 12);
-  await clients.more(30);
-  await renewAll(berth);
-  await clients.more(30);
-  await clients.end();
-  expect(clients.outcomes.filter(({ isWhole }) => !isWhole)).toEqual([]);
-  expect(most(berth)).toEqual([slots, slots, slots]);
-  await berth.idle();
+  await renewUnderLoad(berth);
   await berth.end();
 });

@@ -8,12 +8,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { RouteInstance, RouteModel } from "../../src/core/routing.ts";
 import { annToken, createFakeControl, type FakeControl, modelOf } from "../../src/gateway/test-rig.ts";
 import { holdPort } from "../../src/supervisor/address.ts";
 import { runDirectory } from "../../src/supervisor/run-directory.ts";
 import { supervise } from "../../src/supervisor/supervise.ts";
+import { systemClock } from "../../src/telemetry/clock.ts";
 import { createFakeEngine, type FakeEngine } from "../../tools/fake-engine/engine.ts";
 import { until } from "./berth.ts";
 
@@ -83,10 +83,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
       },
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),
-    clock: {
-      now: Date.now,
-      sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
-    },
+    clock: systemClock,
     stopGraceMs: 10_000,
     onStopping: () => held.release(),
     onReady(_, { pid }) {

@@ -2,6 +2,7 @@
  * The header of a GGUF file of the llama family of any size, in Q8_0, without a byte of its weights: what a reader of
  * headers can tell from it is true, and nothing can load it.
  */
+import { text, u32, u64 } from "../tiny-gguf/encode.ts";
 import type { ModelShape } from "./tensors.ts";
 
 const types = { u32: 4, string: 8 } as const;
@@ -79,21 +80,4 @@ function entriesOf(model: ModelShape): Entry[] {
 
 function align(bytes: number): number {
   return Math.ceil(bytes / alignment) * alignment;
-}
-
-function u32(value: number): Buffer {
-  const buffer = Buffer.alloc(4);
-  buffer.writeUInt32LE(value);
-  return buffer;
-}
-
-function u64(value: number): Buffer {
-  const buffer = Buffer.alloc(8);
-  buffer.writeBigUInt64LE(BigInt(value));
-  return buffer;
-}
-
-function text(value: string): Buffer {
-  const bytes = Buffer.from(value);
-  return Buffer.concat([u64(bytes.byteLength), bytes]);
 }

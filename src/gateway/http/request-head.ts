@@ -33,7 +33,8 @@ const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 const targetForm = /^(?:\/|https?:\/\/(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:[/?]|$))[^#]*$/;
 const hostForm = /^(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/;
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** Also of what is sent: a line end in it would be a header, or an answer, of its own. */
+export const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Headers of which the first counts; of others the values are one list. */
 const singular = new Set([

@@ -5,6 +5,7 @@
  */
 import { STATUS_CODES } from "node:http";
 import type { HttpRequest } from "./request.ts";
+import { headerValue } from "./request-head.ts";
 
 /** Where an answer goes. */
 export type Wire = {
@@ -21,7 +22,6 @@ export type Wire = {
 /** Up to this size, in bytes, a piece is sent as text. */
 const maxTextBytes = 16_384;
 const lastChunk = "0\r\n\r\n";
-const headerText = /^[\t\x20-\x7e\x80-\xff]*$/;
 const noBytes = Buffer.alloc(0);
 /** Never written to. */
 const none: string[] = [];
@@ -180,7 +180,7 @@ function linesOf(headers: readonly string[]): string {
   for (let at = 0; at < headers.length; at += 2) {
     const [name = "", value = ""] = [headers[at], headers[at + 1]];
     // What is passed on was checked where it came in; a line end here would be a header, or an answer, of its own.
-    if (!headerText.test(value)) throw new Error(`the header ${name} has control characters in it`);
+    if (!headerValue.test(value)) throw new Error(`the header ${name} has control characters in it`);
     lines += `${name}: ${value}\r\n`;
   }
   return lines;
