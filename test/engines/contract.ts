@@ -251,6 +251,8 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
     test("nothing of it goes on when its own process is killed", async () => {
       const recordPath = join(home, "instances", id("one"), "record.json");
       const record = JSON.parse(await readFile(recordPath, "utf8")) as { process: { pid: number } };
+      const seen = (await driver.observe()).find((instance) => instance.id === id("one"));
+      expect(seen, "still runs").toMatchObject({ state: "running", failure: null });
       expect(findHolders(home).map(({ pid }) => pid)).toContain(record.process.pid);
       process.kill(record.process.pid, "SIGKILL");
       const ended = await until(driver, id("one"), "exited");
