@@ -177,7 +177,11 @@ export class SchemaReader {
       if (mine === null) return false;
       const others = placeBefore(other, said, name);
       if (others === null) return true;
-      return mine.values !== null && others.values !== null && mine.values.isDisjointFrom(others.values);
+      return (
+        mine.values !== null &&
+        others.values !== null &&
+        ![...mine.values].some((value) => others.values?.has(value))
+      );
     });
   }
 
