@@ -219,8 +219,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     throw noStoredResponse();
   }
 
-  /** Serves and, whatever goes wrong, answers. Never rejects. */
-  async function handle(request: HttpRequest, response: HttpResponse): Promise<void> {
+  /** Serves and, whatever goes wrong, answers. Never throws. */
+  function handle(request: HttpRequest, response: HttpResponse): void {
     const visit = openVisit(request, response, {
       isTls: options.tls !== null,
       isTrusted,
@@ -243,13 +243,17 @@ export function createGateway(options: GatewayOptions): Gateway {
       return;
     }
     const route = findRoute(request.url);
-    try {
-      await serve(visit, route);
-    } catch (error) {
-      if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
-      answerError(visit, route, error);
-    } finally {
+    const fail = (error: unknown) => {
+      const isClientGone = error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft;
+      if (!isClientGone) answerError(visit, route, error);
       finish();
+    };
+    try {
+      const served = serve(visit, route);
+      if (served === undefined) finish();
+      else void served.then(finish, fail);
+    } catch (error) {
+      fail(error);
     }
   }
 
@@ -289,7 +293,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   const server = new HttpServer({
     ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
-    onRequest: (request, response) => void handle(request, response),
+    onRequest: handle,
   });
 
   /** One look at all visits is cheaper than a timer for each. */
