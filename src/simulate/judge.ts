@@ -226,7 +226,7 @@ export class Judge {
     if (records.length > wanted)
       this.#say("desired", `${id} rests with ${records.length} instances for ${wanted}`);
     if (serving.length < wanted) {
-      if (this.#hasRoom(deployment))
+      if (this.#hasRoom(deployment) && !this.#triesInVain(deployment, now))
         this.#say("desired", `${id} rests with ${serving.length} of ${wanted} though there is room`);
       return;
     }
@@ -242,6 +242,11 @@ export class Judge {
       this.#say("update", `${id} rests with arguments that do not work`);
     const { status } = statusOf(deployment, records, now);
     if (status !== "running") this.#say("status", `${id} rests as ${status}, and ${serving.length} serve`);
+  }
+
+  /** It has no arguments that work, and is at its tries, with pauses of up to five minutes and the load between them. */
+  #triesInVain({ id, tries }: Deployment, now: number): boolean {
+    return this.#neverGood.has(id) && tries.lastAtMs !== null && now - tries.lastAtMs <= 400_000;
   }
 
   /** Instances of a deployment that are there and shall stay, among them those that a start is under way for. */
