@@ -54,6 +54,7 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
     clock: systemClock,
     renewsOnHangup: ![process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY),
     stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
+    ...(settings.BERTH_HANG_S > 0 && { hangMs: settings.BERTH_HANG_S * 1000 }),
     onStopping: () => held.release(),
     log,
     onReady(role, details) {
