@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { beforeAll, describe, expect, it } from "vitest";
+import { invertRanges, parseRegex, RegexError } from "../../core/regex.ts";
 import { grammarText, schemaToGbnf } from "./gbnf.ts";
 import { SchemaError } from "./gbnf-keywords.ts";
 import { addRegex } from "./gbnf-regex.ts";
-import { invertRanges, parseRegex, RegexError } from "./regex.ts";
 
 let llama: Llama;
 
