@@ -172,6 +172,11 @@ export const settingsShape = {
   BERTH_DRAIN_S: seconds(0, 86_400)
     .default(30)
     .describe("How long streams may go on when Berth or an instance stops."),
+  BERTH_HANG_S: seconds(0, 86_400)
+    .default(30)
+    .describe(
+      "How long control or a gateway that serves may give no sign of life before it is killed and started again; time in which the machine sleeps, or has no processor for it, does not count. 0: for ever.",
+    ),
   BERTH_INACTIVE_SHUTDOWN_S: seconds(1, 604_800)
     .default(900)
     .describe(
