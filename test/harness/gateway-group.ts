@@ -3,6 +3,7 @@
  * measurements. Owns their start, who of them is alive and their end; must not know who is in front of them or behind.
  */
 import { join } from "node:path";
+import { gatewayFlags } from "../../src/roles/node-flags.ts";
 import { holdPort } from "../../src/supervisor/address.ts";
 import { supervise } from "../../src/supervisor/supervise.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
@@ -19,14 +20,19 @@ export type GatewayGroup = {
 /**
  * Resolves when all of them serve, for which control must be there.
  * @param via a command that becomes the process, such as `taskset`
+ * @param hangMs who is silent for so long is replaced; nobody is unless it is given
  */
 export async function startGatewayGroup(
   home: string,
   count: number,
-  { logLevel, via = [] }: { readonly logLevel: string; readonly via?: readonly string[] },
+  {
+    logLevel,
+    via = [],
+    hangMs,
+  }: { readonly logLevel: string; readonly via?: readonly string[]; readonly hangMs?: number },
 ): Promise<GatewayGroup> {
   const held = await holdPort("127.0.0.1", 0);
-  const node = [process.execPath, "--max-semi-space-size=8", main, "gateway", "shared"];
+  const node = [process.execPath, ...gatewayFlags, main, "gateway", "shared"];
   const [command = "", ...args] = [...via, ...node];
   const pids = new Set<number>();
   const { promise: ready, resolve } = Promise.withResolvers<void>();
@@ -42,6 +48,7 @@ export async function startGatewayGroup(
     })),
     clock: systemClock,
     stopGraceMs: 10_000,
+    ...(hangMs !== undefined && { hangMs }),
     onStopping: () => held.release(),
     onReady(_, { pid }) {
       pids.add(Number(pid));

@@ -64,7 +64,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
   }
   control.publish(models);
   await control.listen();
-  const group = await startGatewayGroup(home, count, { logLevel: "error" });
+  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs: 6000 });
   /** Each process's last word, of those that follow the routes. */
   const load = () => {
     const models = control.reports().flatMap((report) => Object.values(report.models));
