@@ -191,8 +191,7 @@ export class Batcher {
 
   async #step(ready: readonly Running[]): Promise<void> {
     for (const running of ready) this.#makeRoom(running);
-    const budget = this.#promptBudget;
-    const taking = this.#plan(ready, budget);
+    const taking = this.#plan(ready);
     const parts: StepPart[] = taking.map(({ running, take }) => ({
       sequence: running.sequence,
       position: running.slot.tokens.length,
@@ -203,10 +202,7 @@ export class Batcher {
     const computed = this.#context.decode(parts);
     this.#handOver();
     const outputs = await computed;
-    const stepMs = performance.now() - started;
-    const used = taking.reduce((sum, { running, take }) => sum + (running.isPrompt ? take : 0), 0);
-    const most = Math.min(this.#context.batchTokens, this.#options.prefillTokens);
-    this.#promptBudget = Math.min(most, nextPromptBudget(budget, used, stepMs, most));
+    this.#adapt(taking, performance.now() - started);
     for (const { running, take } of taking) {
       for (let at = 0; at < take; at += 1) running.slot.tokens.push(running.pending[at] ?? 0);
       running.pending = running.pending.slice(take);
@@ -225,13 +221,13 @@ export class Batcher {
   }
 
   /** How many of its tokens each job computes in the next step. */
-  #plan(ready: readonly Running[], budget: number): readonly { running: Running; take: number }[] {
+  #plan(ready: readonly Running[]): readonly { running: Running; take: number }[] {
     const generating = ready.filter((running) => !running.isPrompt);
     const waiting = ready.filter((running) => running.isPrompt);
     const takes = planBatch(
       generating.length,
       waiting.map((running) => running.pending.length),
-      budget,
+      this.#promptBudget,
       this.#context.batchTokens,
     );
     // llama.cpp computes together what follows in the order of sequences, and the rest of the batch by itself, as if it
@@ -242,6 +238,14 @@ export class Batcher {
     ]
       .filter(({ take }) => take > 0)
       .toSorted((a, b) => a.running.sequence - b.running.sequence);
+  }
+
+  #adapt(taking: readonly { running: Running; take: number }[], tookMs: number): void {
+    const prompts = taking.filter(({ running }) => running.isPrompt);
+    const promptTokens = prompts.reduce((sum, { take }) => sum + take, 0);
+    const step = { promptTokens, answers: taking.length - prompts.length, tookMs };
+    const most = Math.min(this.#context.batchTokens, this.#options.prefillTokens);
+    this.#promptBudget = Math.min(most, nextPromptBudget(this.#promptBudget, step, most));
   }
 
   /** Only here, between two steps, may a slot's tokens be dropped, and only then does it change its scope. */
