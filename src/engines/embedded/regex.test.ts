@@ -1,11 +1,11 @@
 /** Regular expressions as grammars, judged by llama.cpp's own reader and compared with what JavaScript's RegExp says. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { invertRanges, parseRegex, RegexError } from "../../core/regex.ts";
 import { type Addon, openAddon } from "./addon.ts";
 import { grammarText, schemaToGbnf } from "./gbnf.ts";
 import { SchemaError } from "./gbnf-keywords.ts";
 import { addRegex } from "./gbnf-regex.ts";
-import { invertRanges, parseRegex, RegexError } from "./regex.ts";
 
 let addon: Addon;
 
