@@ -242,6 +242,11 @@ export const settingsShape = {
     .describe(
       "Path of llama.cpp's server, or off. Default: what `berth engines install llama-server` made, else `llama-server` on PATH.",
     ),
+  BERTH_LLAMA_RELEASES: text
+    .optional()
+    .describe(
+      "URL of a copy of llama.cpp's releases (folders of their tags with their files), from which `berth engines install llama-server` fetches; http and file are allowed, since the files are compared with sums that Berth knows. Default: GitHub.",
+    ),
   BERTH_VLLM: text
     .optional()
     .describe(

@@ -80,11 +80,18 @@ const bytesPerToken = 4;
 const maxPromptGuess = 32_768;
 
 function bidOf(ask: AdmissionAsk): Bid {
-  const { account, tokenId, tier, failFast, body, deadlineMs, isReturning, avoid } = ask;
+  const { account, body } = ask;
   return {
-    ...{ account, tokenId, tier, failFast, deadlineMs, isReturning, avoid },
+    account,
+    tokenId: ask.tokenId,
+    tier: ask.tier,
+    failFast: ask.failFast,
+    deadlineMs: ask.deadlineMs,
+    isReturning: ask.isReturning,
+    avoid: ask.avoid,
     joinedAtMs: null,
     bytes: body.length,
+    tokens: 0,
     promptTokens: Math.min(maxPromptGuess, Math.ceil(body.length / bytesPerToken)),
     prefix: prefixKeys(account, promptIn(body)),
   };

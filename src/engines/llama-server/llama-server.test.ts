@@ -97,6 +97,15 @@ describe("the command line", () => {
     expect(own).not.toContain("--no-cache-prompt");
   });
 
+  test("one that accounts share uses no prompt again, whatever was asked for, or does not start", () => {
+    const extraArgs = ["--cache-prompt"];
+    expect(launch({ extraArgs }, { isShared: true }).args.at(-1)).toBe("--no-cache-prompt");
+    const old = open({ flags: new Set(["parallel", "ctx-size"]) });
+    expect(() => launch({}, { isShared: true }, old)).toThrow(
+      /cannot be kept from using one account's prompts/,
+    );
+  });
+
   test("what fits comes before the model's whole context", () => {
     const { args } = launch({}, { modelContextTokens: 100_000, fittingContextTokens: 2048 });
     expect(follows(args, "--ctx-size")).toBe("8192");
@@ -150,6 +159,11 @@ const ends: readonly (readonly [string, string, RegExp])[] = [
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory",
     "out_of_memory",
     /on a GPU\./,
+  ],
+  [
+    "0.00.573.309 E llama_init_from_model: quantized V cache requires flash_attn to be enabled\n0.00.573.321 E cmn  common_init_: failed to create context with model 'm.gguf'",
+    "bad_engine_args",
+    /asked for together: quantized V cache requires flash_attn to be enabled\./,
   ],
   ["error: invalid argument: --foo", "bad_engine_args", /has no argument --foo\./],
   [
