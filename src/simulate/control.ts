@@ -240,11 +240,12 @@ export class Control {
     const { disk } = this;
     const { holdings, removing, answeredAtMs } = this.#memory;
     holdings.sync(everything);
+    // Control looks at all records when it starts, before it plans anything.
+    for (const { id: each, intent } of disk.records.values()) if (intent === "drain") holdings.leave(each);
     const seen = new Map(everything.filter((one) => one.deploymentId === id).map((one) => [one.id, one]));
     for (const record of disk.of(id)) {
       const process = seen.get(record.id);
       seen.delete(record.id);
-      if (record.intent === "drain") holdings.leave(record.id);
       if (process === undefined) {
         if (removing.has(record.id)) continue;
         disk.remove(record.id);

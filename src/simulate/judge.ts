@@ -112,7 +112,7 @@ export class Judge {
     const live = this.#alive(id);
     const isRollingOut = hasTwoRevisions(world.deployment, live);
     if (!isRollingOut) coverage.count("scaled down");
-    if (reason.endsWith("has the better claim to its GPUs")) this.#judgeGift(reason);
+    if (reason.endsWith("has the better claim to its GPUs")) this.#judgeGift(world, reason);
     const least = Math.min(leastOf(settings, world.now), settings.maxInstances);
     const rest = live.filter((record) => record.id !== instanceId);
     if (!isRollingOut && rest.length < least)
@@ -124,11 +124,15 @@ export class Judge {
   }
 
   /** Nobody gives up an instance for who will have its GPUs from those that drain already. */
-  #judgeGift(reason: string): void {
+  #judgeGift({ deployment, now }: World, reason: string): void {
     const { coverage, disk } = this.#parts;
     coverage.count("instance given up for others");
     const taker = [...disk.facts.values()].find(({ name }) => reason.startsWith(`${name} `));
-    const draining = [...disk.records.values()].filter(({ intent }) => intent === "drain");
+    // What the same plan gives up with it is one step: a smaller maximum, or both sides of an update, may take more than was asked for.
+    const draining = [...disk.records.values()].filter(
+      ({ intent, deploymentId, drainSinceMs }) =>
+        intent === "drain" && (deploymentId !== deployment.id || drainSinceMs !== now),
+    );
     const leaving = new Set(draining.flatMap(({ observed }) => observed?.placement.gpus ?? []));
     const onEach = this.#parts.machines
       .capacity()
