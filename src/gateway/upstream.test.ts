@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 const chatBody = JSON.stringify({ model: "ann/chat", messages: [] });
@@ -143,7 +144,7 @@ test("an engine that breaks off within a stream: whole events, then a typed erro
     error: { code: "engine_failed" },
   });
   await rig.idle();
-  await vi.waitFor(() => expect(rig.records.at(-1)).toMatchObject({ status: 200, error: "engine_failed" }));
+  await eventually(() => expect(rig.records.at(-1)).toMatchObject({ status: 200, error: "engine_failed" }));
 });
 
 test("events cut anywhere arrive whole and equal, with either line end", async () => {
@@ -185,7 +186,7 @@ test("a request that takes too long in all is cut, also while tokens come", asyn
   expect(await (await rig.chat({ stream: true })).text()).toMatch(
     /data: \{"error":\{.*BERTH_TOTAL_S.*\}\n\n$/,
   );
-  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
+  await eventually(() => expect(engine.cancelled).toBe(1));
 });
 
 test("an engine that closes idle connections under our feet is asked again on a new one", async () => {
@@ -206,7 +207,7 @@ test("an instance that refuses connections: another serves, or its successor", a
   for (let i = 0; i < 3; i += 1) expect((await rig.chat()).status).toBe(200);
   await rig.publish(modelOf([dead.instance]));
   const asked = rig.chat();
-  await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+  await eventually(() => expect(rig.gateway.load().queued).toBe(1));
   await rig.publish(modelOf([live.instance]));
   expect((await asked).status).toBe(200);
 });
@@ -249,10 +250,10 @@ test("a client that does not read makes the engine wait, and is cut when it neve
   client.socket.write(
     requestText("/v1/chat/completions", JSON.stringify({ model: "chat", messages: [], stream: true })),
   );
-  await vi.waitFor(() => expect(engine.busy).toBe(1));
+  await eventually(() => expect(engine.busy).toBe(1));
   await rig.idle();
-  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
-  await vi.waitFor(() => expect(rig.records.at(-1)).toMatchObject({ error: "timeout", isClientGone: true }));
+  await eventually(() => expect(engine.cancelled).toBe(1));
+  await eventually(() => expect(rig.records.at(-1)).toMatchObject({ error: "timeout", isClientGone: true }));
 });
 
 test("a slow reader gets every byte", async () => {
@@ -305,10 +306,10 @@ test("pipelined requests are answered in order; a pipelining client that leaves 
   engine.fault = { kind: "hang" };
   client.socket.write(requestText("/v1/chat/completions", chatBody).repeat(3));
   // The next one is read when the one before it is answered.
-  await vi.waitFor(() => expect(engine.busy).toBe(1));
+  await eventually(() => expect(engine.busy).toBe(1));
   client.socket.destroy();
   await rig.idle();
-  await vi.waitFor(() => expect(engine.busy).toBe(0));
+  await eventually(() => expect(engine.busy).toBe(0));
 });
 
 test.each(["empty", "page"] as const)(
@@ -325,10 +326,10 @@ test.each(["empty", "page"] as const)(
         { error: { code: "engine_failed" } },
       ]);
     }
-    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toEqual([instance.id]));
+    await eventually(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toEqual([instance.id]));
     engine.fault = null;
     expect((await rig.chat()).status).toBe(200);
-    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
+    await eventually(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
   },
 );
 

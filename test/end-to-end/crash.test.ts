@@ -205,7 +205,7 @@ describe("the supervisor", () => {
     const old = berth;
     berth = await startBerth({
       home: old.home,
-      env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_PORT: new URL(old.url).port },
+      env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" },
     });
     expect(await answers()).toBe(true);
     expect(berth.pids("engine")).toEqual(engines);

@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import { eventually } from "../../../test/harness/until.ts";
 import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
@@ -121,7 +122,7 @@ test("each request ends once, answers come in order, and no connection stays", a
     { numRuns: 40 },
   );
   expect(answers).toBeGreaterThan(0);
-  await vi.waitFor(() => expect(ended.size).toBe(begun));
+  await eventually(() => expect(ended.size).toBe(begun));
   expect([...ended.values()].every((times) => times === 1)).toBe(true);
   await server.close();
 });

@@ -1,7 +1,8 @@
 /** The server of the public port between real sockets: framing, order, limits and ends as a client sees them. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../../test/harness/until.ts";
 import { bareClient } from "../test-rig.ts";
 import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
@@ -75,7 +76,7 @@ test("what is pipelined beyond a bound waits in the kernel, and is answered", as
   const client = await bareClient(port);
   const more = `x: ${"x".repeat(8000)}\r\n`;
   client.socket.write(get("/first"));
-  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  await eventually(() => expect(waiting).toHaveLength(1));
   for (let at = 0; at < 100; at += 1) client.socket.write(get(`/${at}`, more));
   client.socket.write(get("/last", "connection: close\r\n"));
   waiting[0]?.();
@@ -202,7 +203,7 @@ test("a client that falls behind is waited for, and heard of when it has caught 
   });
   socket.pause();
   socket.write(get("/", "connection: close\r\n"));
-  await vi.waitFor(() => expect(written).toBeGreaterThan(0));
+  await eventually(() => expect(written).toBeGreaterThan(0));
   expect(written).toBeLessThan(30);
   let bytes = 0;
   socket.on("data", (got) => {
@@ -218,7 +219,7 @@ test("a body that nobody takes is not read into memory; one that is taken slowly
   const seen: HttpRequest[] = [];
   const { port } = await startServer((request, response) => {
     seen.push(request);
-    vi.waitFor(() => expect(client.writableLength).toBeGreaterThan(0))
+    eventually(() => expect(client.writableLength).toBeGreaterThan(0))
       .then(() => echoLength(request, response))
       .catch(() => response.destroy());
   });
@@ -299,10 +300,10 @@ test("a client that leaves ends its request, once, whether its connection is res
   });
   const [reset, closed] = [await bareClient(port), await bareClient(port)];
   for (const client of [reset, closed]) client.socket.write(get("/"));
-  await vi.waitFor(() => expect(open).toHaveLength(2));
+  await eventually(() => expect(open).toHaveLength(2));
   reset.socket.resetAndDestroy();
   closed.socket.destroy();
-  await vi.waitFor(() => expect(ends).toEqual([false, false]));
+  await eventually(() => expect(ends).toEqual([false, false]));
   for (const response of open) response.send(200, []); // to nobody, which is no error
   await ask(port, get("/at-once", "connection: close\r\n"));
   expect(ends).toEqual([false, false, true]);
@@ -321,7 +322,7 @@ describe("a client that ends its side when it has asked", () => {
       const client = await bareClient(port);
       client.socket.end(asked.map((path) => get(path)).join(""));
       for (const _ of asked.filter((path) => path === "/later")) {
-        await vi.waitFor(() => expect(open).toHaveLength(1));
+        await eventually(() => expect(open).toHaveLength(1));
         open.pop()?.send(200, [], Buffer.from("/later"));
       }
       const received = (await client.closed()).replaceAll(interims, "");
@@ -355,7 +356,7 @@ describe("a client that ends its side when it has asked", () => {
     await begun.until((text) => text.endsWith("a\r\n"));
     begun.socket.end();
     old.socket.end(get("/", "", "1.0"));
-    await vi.waitFor(() => expect(ends).toEqual([false, false]));
+    await eventually(() => expect(ends).toEqual([false, false]));
   });
 });
 
@@ -399,7 +400,7 @@ test("a server that has stood still reads what has come meanwhile before it call
   const headMs = 500;
   const { server, port } = await startServer(echo, { headMs });
   const nextSweep = async (after: number) =>
-    await vi.waitFor(() => expect(server.sweeps).toBeGreaterThan(after), { interval: 1 });
+    await eventually(() => expect(server.sweeps).toBeGreaterThan(after));
   await nextSweep(0);
   const client = await bareClient(port);
   client.socket.write("GET / HTTP/1.1\r\n");
@@ -428,7 +429,7 @@ test("a client that never takes its answer is cut", async () => {
   });
   socket.pause();
   socket.write(get("/"));
-  await vi.waitFor(() => expect(ends).toEqual([false]), 5000);
+  await eventually(() => expect(ends).toEqual([false]));
 });
 
 test("its end: no new connections; those that wait may still ask until they are closed, and streams finish", async () => {
