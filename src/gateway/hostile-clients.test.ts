@@ -161,7 +161,7 @@ describe("slow senders", () => {
 });
 
 describe("half-closed connections", () => {
-  test("a client that closes its side has left: nothing goes on for it, at an engine or in the line", async () => {
+  test("a client that closes has left: nothing goes on for it, at an engine or in the line", async () => {
     const rig = await startRig();
     const { engine, instance } = await rig.engine({ slots: 1 });
     engine.fault = { kind: "hang" };
@@ -171,12 +171,18 @@ describe("half-closed connections", () => {
     await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
     waiting.socket.write(requestText(path, body));
     await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 1 }));
-    waiting.socket.end();
-    await waiting.closed();
+    waiting.socket.destroy();
     await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
-    running.socket.end();
-    await running.closed();
+    running.socket.destroy();
     await eventually(() => expect([rig.gateway.load().running, engine.busy]).toEqual([0, 0]));
+  });
+
+  test("one that only ends its side has its answer", async () => {
+    const { rig, engine } = await rigWithEngine();
+    const client = await bareClient(rig.port);
+    client.socket.end(requestText(path, body));
+    expect(await client.closed()).toMatch(/^(HTTP\/1\.1 100 Continue\r\n\r\n)*HTTP\/1\.1 200 /);
+    expect(engine.seen).toHaveLength(1);
   });
 
   test("one that ends within its body is refused, and nothing waits for the rest", async () => {

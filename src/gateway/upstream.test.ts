@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { eventually } from "../../test/harness/until.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
@@ -332,3 +332,49 @@ test.each(["empty", "page"] as const)(
     await eventually(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
   },
 );
+
+describe("a process that has stood still", () => {
+  /** Nothing runs here meanwhile, as when the process is stopped by a signal. */
+  const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  const event = (text: string) => {
+    const line = `data: ${text}\n\n`;
+    return `${line.length.toString(16)}\r\n${line}\r\n`;
+  };
+  const first = `${sse}transfer-encoding: chunked\r\n\r\n${event("{}")}`;
+  const last = `${event("[DONE]")}0\r\n\r\n`;
+  const silenceMs = 200;
+
+  async function answerOf(goOn: (socket: Socket) => void): Promise<string> {
+    let engine: Socket | null = null;
+    const rig = await rigWith(
+      (socket) => {
+        engine = socket;
+        socket.write(first);
+      },
+      { silenceMs },
+    );
+    const client = await bareClient(rig.port);
+    client.socket.write(requestText("/v1/chat/completions", chatBody.replace("{", '{"stream":true,')));
+    await client.until((text) => text.includes("data: {"));
+    if (engine !== null) goOn(engine);
+    return await client.until((text) => text.endsWith("0\r\n\r\n"));
+  }
+
+  test("reads what has come meanwhile before it calls anybody silent", async () => {
+    const answer = await answerOf((engine) => {
+      engine.write(last);
+      standStill(2 * silenceMs);
+    });
+    expect(answer).toContain("[DONE]");
+    expect(answer).not.toContain("error");
+  });
+
+  test("waits as long as before for what stood still with it", async () => {
+    const answer = await answerOf((engine) => {
+      standStill(1000 + 2 * silenceMs);
+      setTimeout(() => engine.write(last), silenceMs / 4);
+    });
+    expect(answer).toContain("[DONE]");
+    expect(answer).not.toContain("error");
+  });
+});

@@ -79,8 +79,12 @@ async function visit(
     // Something has come, or nothing will: what is asked first is never answered, or its body never ends.
     await Promise.race([closed, vi.waitFor(() => expect(received).not.toBe(""), 50).catch(() => undefined)]);
   }
-  if (leaving.startsWith("end")) socket.end();
-  else socket.destroy();
+  if (leaving.startsWith("end")) {
+    socket.end();
+    // It may wait for an answer that never comes.
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 50))]);
+  }
+  socket.destroy();
   await closed;
   return received;
 }
