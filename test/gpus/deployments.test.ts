@@ -4,9 +4,11 @@ import { fakeMachine } from "../../tools/fake-nvidia-smi/machine.ts";
 import { until } from "../harness/berth.ts";
 import { type GpuRig, startGpuRig } from "./machine.ts";
 
+// Its GPUs are this run's alone: who holds them is looked for among all processes.
+const machine = fakeMachine(`dep-${process.pid}`, 4);
 let rig: GpuRig;
 beforeAll(async () => {
-  rig = await startGpuRig(fakeMachine("dep", 4));
+  rig = await startGpuRig(machine);
 });
 afterAll(() => rig?.end());
 
@@ -18,7 +20,7 @@ it("gives an instance its GPUs by UUID, and offers what is left", async () => {
   expect(await rig.offers()).toEqual([...sizes, expect.stringMatching(/^1xother/)]);
   const id = await rig.deploy("two", 2);
   await running(id);
-  expect(rig.holders().map(({ gpus }) => gpus)).toEqual([["GPU-dep-0", "GPU-dep-1"]]);
+  expect(rig.holders().map(({ gpus }) => gpus)).toEqual([machine.gpus.slice(0, 2).map(({ uuid }) => uuid)]);
   expect((await rig.events(id)).find(({ code }) => code === "instance_starting")?.text).toMatch(
     /2 of 4 free H100-80GB on \S+\.$/,
   );

@@ -79,7 +79,7 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
         drainMs: 1000,
         inactiveShutdownMs: 900_000,
         stopGraceMs: 500,
-        firstTokenMs: 1000,
+        firstTokenMs: 20_000,
         sweepMs: 60_000,
       },
       gpuLimit: async (account) => (await api.store.access.terms(account)).limits.gpus["H100-80GB"] ?? 64,

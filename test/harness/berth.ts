@@ -100,7 +100,7 @@ export async function startBerth(
       const address = readAddress(addressFile);
       return address !== null && (await isReady(address)) && address;
     },
-    options.readyWithinMs ?? 60_000,
+    options.readyWithinMs ?? 120_000,
   ).catch((error) => {
     child.kill("SIGKILL");
     if (options.home === undefined) rmSync(home, { recursive: true, force: true });
