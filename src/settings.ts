@@ -172,6 +172,11 @@ export const settingsShape = {
   BERTH_DRAIN_S: seconds(0, 86_400)
     .default(30)
     .describe("How long streams may go on when Berth or an instance stops."),
+  BERTH_HANG_S: seconds(0, 86_400)
+    .default(30)
+    .describe(
+      "How long control or a gateway that serves may give no sign of life before it is killed and started again; time in which the machine sleeps, or has no processor for it, does not count. 0: for ever.",
+    ),
   BERTH_INACTIVE_SHUTDOWN_S: seconds(1, 604_800)
     .default(900)
     .describe(
@@ -236,6 +241,11 @@ export const settingsShape = {
     .optional()
     .describe(
       "Path of llama.cpp's server, or off. Default: what `berth engines install llama-server` made, else `llama-server` on PATH.",
+    ),
+  BERTH_LLAMA_RELEASES: text
+    .optional()
+    .describe(
+      "URL of a copy of llama.cpp's releases (folders of their tags with their files), from which `berth engines install llama-server` fetches; http and file are allowed, since the files are compared with sums that Berth knows. Default: GitHub.",
     ),
   BERTH_VLLM: text
     .optional()

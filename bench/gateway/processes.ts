@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { gatewayFlags } from "../../src/roles/node-flags.ts";
 import peers from "./peers.json" with { type: "json" };
 
 /** Cores: the measured process has one to itself, engine and clients share the others. */
@@ -75,7 +76,7 @@ export async function startBerth(
 ): Promise<Measured> {
   const port = await freePort();
   const root = join(import.meta.dirname, "../..");
-  const args = ["--max-semi-space-size=8", join(root, "src/main.ts"), "gateway"];
+  const args = [...gatewayFlags, join(root, "src/main.ts"), "gateway"];
   const child = start(measured, process.execPath, args, {
     env: { ...process.env, BERTH_HOME: home, BERTH_PORT: String(port), ...env },
   });

@@ -2,7 +2,9 @@
  * Several processes of Berth's gateway under the real supervisor, all on the measured core, since it is processor time that
  * is compared. Owns their start and end, and how requests were spread over them. Must not know what is measured.
  */
+
 import { join } from "node:path";
+import { gatewayFlags } from "../../src/roles/node-flags.ts";
 import { holdPort } from "../../src/supervisor/address.ts";
 import { supervise } from "../../src/supervisor/supervise.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
@@ -23,7 +25,7 @@ export async function startSeveral(home: string, { measured }: Cores, count: num
     roles: Array.from({ length: count }, (_, seat) => ({
       name: `gateway ${seat + 1}`,
       command: "taskset",
-      args: ["-c", measured, process.execPath, "--max-semi-space-size=8", main, "gateway", "shared"],
+      args: ["-c", measured, process.execPath, ...gatewayFlags, main, "gateway", "shared"],
       env: {
         ...process.env,
         ...{ BERTH_HOME: home, BERTH_PORT: String(held.port), BERTH_LOG_LEVEL: "warn" },

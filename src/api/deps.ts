@@ -97,6 +97,8 @@ export type ApiDeps = {
   /** What the installation does right now, by the records of the last minute. */
   liveRate(): { readonly requestsPerS: number; readonly tokensPerS: number; readonly ttftS: number | null };
   readLogs(deploymentId: string): Promise<readonly InstanceLog[]>;
+  /** Processes of Berth that ended unasked and were started again lately, the newest last. */
+  restarts(): readonly { readonly role: string; readonly atMs: number; readonly reason: string }[];
   /** Stops Berth and every engine; called after the answer was sent. */
   down(): void;
   readonly log: Log;

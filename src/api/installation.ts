@@ -11,7 +11,8 @@ export function installationOperations(deps: ApiDeps): Operation[] {
       method: "GET",
       path: "/v1/berth/info",
       id: "berth_info",
-      summary: "Version of this Berth, whether its engines are isolated, and the GPUs that were found",
+      summary:
+        "Version of this Berth, whether its engines are isolated, the GPUs that were found, and which of its processes had to be started again",
       access: "administrator",
       answer: berthInfoOut,
       handle: async ({ caller }) => ({
@@ -19,6 +20,9 @@ export function installationOperations(deps: ApiDeps): Operation[] {
         account: caller.account,
         isolation: describeIsolation(await deps.isolation()),
         gpus: (await deps.capacity()).flatMap((node) => node.gpus.map(describeGpu)),
+        restarts: deps.restarts().map(({ role, atMs, reason }) => ({
+          ...{ process: role, reason, at: new Date(atMs).toISOString() },
+        })),
       }),
     }),
     operation({

@@ -42,7 +42,7 @@ export async function listDeployments(
   caller: Caller,
   account: string | undefined,
   includeDeleted: boolean,
-): Promise<Deployment[]> {
+): Promise<readonly Deployment[]> {
   if (account === undefined) {
     const own = await store.deployments({ account: caller.account, includeDeleted });
     if (!caller.isAdmin) return own;

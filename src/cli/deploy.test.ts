@@ -195,6 +195,19 @@ test("one bound brings a fitting other one", () => {
   expect(settings({ max: 4 })).toEqual({ min_instances: 1, max_instances: 4 });
 });
 
+test("a schedule comes with bounds that hold it", async () => {
+  goThrough([{ status: "running" }]);
+  const rule = ["--schedule", "mon-fri 08:00-20:00 3", "--time-zone", "Europe/Berlin"];
+  await runCli(["deploy", "own/m", "--no-wait", "--min", "0", ...rule], { env: env() });
+  const days = ["mon", "tue", "wed", "thu", "fri"];
+  const rules = [{ days, from: "08:00", until: "20:00", min_instances: 3 }];
+  expect(berth.received.at(-1)?.body).toMatchObject({
+    settings: { min_instances: 0, max_instances: 3, schedule: { time_zone: "Europe/Berlin", rules } },
+  });
+  const { code, stderr } = await runCli(["deploy", "own/m", "--time-zone", "UTC"], { env: env() });
+  expect([code, stderr]).toEqual([2, expect.stringContaining("--time-zone belongs to a --schedule")]);
+});
+
 test("the Hugging Face token: from the environment, standard input, or not at all; never shown", async () => {
   goThrough([{ status: "running" }]);
   const hf = { ...env(), HF_TOKEN: "hf_ambient" };

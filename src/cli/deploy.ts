@@ -4,6 +4,7 @@
  */
 import { type Command, Option } from "commander";
 import { type DeployLlmBody, type DeploymentOut, deploymentOut, gpuNames } from "../schema/deploy.ts";
+import type { ScheduleIn } from "../schema/schedule.ts";
 import { askPerson } from "./ask.ts";
 import type { Act, Cli } from "./context.ts";
 import { findHfToken, maxSecretBytes, readSecret, readText } from "./credentials.ts";
@@ -11,6 +12,7 @@ import { CliError, exitCodes } from "./exit.ts";
 import { followDeployment } from "./follow.ts";
 import { collectKnob, type Knobs } from "./knobs.ts";
 import { collect, wholeNumber } from "./options.ts";
+import { collectRule, scheduleAsked, scheduleHelp, timeZoneHelp } from "./schedule.ts";
 import { plain, shellWord } from "./terminal.ts";
 
 type DeployOptions = {
@@ -21,6 +23,8 @@ type DeployOptions = {
   readonly min?: number;
   readonly max?: number;
   readonly inactiveShutdown?: number;
+  readonly schedule?: ScheduleIn["rules"];
+  readonly timeZone?: string;
   readonly revision?: string;
   readonly baseModel?: string;
   readonly arg?: readonly string[];
@@ -42,6 +46,7 @@ Examples:
   berth deploy --base-model berth/starter --name tiny   a model that Berth knows by name
   berth deploy me/private --gpu H100-80GB --num-gpus 2 --min 0 --max 4 --inactive-shutdown 900
   berth deploy me/model --arg=--max-model-len=8192      an argument for the engine
+  berth deploy me/model --min 0 --schedule 'mon-fri 08:00-20:00 1' --time-zone Europe/Berlin
 
 The Hugging Face token comes from HF_TOKEN, from the file that \`hf auth login\` leaves, or from standard input with
 --hf-token-stdin; --no-hf-token sends none. Ctrl-C stops following, not the deployment.`;
@@ -63,6 +68,8 @@ export function addDeploy(program: Command, act: Act): void {
     .option("--min <n>", "fewest instances; 0 goes to zero when idle", wholeNumber(0, 10_000))
     .option("--max <n>", "most instances", wholeNumber(0, 10_000))
     .option("--inactive-shutdown <s>", "idle seconds before going to zero", wholeNumber(0, 31_536_000))
+    .option("--schedule <rule>", scheduleHelp, collectRule)
+    .option("--time-zone <name>", timeZoneHelp)
     .option("--revision <rev>", "branch, tag or commit")
     .option("--base-model <model>", "a model that Berth knows by name, instead of a repository")
     .option("--arg <argument>", "extra engine argument, repeatable, as --arg=--name=value", collect)
@@ -111,7 +118,8 @@ export function buildBody(
   hfToken: string | null,
 ): DeployBody {
   const source = repo ?? options.baseModel ?? "";
-  const scales = options.min ?? options.max ?? options.inactiveShutdown;
+  const schedule = scheduleAsked(options) ?? undefined;
+  const scales = options.min ?? options.max ?? options.inactiveShutdown ?? schedule;
   return {
     model_name: options.name ?? nameAfter(source),
     gpu: options.gpu,
@@ -120,7 +128,7 @@ export function buildBody(
     ...(repo === undefined
       ? { base_model: options.baseModel ?? null }
       : { hf: { repo, revision: options.revision ?? null, token: hfToken } }),
-    ...(scales === undefined ? {} : { settings: buildSettings(options) }),
+    ...(scales === undefined ? {} : { settings: buildSettings(options, schedule) }),
     ...(options.arg === undefined ? {} : { extra_args: [...options.arg] }),
     ...(options.set === undefined ? {} : { standard_args: options.set }),
     ...(options.preset === undefined ? {} : { preset_id: options.preset }),
@@ -130,11 +138,14 @@ export function buildBody(
 /** Who names one bound gets the other one to fit it, rather than an error about a default. */
 function buildSettings(
   options: Pick<DeployOptions, "min" | "max" | "inactiveShutdown">,
+  schedule: ScheduleIn | undefined,
 ): NonNullable<DeployBody["settings"]> {
   const min = options.min ?? Math.min(1, options.max ?? 1);
+  const scheduled = schedule?.rules.map((rule) => rule.min_instances) ?? [];
   return {
     min_instances: min,
-    max_instances: options.max ?? Math.max(1, min),
+    max_instances: options.max ?? Math.max(1, min, ...scheduled),
+    ...(schedule === undefined ? {} : { schedule }),
     ...(options.inactiveShutdown === undefined ? {} : { inactive_shutdown: options.inactiveShutdown }),
   };
 }

@@ -199,6 +199,7 @@ async function* checkServer(cli: Cli): AsyncGenerator<Finding> {
   if (token.state !== "ok") return;
   if (isAdmin) yield await checkIsolation(cli);
   if (isAdmin) yield* checkGpus(cli);
+  if (isAdmin) yield* checkProcesses(cli);
   yield await attempt("hardware", async () => {
     const { gpus } = await client.call("GET", "/deploy/llm/gpu_availability", gpuAvailabilityOut, options);
     const free = gpus.filter((gpu) => gpu.available).map((gpu) => gpu.gpu_config);
@@ -244,6 +245,26 @@ async function* checkGpus(cli: Cli): AsyncGenerator<Finding> {
       next: outage === null ? "" : (outageAdvice[outage] ?? ""),
     };
   }
+}
+
+/** Berth's own processes that had to be started again; nothing where none was. */
+async function* checkProcesses(cli: Cli): AsyncGenerator<Finding> {
+  const asked = berthInfoOut.pick({ restarts: true });
+  let restarts: BerthInfoOut["restarts"] = [];
+  const answer = await attempt("processes", async () => {
+    ({ restarts } = await cli.client.call("GET", "/v1/berth/info", asked, { signal: cli.signal }));
+    return "";
+  });
+  const last = restarts.at(-1);
+  if (answer.state !== "ok") yield answer;
+  if (last === undefined) return;
+  const more = restarts.length === 1 ? "" : `; ${restarts.length} restarts are known`;
+  yield {
+    check: "processes",
+    state: "warn",
+    detail: `${last.process} ${last.reason}, and was started again (${last.at}${more})`,
+    next: "Berth's log says what was before it. Once may be chance; again and again is a defect, or too little memory.",
+  };
 }
 
 const outageAdvice: Readonly<Record<string, string>> = {

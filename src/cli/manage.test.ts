@@ -253,7 +253,15 @@ test("doctor says of each thing how it is and what to do", async () => {
     { ...h100, outage: null, reason: null },
     { ...h100, id: "GPU-2", usable: false, outage: "busy", reason: "process 7 (python) uses it" },
   ];
-  const info = { version: "1", account: "ann", isolation: missing, gpus };
+  const restarts = [
+    { process: "gateway", at: "2026-11-24T10:00:00.000Z", reason: "was ended by SIGKILL" },
+    {
+      process: "control",
+      at: "2026-11-24T11:00:00.000Z",
+      reason: "gave no sign of life for 30 s and was killed",
+    },
+  ];
+  const info = { version: "1", account: "ann", isolation: missing, gpus, restarts };
   berth.answer("GET /v1/berth/info", () => ({ json: info }));
   const hub = { HF_ENDPOINT: `${berth.url}/hub` };
   const well = await runCli(["doctor", "--json"], { env: { ...env(), ...hub } });
@@ -267,6 +275,10 @@ test("doctor says of each thing how it is and what to do", async () => {
     ["token", "ok", "account ann, administrator"],
     ["isolation", "warn", "engines are not isolated: no unshare; only one account may deploy"],
     ["gpu", "warn", "NVIDIA H100 (GPU-2) is not offered: process 7 (python) uses it"],
+    [
+      ...["processes", "warn"],
+      "control gave no sign of life for 30 s and was killed, and was started again (2026-11-24T11:00:00.000Z; 2 restarts are known)",
+    ],
     ["hardware", "ok", "free: 1xother-16GB"],
     ["models", "ok", "2 deployments, 1 running, 0 failed"],
   ]);

@@ -6,7 +6,7 @@ import type { Act, Cli } from "./context.ts";
 import { CliError, exitCodes } from "./exit.ts";
 import { findDeployment } from "./find.ts";
 import { wholeNumber } from "./options.ts";
-import { buildSchedule, collectRule, scheduleHelp } from "./schedule.ts";
+import { collectRule, scheduleAsked, scheduleHelp, timeZoneHelp } from "./schedule.ts";
 import { plain } from "./terminal.ts";
 
 type ScaleOptions = {
@@ -37,17 +37,18 @@ export function addScale(program: Command, act: Act): void {
     .option("--inactive-shutdown <s>", "idle seconds before going to zero", wholeNumber(0, 31_536_000))
     .option("--schedule <rule>", `${scheduleHelp}; replaces the whole schedule`, collectRule)
     .option("--no-schedule", "takes the schedule away")
-    .option("--time-zone <name>", "of the schedule, for example Europe/Berlin; default: this machine's")
+    .option("--time-zone <name>", timeZoneHelp)
     .addHelpText("after", examples)
     .action(act(runScale));
 }
 
 async function runScale(cli: Cli, name: string, options: ScaleOptions): Promise<void> {
+  const schedule = scheduleAsked(options);
   const settings = {
     ...(options.min === undefined ? {} : { min_instances: options.min }),
     ...(options.max === undefined ? {} : { max_instances: options.max }),
     ...(options.inactiveShutdown === undefined ? {} : { inactive_shutdown: options.inactiveShutdown }),
-    ...scheduleOf(options),
+    ...(schedule === undefined ? {} : { schedule }),
   };
   if (Object.keys(settings).length === 0) {
     throw new CliError(
@@ -60,11 +61,4 @@ async function runScale(cli: Cli, name: string, options: ScaleOptions): Promise<
   const answer = await cli.client.call("PUT", path, deployIdOut, { body: { settings }, signal: cli.signal });
   if (cli.json) cli.printJson(answer);
   else cli.print(`${plain(deployment.model_name)} has its new bounds.\n`);
-}
-
-function scheduleOf({ schedule, timeZone }: ScaleOptions): { schedule?: ScheduleIn | null } {
-  if (schedule === false) return { schedule: null };
-  if (Array.isArray(schedule)) return { schedule: buildSchedule(schedule, timeZone) };
-  if (timeZone === undefined) return {};
-  throw new CliError(exitCodes.usage, "--time-zone belongs to a --schedule.");
 }

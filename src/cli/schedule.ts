@@ -1,6 +1,7 @@
 /** Schedules on the command line: `mon-fri 08:00-20:00 2` becomes a rule of `settings.schedule`, and back. Pure. */
 import { InvalidArgumentError } from "commander";
 import { dayNames, type ScheduleIn, type ScheduleOut, scheduleRuleIn } from "../schema/schedule.ts";
+import { CliError, exitCodes } from "./exit.ts";
 
 type Rule = ScheduleIn["rules"][number];
 
@@ -16,6 +17,21 @@ export function collectRule(text: string, before: readonly Rule[] | false | unde
   throw new InvalidArgumentError(
     "Days, a time of 24 hours and a number are expected, for example 'mon-fri 08:00-20:00 2', 'sat,sun 00:00-24:00 0' or 'daily 22:00-06:00 1'.",
   );
+}
+
+export const timeZoneHelp = "of the schedule, for example Europe/Berlin; default: this machine's";
+
+/** What the options ask for; undefined for nothing, null to take the schedule away. */
+export function scheduleAsked(options: {
+  /** False with --no-schedule. */
+  readonly schedule?: readonly Rule[] | false;
+  readonly timeZone?: string;
+}): ScheduleIn | null | undefined {
+  const { schedule, timeZone } = options;
+  if (schedule === false) return null;
+  if (schedule !== undefined) return buildSchedule(schedule, timeZone);
+  if (timeZone === undefined) return undefined;
+  throw new CliError(exitCodes.usage, "--time-zone belongs to a --schedule.");
 }
 
 /** The time zone is this machine's where none is named. */

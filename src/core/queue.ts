@@ -79,7 +79,8 @@ export class SlotQueue<Ticket extends Claim> {
 
   /** Tickets that wait. */
   get waiting(): number {
-    return tiers.reduce((sum, tier) => sum + this.#lines[tier].size, this.#returned.size);
+    const { priority, default: usual, flex } = this.#lines;
+    return this.#returned.size + priority.size + usual.size + flex.size;
   }
 
   /** Slots taken, at all instances. */
@@ -169,17 +170,18 @@ export class SlotQueue<Ticket extends Claim> {
   /** Gives free slots to those whose turn it is. Call after anything that may have freed one. */
   grant(nowMs: number): Grant<Ticket>[] {
     const grants: Grant<Ticket>[] = [];
-    for (;;) {
+    while (this.waiting > 0) {
       const [back] = this.#returned;
       const tier = back === undefined ? this.#nextTier() : null;
       const ticket = back ?? (tier === null ? null : this.#lines[tier].peek());
       const instanceId = ticket === null ? null : this.#takeSlot(ticket, nowMs);
-      if (ticket === null || instanceId === null) return grants;
+      if (ticket === null || instanceId === null) break;
       if (tier !== null) this.#countPasses(tier);
       this.#lines[ticket.tier].start(ticket, ticket.tokens);
       this.leave(ticket);
       grants.push({ ticket, instanceId });
     }
+    return grants;
   }
 
   /** What a claim that was granted really took: its account is charged that in place of the guess. */
@@ -264,7 +266,7 @@ export class SlotQueue<Ticket extends Claim> {
       const { slots, inFlight } = seat;
       free.push({ id, slots, inFlight, recent: recentOf(seat, nowMs), cachedBlocks });
     }
-    const preferred = free.filter(({ id }) => !claim.avoid.includes(id));
+    const preferred = claim.avoid.length === 0 ? free : free.filter(({ id }) => !claim.avoid.includes(id));
     const chosen = chooseInstance(preferred.length > 0 ? preferred : free);
     const seat = chosen === null ? undefined : this.#seats.get(chosen);
     if (chosen === null || seat === undefined) return null;

@@ -120,7 +120,7 @@ export class RateLimits {
 
   /** What one more request would exceed; nothing is counted. */
   check(name: string, tokens: number, nowMs: number): Exceeded | null {
-    const limits = this.#limits.get(name);
+    const limits = this.#limits.size === 0 ? undefined : this.#limits.get(name);
     return limits === undefined ? null : exceededBy(limits, this.#useOf(name), tokens, nowMs);
   }
 
@@ -129,7 +129,7 @@ export class RateLimits {
    * @param isReturning it was let in before: its request was counted then
    */
   enter(name: string, tokens: number, nowMs: number, isReturning: boolean): void {
-    if (!this.#limits.has(name)) return;
+    if (this.#limits.size === 0 || !this.#limits.has(name)) return;
     const use = this.#useOf(name);
     if (!isReturning) use.requests.add(1, nowMs);
     use.tokens.add(tokens, nowMs);
@@ -139,7 +139,7 @@ export class RateLimits {
 
   /** A request that came in at `enteredAtMs` with a guess is over; `used` is null where nobody counted. */
   leave(name: string, guessed: number, used: number | null, enteredAtMs: number, nowMs: number): void {
-    const use = this.#uses.get(name);
+    const use = this.#uses.size === 0 ? undefined : this.#uses.get(name);
     if (use === undefined) return;
     use.concurrent = Math.max(0, use.concurrent - 1);
     use.guessed = use.concurrent === 0 ? 0 : Math.max(0, use.guessed - guessed);

@@ -3,6 +3,9 @@
  * them before the first token, some while nothing else is served, and a few hundred bytes can be made to take minutes and
  * gigabytes. Pure, and linear in what it reads. Knows no engine: what one cannot enforce, it refuses itself.
  */
+import { parseRegex, RegexError, type RegexOption } from "./regex.ts";
+import { waysToFind, waysToMatch } from "./regex-ways.ts";
+import { excessOfWays } from "./schema-ways.ts";
 
 export const schemaLimits = {
   /** Levels of objects and lists within each other. */
@@ -14,15 +17,21 @@ export const schemaLimits = {
   regexCharacters: 4000,
   /** Characters that an expression comes to when its counted repetitions, `{2,5}`, are written out. */
   regexSize: 100_000,
+  /** Ways in which an expression may have been read so far, all of which an engine follows side by side. */
+  regexWays: 1000,
 } as const;
 
 const counts = new Set(["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"]);
 
 /** What is over a limit, as the rest of a sentence about the schema; null where nothing is. */
 export function excessOfSchema(schema: unknown): string | null {
+  return excessOfValues(schema) ?? excessOfWays(schema, writtenOut);
+}
+
+function excessOfValues(schema: unknown): string | null {
   // A stack of its own: a value that is nested deeply must not use up the program's.
   const left: { readonly value: unknown; readonly depth: number }[] = [{ value: schema, depth: 0 }];
-  let values = 0;
+  let [values, patterns] = [0, 0];
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     const { value, depth } = next;
     values += 1;
@@ -32,6 +41,10 @@ export function excessOfSchema(schema: unknown): string | null {
     for (const [key, inner] of Object.entries(value)) {
       const excess = excessOfKeyword(key, inner);
       if (excess !== null) return excess;
+      if (key === "pattern" && typeof inner === "string") patterns += writtenOut(inner);
+      if (patterns > schemaLimits.regexSize) {
+        return `has patterns that come to more than ${schemaLimits.regexSize} characters in all when their repetitions are written out`;
+      }
       left.push({ value: inner, depth: depth + 1 });
     }
   }
@@ -43,18 +56,36 @@ function excessOfKeyword(key: string, value: unknown): string | null {
     return `has a ${key} above ${schemaLimits.count}`;
   }
   if (key !== "pattern" || typeof value !== "string") return null;
-  const excess = excessOfRegex(value);
+  const excess = excessOf(value, waysToFind);
   return excess === null ? null : `has a pattern that ${excess}`;
 }
 
 /** The same for a regular expression. One that is not well formed is measured as far as it can be read. */
 export function excessOfRegex(source: string): string | null {
+  return excessOf(source, waysToMatch);
+}
+
+function excessOf(source: string, count: (options: readonly RegexOption[]) => number): string | null {
   if (source.length > schemaLimits.regexCharacters) {
     return `is longer than ${schemaLimits.regexCharacters} characters`;
   }
-  return writtenOut(source) > schemaLimits.regexSize
-    ? `comes to more than ${schemaLimits.regexSize} characters when its repetitions are written out`
+  const size = writtenOut(source);
+  if (size > schemaLimits.regexSize) {
+    return `comes to more than ${schemaLimits.regexSize} characters when its repetitions are written out`;
+  }
+  return waysOf(source, size, count) > schemaLimits.regexWays
+    ? `may be followed in more than ${schemaLimits.regexWays} ways at once: repetitions of different lengths lie within each other`
     : null;
+}
+
+/** One that is not in the part of the language that is known here is taken for as many ways as it has places. */
+function waysOf(source: string, size: number, count: (options: readonly RegexOption[]) => number): number {
+  try {
+    return count(parseRegex(source));
+  } catch (error) {
+    if (error instanceof RegexError) return size;
+    throw error;
+  }
 }
 
 /** Sizes of what is open: of each group what was read of it, and of the last thing in it, which a repetition repeats. */

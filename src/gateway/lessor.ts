@@ -101,7 +101,7 @@ export class Lessor {
       const line = this.#options.admission.lineOf(deploymentId);
       if (line === null) return; // it has moved on, and the other process will ask where it is now
       if (!line.isListed) await this.#options.routesReached(routes);
-      const lease = await line.acquire(bid, cancel);
+      const lease = await line.acquire({ ...bid, tokens: 0 }, cancel);
       if (cancel.aborted) {
         lease.release();
         return;

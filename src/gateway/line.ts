@@ -93,13 +93,13 @@ export class Line implements SlotKeeper {
       this.#faults.requested();
       this.#arrived += 1;
     }
-    const claim = { ...bid, tokens: this.#guess(bid) };
-    this.#enterLimits(claim, nowMs, wasLetIn);
-    const instanceId = this.#isOpen ? this.#queue.take(claim, nowMs) : null;
-    if (instanceId !== null) return this.#lease(claim, instanceId, nowMs);
+    bid.tokens = this.#guess(bid);
+    this.#enterLimits(bid, nowMs, wasLetIn);
+    const instanceId = this.#isOpen ? this.#queue.take(bid, nowMs) : null;
+    if (instanceId !== null) return this.#lease(bid, instanceId, nowMs);
     const refusal = wasLetIn || !this.#isOpen ? null : this.#refusal(bid, nowMs);
-    if (refusal === null) return this.#wait(bid, claim, signal, nowMs);
-    this.#leaveLimits(claim, 0, nowMs);
+    if (refusal === null) return this.#wait(bid, signal, nowMs);
+    this.#leaveLimits(bid, 0, nowMs);
     this.#options.onLoad(false);
     throw refusal;
   }
@@ -199,7 +199,7 @@ export class Line implements SlotKeeper {
     }
   }
 
-  #wait(bid: Bid, claim: Claim, signal: CancelSignal, nowMs: number): Promise<Lease> {
+  #wait(bid: Bid, signal: CancelSignal, nowMs: number): Promise<Lease> {
     const sinceMs = bid.joinedAtMs ?? nowMs;
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
@@ -208,7 +208,7 @@ export class Line implements SlotKeeper {
         signal.removeEventListener("abort", leave);
       };
       const ticket: Ticket = {
-        ...claim,
+        ...bid,
         start: (lease) => {
           settle();
           lease.countedAtMs = nowMs;
@@ -216,7 +216,7 @@ export class Line implements SlotKeeper {
         },
         fail: (error) => {
           settle();
-          this.#leaveLimits(claim, 0, nowMs);
+          this.#leaveLimits(bid, 0, nowMs);
           reject(error);
         },
       };

@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 import type { Fault } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
 import { Metrics } from "./metrics.ts";
-import { openRecord } from "./record.ts";
+import { RequestRecord } from "./record.ts";
 import { annToken, bobToken, modelOf, type Rig, startRig } from "./test-rig.ts";
 
 /** The page as a local scraper reads it, and each sample by its name with labels. */
@@ -121,7 +121,7 @@ test("a trusted proxy on this machine is not this machine", async () => {
 test("series go with their deployment; what comes later is nobody's", () => {
   const metrics = new Metrics();
   const about = { requestId: "r", method: "POST", path: "/", traceparent: null, clientAddress: "::1" };
-  const record = { ...openRecord({ ...about, startedAtMs: 0 }), deploymentId: "d1", status: 200 };
+  const record = { ...new RequestRecord({ ...about, startedAtMs: 0 }), deploymentId: "d1", status: 200 };
   metrics.setModels([modelOf([])]);
   metrics.note(record);
   metrics.setModels([]);

@@ -47,10 +47,6 @@ class Series {
     this.labels = labels;
   }
 
-  get isUsed(): boolean {
-    return this.requests.some((count) => count > 0);
-  }
-
   note(record: RequestRecord): void {
     const at = Math.floor(record.status / 100) - 1;
     this.requests[at] = (this.requests[at] ?? 0) + 1;
@@ -68,24 +64,33 @@ class Series {
 }
 
 export class Metrics {
-  #byDeployment = new Map<string, Series>();
+  /** Names of the deployments that are listed, by id. */
+  #names: ReadonlyMap<string, string> = new Map();
+  /** Of those that had a request: of thousands of deployments most have none. */
+  readonly #used = new Map<string, Series>();
   /** Requests for which no deployment was found. */
   readonly #others = new Series({ deployment: "", model: "" });
 
-  /** Begins the series of deployments that are new, and forgets those of deployments that are gone. */
+  /** Lists the deployments that there are, and forgets the series of those that are gone. */
   setModels(models: readonly RouteModel[]): void {
-    const before = this.#byDeployment;
-    this.#byDeployment = new Map(
-      models.map(({ deploymentId: id, name }) => [
-        id,
-        before.get(id) ?? new Series({ deployment: id, model: name }),
-      ]),
-    );
+    this.#names = new Map(models.map(({ deploymentId, name }) => [deploymentId, name]));
+    for (const id of this.#used.keys()) if (!this.#names.has(id)) this.#used.delete(id);
   }
 
   /** Counts a request that is over. */
   note(record: RequestRecord): void {
-    (this.#byDeployment.get(record.deploymentId ?? "") ?? this.#others).note(record);
+    const { deploymentId } = record;
+    const model = deploymentId === null ? undefined : this.#names.get(deploymentId);
+    if (deploymentId === null || model === undefined) {
+      this.#others.note(record);
+      return;
+    }
+    let series = this.#used.get(deploymentId);
+    if (series === undefined) {
+      series = new Series({ deployment: deploymentId, model });
+      this.#used.set(deploymentId, series);
+    }
+    series.note(record);
   }
 
   /** The page in Prometheus' text format. */
@@ -98,9 +103,10 @@ export class Metrics {
    * @param isBrief leaves out deployments of which there is nothing to say
    */
   families(readings: Readings, isBrief = false): MetricFamily[] {
-    const all = [...this.#byDeployment.values()];
-    const hasLoad = ({ labels }: Series) => readings.load[labels.deployment] !== undefined;
-    const listed = isBrief ? all.filter((series) => series.isUsed || hasLoad(series)) : all;
+    const isTold = (id: string) => !isBrief || this.#used.has(id) || readings.load[id] !== undefined;
+    const listed = [...this.#names]
+      .filter(([id]) => isTold(id))
+      .map(([deployment, model]) => this.#used.get(deployment) ?? new Series({ deployment, model }));
     return [
       ...counted([...listed, this.#others]),
       ...timed(listed),

@@ -125,9 +125,13 @@ async function tryOnce(
   const { record, signal } = visit;
   const { model } = request;
   const askedAtMs = deps.now();
+  const { turn } = request;
   const ask = {
-    ...request.turn,
     deploymentId: model.deploymentId,
+    account: turn.account,
+    tokenId: turn.tokenId,
+    tier: turn.tier,
+    failFast: turn.failFast,
     body: request.body,
     deadlineMs: record.startedAtMs + deps.totalMs,
     isReturning: failedAt.length > 0,

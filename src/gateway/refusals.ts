@@ -32,6 +32,11 @@ export function full(name: string, requests: number | null, bytes: number, waitM
   });
 }
 
+export function tooLong(totalMs: number): HttpError {
+  const text = `The request took longer than ${totalMs / 1000} s, which is the limit (BERTH_TOTAL_S). Ask for less at once.`;
+  return new HttpError("timeout", text);
+}
+
 export function noSlot(name: string, waitMs: number | null): HttpError {
   const text = `${name} has no free slot, and the request asked not to wait (fail_fast). Try again later.`;
   return new HttpError("queue_full", text, { retryAfterS: retryS(waitMs, fullRetryS) });

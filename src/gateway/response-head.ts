@@ -113,7 +113,7 @@ function noteControl(control: Control, name: string, value: string): void {
 
 /** Leaves out the headers that the connection header names. */
 function without(headers: readonly string[], connection: readonly string[]): readonly string[] {
-  if (connection.length === 0) return headers;
+  if (connection.every((option) => ownHeaders.has(option) || option === "close")) return headers;
   return headers.filter((_, at) => !connection.includes(headers[at - (at % 2)]?.toLowerCase() ?? ""));
 }
 

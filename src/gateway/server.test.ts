@@ -8,7 +8,7 @@ describe("inference", () => {
     await rig.publish(modelOf([instance]));
     const whole = await rig.chat();
     expect(whole.status).toBe(200);
-    expect(whole.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+    expect(whole.headers.get("x-request-id")).toMatch(/^[0-9a-f]{32}$/);
     expect(await whole.json()).toMatchObject({ choices: [{ message: { content: "grüße 🌍 ".repeat(3) } }] });
     const stream = await rig.chat({ stream: true });
     expect(stream.headers.get("content-type")).toBe("text/event-stream");

@@ -26,9 +26,11 @@ import { type ModelsRoute, sendModels } from "./models-page.ts";
 import type { GatewayOptions } from "./options.ts";
 import { Peers } from "./peers.ts";
 import type { RequestRecord } from "./record.ts";
+import { tooLong } from "./refusals.ts";
 import { findRoute, type Route } from "./routes.ts";
 import { askAboutScope } from "./scope-question.ts";
 import { createScopeBook } from "./scopes.ts";
+import { TurnClock } from "./turn-clock.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
@@ -67,6 +69,9 @@ const farewellMs = 500;
 const lingerMs = 2_000;
 /** Between two looks whether other processes are done. */
 const peersPollMs = 50;
+/** The limit of a whole request is looked at so many times within it: that part of it is how late it may be. */
+const looksPerLimit = 8;
+const maxLookEveryMs = 250;
 const retryAfterS = 2;
 /** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
 const backlog = 4096;
@@ -78,7 +83,8 @@ const linkSilenceMs = 6000;
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
-  const now = () => clock.now();
+  const { now } = new TurnClock(() => clock.now());
+  const { now: uptime } = new TurnClock(() => performance.now());
   const isTrusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
@@ -87,9 +93,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   let isFollowing = false;
   let stopped: Promise<void> | null = null;
   let onQuiet: (() => void) | null = null;
+  let looks: NodeJS.Timeout | null = null;
 
   const turnEnd = new TurnEnd();
-  const pool = new EnginePool(limits, turnEnd, () => performance.now());
+  const pool = new EnginePool(limits, turnEnd, uptime);
   const metrics = new Metrics();
   const routesHere = createVersionGate(clock, routesWaitMs);
   const routesEverywhere = createVersionGate(clock, routesWaitMs);
@@ -145,7 +152,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   });
   const { continuesStreams } = options;
   const parts = { admission, pool, webhooks, authenticator };
-  const inference = { ...limits, ...parts, now, directory, continuesStreams };
+  const inference = { ...limits, ...parts, now, uptime, directory, continuesStreams };
 
   const readings = async () => ({
     load: admission.load(),
@@ -212,8 +219,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     throw noStoredResponse();
   }
 
-  /** Serves and, whatever goes wrong, answers. Never rejects. */
-  async function handle(request: HttpRequest, response: HttpResponse): Promise<void> {
+  /** Serves and, whatever goes wrong, answers. Never throws. */
+  function handle(request: HttpRequest, response: HttpResponse): void {
     const visit = openVisit(request, response, {
       isTls: options.tls !== null,
       isTrusted,
@@ -236,13 +243,17 @@ export function createGateway(options: GatewayOptions): Gateway {
       return;
     }
     const route = findRoute(request.url);
-    try {
-      await serve(visit, route);
-    } catch (error) {
-      if (error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft) return;
-      answerError(visit, route, error);
-    } finally {
+    const fail = (error: unknown) => {
+      const isClientGone = error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft;
+      if (!isClientGone) answerError(visit, route, error);
       finish();
+    };
+    try {
+      const served = serve(visit, route);
+      if (served === undefined) finish();
+      else void served.then(finish, fail);
+    } catch (error) {
+      fail(error);
     }
   }
 
@@ -282,8 +293,14 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   const server = new HttpServer({
     ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
-    onRequest: (request, response) => void handle(request, response),
+    onRequest: handle,
   });
+
+  /** One look at all visits is cheaper than a timer for each. */
+  function cutOverdue(): void {
+    const uptimeMs = uptime();
+    for (const visit of visits) if (visit.dueAtMs <= uptimeMs) visit.cut(tooLong(limits.totalMs));
+  }
 
   /** Waits until nothing is under way, at most `ms`. */
   async function quiet(ms: number): Promise<void> {
@@ -318,6 +335,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     // What other processes have in lines here goes on until they are done too.
     while (peers?.isIdle === false && leftMs() > 0) await clock.sleep(peersPollMs);
     peers?.close();
+    if (looks !== null) clearInterval(looks);
     pool.destroy();
     await link.stop();
   }
@@ -337,6 +355,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     async start() {
       const { listenFd, port, host } = options;
       const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
+      looks ??= setInterval(cutOverdue, Math.min(maxLookEveryMs, limits.totalMs / looksPerLimit)).unref();
       follow();
       return { host: bound.address, port: bound.port };
     },

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import type { UsageRecord } from "../core/usage.ts";
 import { recordBatch } from "../schema/routing.ts";
-import { clientLeftStatus, openRecord } from "./record.ts";
+import { clientLeftStatus, RequestRecord } from "./record.ts";
 import { createSpool, type Spool } from "./spool.ts";
 import { openSpoolFolder } from "./spool-folder.ts";
 import { usageRecordOf } from "./usage-record.ts";
@@ -229,7 +229,7 @@ test("a disk that refuses them keeps no request waiting, and they are written wh
 });
 
 test("a request becomes usage once its model is known", () => {
-  const open = openRecord({
+  const open = new RequestRecord({
     ...{
       requestId: "q1",
       method: "POST",

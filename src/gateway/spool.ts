@@ -25,7 +25,7 @@ export type SpoolOptions = {
 
 export type Spool = {
   start(): void;
-  /** Returns at once; the record is on disk within a quarter of a second. */
+  /** Returns at once; the record is on disk within a tenth of a second. */
   add(record: UsageRecord): void;
   /** Records that were given up since the start, because of the bound or a disk that refused them. */
   readonly dropped: number;
@@ -35,7 +35,8 @@ export type Spool = {
   stop(): Promise<void>;
 };
 
-const writeEveryMs = 200;
+/** Short, so that records are gone from memory before they count as old there: collecting those is dearer. */
+const writeEveryMs = 50;
 const syncEveryMs = 800;
 /** A pause between deliveries, so that few records do not make many of them. */
 const deliverEveryMs = 500;

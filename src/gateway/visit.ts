@@ -2,14 +2,14 @@
  * One request on the public port from its first line to its end: its id, where it came from, its record, and the signal
  * that ends everything done for it. Owns noticing that a client has left; must not answer.
  */
-import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { readTraceContext, type TraceContext } from "../core/trace-context.ts";
 import { Cancel, type CancelSignal } from "./cancel.ts";
 import { type ClientOrigin, originOf, type Trust } from "./client-address.ts";
 import type { HttpRequest } from "./http/request.ts";
 import { HttpResponse, type Wire } from "./http/response.ts";
-import { clientLeftStatus, openRecord, type RequestRecord } from "./record.ts";
+import { clientLeftStatus, RequestRecord } from "./record.ts";
+import { newRequestId } from "./request-id.ts";
 import { pathOf } from "./routes.ts";
 
 export type Visit = {
@@ -20,6 +20,8 @@ export type Visit = {
   readonly trace: TraceContext | null;
   readonly origin: ClientOrigin;
   readonly record: RequestRecord;
+  /** When it has taken too long, in `uptime` milliseconds: whoever looks after all visits cuts it then. */
+  dueAtMs: number;
   /** Aborted when the client has left (with ClientLeft) or the gateway cuts it (with an HttpError). */
   readonly signal: CancelSignal;
   /** The client waits for `100 Continue` before it sends the body. */
@@ -51,7 +53,7 @@ export function openVisit(
   const origin = originOf(request.remoteAddress, headers, options.isTls, options.isTrusted);
   const trace = traceOf(headers);
   const cancel = new Cancel();
-  const record = openRecord({
+  const record = new RequestRecord({
     requestId,
     traceparent: trace?.traceparent ?? null,
     method: request.method,
@@ -66,6 +68,7 @@ export function openVisit(
     trace,
     origin,
     record,
+    dueAtMs: Number.POSITIVE_INFINITY,
     signal: cancel,
     expectsContinue: request.expectsContinue,
     cut: (reason) => cancel.abort(reason),
@@ -89,7 +92,10 @@ export function detachVisit(asked: Visit, nowMs: number): DetachedVisit {
   const { requestId, traceparent, method, path, clientAddress, account, tokenId, scopeId, kind } =
     asked.record;
   const abort = new AbortController();
-  const record = openRecord({ requestId, traceparent, method, path, clientAddress, startedAtMs: nowMs });
+  const record = new RequestRecord({
+    ...{ requestId, traceparent, method, path, clientAddress },
+    startedAtMs: nowMs,
+  });
   return {
     ...asked,
     response: new HttpResponse(nowhere, asked.request),
@@ -97,13 +103,6 @@ export function detachVisit(asked: Visit, nowMs: number): DetachedVisit {
     signal: abort.signal,
     cut: (reason) => abort.abort(reason),
   };
-}
-
-/** Node puts the text together from dozens of pieces, which V8 keeps apart, and in memory, until one looks into it. */
-function newRequestId(): string {
-  const id = randomUUID();
-  id.charCodeAt(0);
-  return id;
 }
 
 /** Where nobody listens: a detached visit's answer is never written. */

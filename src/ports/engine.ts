@@ -38,6 +38,11 @@ export type LaunchSpec = {
   readonly modelContextTokens?: number;
   /** True: what it takes of memory is not known yet, so it should say so when it has loaded. */
   readonly isUnmeasured?: boolean;
+  /**
+   * True: accounts besides its owner's ask it too, so that an engine which cannot tell them apart must not use again what it has of
+   * one request for another.
+   */
+  readonly isShared?: boolean;
   /** What is served and for whom, for what engines keep or are allowed by it. */
   readonly weights?: { readonly repo: string; readonly commit: string; readonly account: string };
   readonly engineArgs: EngineArgs;

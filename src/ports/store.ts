@@ -35,7 +35,7 @@ export interface Store {
   addDeployment(deployment: Deployment, sealedHfToken: string | null): Promise<"added" | "name-taken">;
   deployment(id: string): Promise<Deployment | null>;
   /** Of one account or of all, newest first; deleted ones only when asked for. */
-  deployments(query: { account?: string; includeDeleted: boolean }): Promise<Deployment[]>;
+  deployments(query: { account?: string; includeDeleted: boolean }): Promise<readonly Deployment[]>;
   /**
    * Reads, lets `change` decide (pure; may run again after a conflict), writes atomically. `null` from `change` writes
    * nothing. Returns what is stored afterwards, or null when there is no such deployment.

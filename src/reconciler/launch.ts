@@ -67,6 +67,7 @@ export function createLaunch(
           weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          isShared: deployment.isPublic,
           isUnmeasured: input.measured === null,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
           ...(modelTokens === null ? {} : { modelContextTokens: modelTokens }),

@@ -1,6 +1,7 @@
 /**
  * One writer per deployment: pokes of a deployment are served one after another, and any number of pokes that come
- * while it is being served lead to one more look. At most a few are served at once, hints before the sweep, so that
+ * while it is being served lead to one more look. At most a few are served at once, hints before the sweep, and of the
+ * sweep's one begins in each turn of the event loop, so that
  * neither a thousand deployments nor a driver that answers late hold up the rest of the process. Also owns the one
  * timer a deployment may ask for. Knows nothing of what a look does.
  */
@@ -33,6 +34,8 @@ export function createMailboxes(
   const later = new Set<string>();
   const serving = new Set<Promise<void>>();
   let isStopped = false;
+  /** One that can wait has begun in this turn: whoever asks the process for something comes first. */
+  let isGivingWay = false;
 
   async function serve(id: string, box: Mailbox): Promise<void> {
     box.isBusy = true;
@@ -58,9 +61,9 @@ export function createMailboxes(
 
   function serveNext(): void {
     while (!isStopped && serving.size < maxBusy) {
-      const [id] = urgent.size > 0 ? urgent : later;
+      const [id] = urgent.size > 0 || isGivingWay ? urgent : later;
       if (id === undefined) return;
-      urgent.delete(id);
+      if (!urgent.delete(id)) giveWay();
       later.delete(id);
       const box = boxes.get(id);
       if (box === undefined) continue;
@@ -70,6 +73,14 @@ export function createMailboxes(
       });
       serving.add(done);
     }
+  }
+
+  function giveWay(): void {
+    isGivingWay = true;
+    setImmediate(() => {
+      isGivingWay = false;
+      serveNext();
+    });
   }
 
   function ask(id: string, line: Set<string>): void {

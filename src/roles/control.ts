@@ -32,7 +32,8 @@ import { defaultAccountName } from "../settings-read.ts";
 import { outageOf } from "../store/outage.ts";
 import { openStore } from "../store/store.ts";
 import { openVault } from "../store/vault.ts";
-import { endOnSignal, tellSupervisor } from "../supervisor/child.ts";
+import { answerSupervisor, endOnSignal, onSupervisorMessage, tellSupervisor } from "../supervisor/child.ts";
+import type { Restart } from "../supervisor/message.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { engineGraceMs, firstTokenMs, openDriver, openEngines } from "./machine.ts";
 import { loadSettings, openLog, publicUrl, root, sockets, takeLock, version } from "./process.ts";
@@ -164,6 +165,10 @@ export async function runControl(): Promise<void> {
   });
 
   let isGoingDown = false;
+  let restarts: readonly Restart[] = [];
+  onSupervisorMessage((message) => {
+    if (message.type === "restarts") restarts = message.restarts;
+  });
   let rate = quiet;
   const { app } = createApi({
     ...{ store, vault, clock: systemClock, version, newSecret, log, prices },
@@ -191,6 +196,7 @@ export async function runControl(): Promise<void> {
     progressOf: reconciler.progressOf,
     outageOf,
     readLogs: (deploymentId) => driver.readLogs(deploymentId),
+    restarts: () => restarts,
     down: () => {
       isGoingDown = true;
       tellSupervisor({ type: "down" });
@@ -228,6 +234,7 @@ export async function runControl(): Promise<void> {
     type: "ready",
     details: { account, newToken: newToken ?? "", tokenFile: tokenFile ?? "" },
   });
+  answerSupervisor();
 
   endOnSignal(async () => {
     link.closeAllConnections();

@@ -2,9 +2,9 @@
  * `berth engines`: what this machine has of engines, installing one, and what is wrong. Runs on the machine itself, with or
  * without a Berth that runs; a Berth learns of a new engine when it starts.
  */
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,14 +12,10 @@ import { promisify } from "node:util";
 import type { EnginesTask } from "../cli/context.ts";
 import { findShippedLibraries } from "../engines/embedded/shipped.ts";
 import { findProgram } from "../engines/find-program.ts";
-import {
-  type Installation,
-  llamaServerBuild,
-  llamaServerDownload,
-  type Step,
-  vllmInstallation,
-} from "../engines/install.ts";
+import { type Installation, llamaServerBuild, vllmInstallation } from "../engines/install.ts";
+import { runInstallation } from "../engines/install-run.ts";
 import type { Found } from "../engines/llama-server/program.ts";
+import { findRelease, releaseInstallation, releasesUrl, runsWith } from "../engines/llama-server/releases.ts";
 import { engineFolder, findEngines } from "../engines/machine-engines.ts";
 import type { Settings } from "../settings.ts";
 import { openEngines } from "./machine.ts";
@@ -157,29 +153,32 @@ type Install = Extract<EnginesTask, { readonly do: "install" }>;
 async function install(settings: Settings, task: Install): Promise<number> {
   const folder = engineFolder(settings.BERTH_HOME, task.engine);
   const plan =
-    task.engine === "vllm" ? await planVllm(folder, task.cpu) : await planLlamaServer(folder, task.download);
+    task.engine === "vllm"
+      ? await planVllm(folder, task.cpu)
+      : await planLlamaServer(folder, task.download, settings.BERTH_LLAMA_RELEASES ?? releasesUrl);
   if (typeof plan === "string") return fail(plan);
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  for (const [index, step] of plan.steps.entries()) {
-    process.stderr.write(`${index + 1}/${plan.steps.length} ${step.text}\n`);
-    await writeAll(step.writes ?? []);
-    const code = await runStep(step, task.signal);
-    if (code !== 0) {
-      await rm(folder, { recursive: true, force: true });
-      return fail(`${step.text} failed: ${step.command} ended with ${code}; what it said is above.`);
-    }
-  }
-  await writeAll(plan.after);
-  for (const path of plan.leftovers) await rm(path, { recursive: true, force: true });
-  const found = await findEngines(settings, process.env);
-  const state = (task.engine === "vllm" ? found.vllm : found.llamaServer).state;
-  if (state !== "found")
-    return fail(`${task.engine} is in ${folder} now, but does not run; see \`berth engines doctor\`.`);
+  const failed = await runInstallation(plan, {
+    ...{ folder, environment: await installEnvironment(), signal: task.signal },
+    show: (line) => process.stderr.write(`${line}\n`),
+    check: async () => await whyBroken(settings, task.engine),
+  });
+  if (failed !== null) return fail(failed);
   const text = `${task.engine} is installed in ${folder}. A Berth that runs uses it after its next start.`;
   print(task.json ? `${JSON.stringify({ engine: task.engine, folder })}\n` : `${text}\n`);
   return 0;
 }
+
+/** Looks where it was installed alone: another place that the settings name does not count. */
+async function whyBroken(settings: Settings, engine: Install["engine"]): Promise<string | null> {
+  const found = await findEngines({ BERTH_HOME: settings.BERTH_HOME }, {});
+  const { state, ...more } = engine === "vllm" ? found.vllm : found.llamaServer;
+  if (state === "found") return null;
+  const why = "why" in more ? more.why : "its program is not where it should be";
+  return `${engine} was installed, but does not run here: ${why}. It was removed again.${engine === "vllm" ? "" : ` ${buildInstead}`}`;
+}
+
+const buildInstead =
+  "Built on this machine it runs: `berth engines install llama-server` does that where git, cmake and a C++ compiler are.";
 
 async function planVllm(folder: string, forCpu: boolean): Promise<Installation | string> {
   if ((await lackingOf(["python3"])).length > 0) return "installing vllm needs python3, which is not here.";
@@ -190,21 +189,55 @@ async function planVllm(folder: string, forCpu: boolean): Promise<Installation |
   return vllmInstallation({ folder, python: "python3", pythonVersion, forCpu });
 }
 
-/** Built where that is possible: it is the release that Berth is tested with, made for the system that is here. */
-async function planLlamaServer(folder: string, wantsDownload: boolean): Promise<Installation | string> {
+/**
+ * Built where that is possible: it is the release that Berth is tested with, made for the system that is here. For GPUs that takes
+ * NVIDIA's compiler; without it, the published build for them.
+ */
+async function planLlamaServer(
+  folder: string,
+  wantsDownload: boolean,
+  from: string,
+): Promise<Installation | string> {
   const lacking = await lackingOf(buildTools);
-  if (lacking.length > 0 || wantsDownload) {
-    const platform = `${process.platform}-${process.arch}`;
-    const download = llamaServerDownload({ folder, platform });
-    if (download !== null && (await lackingOf(["curl", "sha256sum", "tar"])).length === 0) return download;
-    return wantsDownload
-      ? `there is no release to fetch for ${platform}, or no curl, sha256sum or tar to fetch it with.`
-      : `building llama-server needs ${lacking.join(" and ")}, which is not here.`;
+  const hasGpu = (await lackingOf(["nvidia-smi"])).length === 0;
+  const withCuda = (await findProgram(["nvcc", "/usr/local/cuda/bin/nvcc"], process.env)) !== null;
+  const mustFetch = wantsDownload || lacking.length > 0;
+  if (mustFetch || (hasGpu && !withCuda)) {
+    const fetched = await planRelease(folder, hasGpu, from);
+    if (typeof fetched !== "string") return fetched;
+    if (mustFetch) return `${fetched} ${lacking.length > 0 ? lackingTools(lacking) : buildInstead}`;
+    process.stderr.write(`${fetched} The server is built without CUDA and will use no GPU.\n`);
   }
   const { bundle, release, libraries } = await readCarried();
   if (!existsSync(bundle)) return "the source of llama.cpp is not beside node-llama-cpp.";
-  const withCuda = (await findProgram(["nvcc", "/usr/local/cuda/bin/nvcc"], process.env)) !== null;
   return llamaServerBuild({ folder, bundle, release, libraries, jobs: availableParallelism(), withCuda });
+}
+
+function lackingTools(lacking: readonly string[]): string {
+  return `Building it needs ${lacking.join(" and ")}, which is not here.`;
+}
+
+/** The published build for this machine, or why none of them would run here. */
+async function planRelease(folder: string, withCuda: boolean, from: string): Promise<Installation | string> {
+  const lacking = await lackingOf(["curl", "sha256sum", "tar"]);
+  if (lacking.length > 0) return `Fetching a release needs ${lacking.join(" and ")}, which is not here.`;
+  const platform = `${process.platform}-${process.arch}`;
+  const release = findRelease(platform, withCuda);
+  if (release === null) {
+    return `llama.cpp publishes no server for ${platform}${withCuda ? " with CUDA" : ""} that Berth knows.`;
+  }
+  const glibc = installedGlibc();
+  if (glibc === null || !runsWith(release, glibc)) {
+    const has = glibc === null ? "which this system does not have" : `this system has ${glibc}`;
+    return `The server that llama.cpp publishes needs glibc ${release.glibc} or newer; ${has}.`;
+  }
+  return releaseInstallation(release, { folder, from });
+}
+
+/** As "2.36"; null where the system has another C library. */
+function installedGlibc(): string | null {
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  return header.glibcVersionRuntime ?? null;
 }
 
 /** The release of llama.cpp that node-llama-cpp is built from, its source, and its libraries for this platform, if any. */
@@ -216,15 +249,6 @@ async function readCarried(): Promise<{ bundle: string; release: string; librari
   // On other systems they are not of the kind that can be linked with.
   const libraries = process.platform === "linux" ? findShippedLibraries() : null;
   return { bundle: join(folder, "gitRelease.bundle"), release, libraries };
-}
-
-/** Resolves to the exit code; what the program says goes to standard error as it comes. */
-async function runStep({ command, args }: Step, signal: AbortSignal): Promise<number | string> {
-  const child = spawn(command, args, { stdio: ["ignore", 2, 2], env: await installEnvironment(), signal });
-  return await new Promise((resolve) => {
-    child.once("error", (error) => resolve((error as NodeJS.ErrnoException).code ?? error.message));
-    child.once("exit", (code, by) => resolve(code ?? by ?? "unknown"));
-  });
 }
 
 /** The person's own, with its proxies and certificates, but without Berth's secrets; uv is told where pip fetches from. */
@@ -242,13 +266,6 @@ async function pipIndex(): Promise<string | null> {
     return stdout.trim() || null;
   } catch {
     return null; // Not set, or no pip: uv's own default is right.
-  }
-}
-
-async function writeAll(files: Installation["after"]): Promise<void> {
-  for (const { path, content } of files) {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, content);
   }
 }
 

@@ -10,7 +10,13 @@ import { createSpool } from "../gateway/spool.ts";
 import { usageRecordOf } from "../gateway/usage-record.ts";
 import { readTls } from "../settings-files.ts";
 import { listed } from "../settings-kinds.ts";
-import { endAfterSuccessor, onSupervisorMessage, sharedFd, tellSupervisor } from "../supervisor/child.ts";
+import {
+  answerSupervisor,
+  endAfterSuccessor,
+  onSupervisorMessage,
+  sharedFd,
+  tellSupervisor,
+} from "../supervisor/child.ts";
 import type { View } from "../supervisor/message.ts";
 import { connectionsWithin, openFilesLimit } from "../supervisor/open-files.ts";
 import { systemClock } from "../telemetry/clock.ts";
@@ -93,6 +99,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
   // Before, it answers, but only with 503.
   await (others === null ? gateway.routed : others.joined);
   tellSupervisor({ type: "ready", details: { host, port: String(port), pid: self } });
+  answerSupervisor();
 }
 
 /** Learns which processes share the port and the slots, and joins them once there are routes: what it then owns it must know. */

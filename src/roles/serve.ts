@@ -10,6 +10,7 @@ import { holdPort, isLoopback } from "../supervisor/address.ts";
 import { supervise } from "../supervisor/supervise.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
+import { controlFlags, gatewayFlags } from "./node-flags.ts";
 import { loadSettings, openLog, publicUrl, root, sockets, takeLock, version } from "./process.ts";
 
 /** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
@@ -35,19 +36,15 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
     );
   }
   const ready = new Map<string, Readonly<Record<string, string>>>();
-  // A large space for new objects (in MB) lets the process grow to several times what it has in use.
-  const node = {
-    command: process.execPath,
-    args: ["--max-semi-space-size=8", join(root, "src/main.ts")],
-    env,
-  };
+  const node = { command: process.execPath, env };
+  const main = join(root, "src/main.ts");
   const count = settings.BERTH_GATEWAY_PROCESSES;
   const roles = [
-    { ...node, name: "control", args: [...node.args, "control"] },
+    { ...node, name: "control", args: [...controlFlags, main, "control"] },
     ...Array.from({ length: count }, (_, seat) => ({
       ...node,
       name: count === 1 ? "gateway" : `gateway ${seat + 1}`,
-      args: [...node.args, "gateway", "shared"],
+      args: [...gatewayFlags, main, "gateway", "shared"],
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),
   ];
@@ -57,6 +54,7 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
     clock: systemClock,
     renewsOnHangup: ![process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY),
     stopGraceMs: settings.BERTH_DRAIN_S * 1000 + 10_000,
+    ...(settings.BERTH_HANG_S > 0 && { hangMs: settings.BERTH_HANG_S * 1000 }),
     onStopping: () => held.release(),
     log,
     onReady(role, details) {

@@ -204,6 +204,8 @@ export const berthInfoOut = z.object({
       }),
     )
     .default([]),
+  /** Processes of Berth that ended unasked or hung and were started again since it was started, the newest last, at most 20. */
+  restarts: z.array(z.object({ process: z.string(), at: z.string(), reason: z.string() })).default([]),
 });
 
 export type BerthInfoOut = z.output<typeof berthInfoOut>;

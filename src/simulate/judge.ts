@@ -33,6 +33,8 @@ export class Judge {
   #wasCut = false;
   /** Deployments whose first arguments do not work, so that there is nothing good to go back to. */
   readonly #neverGood = new Set<string>();
+  /** Instances that have been given a request. */
+  readonly #served = new Set<string>();
 
   constructor(parts: JudgeParts) {
     this.#parts = parts;
@@ -75,6 +77,7 @@ export class Judge {
 
   /** An instance has been given a request. */
   judgeSlots(gateway: Gateway, instanceId: string): void {
+    this.#served.add(instanceId);
     const process = this.#parts.machines.processes.get(instanceId);
     if (process === undefined) return;
     const taken = gateway.inFlightAt(instanceId);
@@ -135,18 +138,22 @@ export class Judge {
 
   /** What says that it is well is ended only where it lies, and not while another one of it is on its way out. */
   #judgeVerdict({ deployment }: World, instanceId: string): void {
-    const { machines, coverage } = this.#parts;
+    const { machines, coverage, disk } = this.#parts;
     const process = machines.processes.get(instanceId);
     if (process?.state !== "running" || this.#hasLostGpu(process.placement)) return;
     if (!process.isMute) this.#say("verdict", `${instanceId} is ended as mute, and answers`);
     if (!this.#serves(deployment, instanceId)) return;
     coverage.count("liar found and replaced");
     const others = [...machines.processes.values()].filter(
-      ({ deploymentId }) => deploymentId === deployment.id,
+      ({ deploymentId, id }) => deploymentId === deployment.id && id !== instanceId,
     );
-    const ending = others.filter(({ id, isEnding }) => isEnding && id !== instanceId);
-    if (ending.length > 0)
-      this.#say("all at once", `${instanceId} is replaced while ${ending[0]?.id} is on its way out`);
+    // A start that the driver carried out after its deadline has no record and no gateway ever knew it: that it is ended takes
+    // nothing from anybody, and does not count as one of the deployment's that is replaced.
+    const ending = others.find(
+      ({ id, isEnding }) => isEnding && (disk.records.has(id) || this.#served.has(id)),
+    );
+    if (ending !== undefined)
+      this.#say("all at once", `${instanceId} is replaced while ${ending.id} is on its way out`);
   }
 
   /** Only what never ran is given up, and only after its tries or where no machine could ever hold it now. */
@@ -219,7 +226,7 @@ export class Judge {
     if (records.length > wanted)
       this.#say("desired", `${id} rests with ${records.length} instances for ${wanted}`);
     if (serving.length < wanted) {
-      if (this.#hasRoom(deployment))
+      if (this.#hasRoom(deployment) && !this.#triesInVain(deployment, now))
         this.#say("desired", `${id} rests with ${serving.length} of ${wanted} though there is room`);
       return;
     }
@@ -235,6 +242,11 @@ export class Judge {
       this.#say("update", `${id} rests with arguments that do not work`);
     const { status } = statusOf(deployment, records, now);
     if (status !== "running") this.#say("status", `${id} rests as ${status}, and ${serving.length} serve`);
+  }
+
+  /** It has no arguments that work, and is at its tries, with pauses of up to five minutes and the load between them. */
+  #triesInVain({ id, tries }: Deployment, now: number): boolean {
+    return this.#neverGood.has(id) && tries.lastAtMs !== null && now - tries.lastAtMs <= 400_000;
   }
 
   /** Instances of a deployment that are there and shall stay, among them those that a start is under way for. */

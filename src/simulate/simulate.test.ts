@@ -4,9 +4,14 @@ import { simulate } from "./run.ts";
 import { createScenario } from "./scenario.ts";
 
 const fixed = Array.from({ length: 12 }, (_, index) => index + 1);
+/** What each of these met, nothing is to meet again. */
+const found = [
+  565424555, // a start that came too late is ended while a liar is replaced: nobody loses by it
+  593676875, // arguments that never worked are tried again and again, and the end falls into a pause
+];
 const fresh = Array.from({ length: 8 }, () => Math.floor(Math.random() * 2 ** 30));
 
-it.each([...fixed, ...fresh])("seed %i breaks no rule", (seed) => {
+it.each([...fixed, ...found, ...fresh])("seed %i breaks no rule", (seed) => {
   const { violations, answered, refused } = simulate(createScenario(seed));
   expect(violations, `npm run simulate -- --seeds 1 --from ${seed}`).toEqual([]);
   const asked = createScenario(seed).happenings.filter(({ what }) => what === "request");

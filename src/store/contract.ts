@@ -136,6 +136,23 @@ function testDeployments(store: () => Store): void {
     expect(await store().deployments({ account: "nobody", includeDeleted: true })).toEqual([]);
   });
 
+  test("a list that was read before is what was written since, deletions and new ones among it", async () => {
+    const [one, two, three] = ["1", "2", "3"].map((id) => sampleDeployment({ id, createdAtMs: Number(id) }));
+    if (one === undefined || two === undefined || three === undefined) throw new Error("three were made");
+    for (const deployment of [one, two]) await store().addDeployment(deployment, null);
+    const list = async () =>
+      (await store().deployments({ account: "ann", includeDeleted: false })).map(({ id }) => id);
+    expect(await list()).toEqual(["2", "1"]);
+    // One goes and one comes: as many rows as before.
+    await store().changeDeployment("1", (current) => ({ ...current, desired: "delete" }));
+    await store().addDeployment(three, null);
+    expect(await list()).toEqual(["3", "2"]);
+    await store().changeDeployment("2", (current) => ({ ...current, hasRun: true }));
+    expect(await store().deployments({ includeDeleted: true })).toMatchObject([
+      ...[{ id: "3" }, { id: "2", hasRun: true }, { id: "1", desired: "delete" }],
+    ]);
+  });
+
   test("the same id twice, or an owner that does not exist, is a defect", async () => {
     await store().addDeployment(sampleDeployment(), null);
     await expect(store().addDeployment(sampleDeployment({ name: "ann/other" }), null)).rejects.toThrow();

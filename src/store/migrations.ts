@@ -15,6 +15,7 @@ const migrations: readonly ((db: Kysely<Tables>) => Promise<void>)[] = [
   addRevisions,
   addTokenRates,
   addLoadTimes,
+  indexVersions,
 ];
 
 /** Version of the state that this code reads and writes. */
@@ -256,4 +257,9 @@ async function addTokenRates(db: QueryExecutorProvider): Promise<void> {
 /** Null: not known. From here on settings may hold a schedule too, which earlier versions cannot read. */
 async function addLoadTimes(db: QueryExecutorProvider): Promise<void> {
   await sql.raw("alter table deployments add column load_time_ms bigint").execute(db);
+}
+
+/** The sum of an account's versions is asked for at every list. */
+async function indexVersions(db: QueryExecutorProvider): Promise<void> {
+  await sql.raw("create index deployments_by_account on deployments (account, version)").execute(db);
 }

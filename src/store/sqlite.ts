@@ -4,7 +4,7 @@
  */
 import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Kysely, type SqliteDatabase, SqliteDialect, type SqliteStatement } from "kysely";
 import { StoreError } from "./error.ts";
 import { makeFolder, syncFolder } from "./folder.ts";
@@ -51,25 +51,35 @@ function keepPrivate(file: string): void {
   }
 }
 
-/** node:sqlite in the shape that kysely's SQLite dialect expects. */
+/** Statements that are kept; Berth has fewer, apart from lists of ids of different lengths. */
+const maxPrepared = 200;
+
+/** node:sqlite in the shape that kysely's SQLite dialect expects. Statements are prepared once: that takes longer than most run. */
 function adapt(db: DatabaseSync, file: string): SqliteDatabase {
+  const prepared = new Map<string, SqliteStatement>();
   return {
     close: () => db.close(),
-    prepare: (sql) =>
-      adaptStatement(
-        explained(file, () => db.prepare(sql)),
-        file,
-      ),
+    prepare(sql) {
+      const known = prepared.get(sql);
+      if (known !== undefined) return known;
+      const statement = adaptStatement(db, sql, file);
+      prepared.set(sql, statement);
+      const [oldest] = prepared.keys();
+      if (prepared.size > maxPrepared && oldest !== undefined) prepared.delete(oldest);
+      return statement;
+    },
   };
 }
 
-function adaptStatement(statement: StatementSync, file: string): SqliteStatement {
+function adaptStatement(db: DatabaseSync, sql: string, file: string): SqliteStatement {
   const values = (parameters: readonly unknown[]) => parameters as readonly SQLInputValue[];
+  const statement = explained(file, () => db.prepare(sql));
   return {
     reader: statement.columns().length > 0,
     all: (parameters) => explained(file, () => statement.all(...values(parameters))),
     run: (parameters) => explained(file, () => statement.run(...values(parameters))),
-    iterate: (parameters) => statement.iterate(...values(parameters)),
+    // Read piece by piece, so that it must not be another reader's too.
+    iterate: (parameters) => explained(file, () => db.prepare(sql)).iterate(...values(parameters)),
   };
 }
 

@@ -13,7 +13,7 @@ import type { AccessStore } from "../ports/access-store.ts";
 import type { Store } from "../ports/store.ts";
 import type { UsageStore } from "../ports/usage-store.ts";
 import { createAccessStore } from "./access.ts";
-import { DeploymentCache } from "./deployment-cache.ts";
+import { DeploymentCache, type ListQuery } from "./deployment-cache.ts";
 import { StoreError } from "./error.ts";
 import { migrate, stateVersion } from "./migrations.ts";
 import { openPostgres } from "./postgres.ts";
@@ -172,8 +172,28 @@ class SqlStore implements Store {
     return row === undefined ? null : this.#read.read(row);
   }
 
-  /** Asks for the versions first: of thousands, few were written since they were read. */
-  async deployments(query: { account?: string; includeDeleted: boolean }): Promise<Deployment[]> {
+  /** Asks for the sum of versions first: nearly always nothing was written since the last list. */
+  async deployments(query: ListQuery): Promise<readonly Deployment[]> {
+    const sum = await this.#versionSum(query.account);
+    const kept = this.#read.findList(query, sum);
+    if (kept !== null) return kept;
+    const listed = await this.#readList(query);
+    this.#read.keepList(query, sum, listed);
+    return listed;
+  }
+
+  /** Grows with every write of one of these rows: none is ever removed, and deleted ones count. */
+  async #versionSum(account: string | undefined): Promise<string> {
+    const all = this.#db.selectFrom("deployments");
+    const some = account === undefined ? all : all.where("account", "=", account);
+    const { rows: count, versions } = await some
+      .select(({ fn }) => [fn.countAll().as("rows"), fn.sum("version").as("versions")])
+      .executeTakeFirstOrThrow();
+    return `${count} ${versions}`;
+  }
+
+  /** Asks for the versions: of thousands, few were written since they were read. */
+  async #readList(query: ListQuery): Promise<Deployment[]> {
     let wanted = this.#db.selectFrom("deployments").select(["id", "version"]);
     if (query.account !== undefined) wanted = wanted.where("account", "=", query.account);
     if (!query.includeDeleted) wanted = wanted.where("desired", "!=", "delete");

@@ -45,6 +45,13 @@ export function onSupervisorMessage(callback: (message: SupervisorMessage) => vo
   return true;
 }
 
+/** From now on this role shows its supervisor that it runs whenever it is asked, and is replaced when it does not. */
+export function answerSupervisor(): void {
+  onSupervisorMessage(({ type }) => {
+    if (type === "ask") tellSupervisor({ type: "alive" });
+  });
+}
+
 /** Runs `end` once, when this role is told to end or its supervisor is gone, and then ends the process. */
 export function endOnSignal(end: () => Promise<void>): void {
   const endOnce = once(end);

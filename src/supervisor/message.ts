@@ -23,6 +23,8 @@ export type ChildMessage =
   | { readonly type: "join"; readonly path: string }
   /** It has entered this view, and the others have been told. */
   | { readonly type: "entered"; readonly version: number }
+  /** It runs: the answer to `ask`. */
+  | { readonly type: "alive" }
   /** It was asked to end: another shall take its place first. It serves until it hears that it may end. */
   | { readonly type: "renew" };
 
@@ -30,7 +32,14 @@ export type SupervisorMessage =
   /** To a child that wanted to be renewed, or shall be: end now, as the last of its role or with a successor that serves. */
   | { readonly type: "end"; readonly hasSuccessor: boolean }
   /** Who shares the work; one that has not joined yet hears of it too. */
-  | { readonly type: "view"; readonly view: View };
+  | { readonly type: "view"; readonly view: View }
+  /** Is it running? To be answered with `alive`. */
+  | { readonly type: "ask" }
+  /** What had to be started again lately, the newest last. */
+  | { readonly type: "restarts"; readonly restarts: readonly Restart[] };
+
+/** A process that ended unasked, and was started again. */
+export type Restart = { readonly role: string; readonly atMs: number; readonly reason: string };
 
 /** Null for anything that is not a message of this kind. */
 export function parseSupervisorMessage(value: unknown): SupervisorMessage | null {
@@ -39,6 +48,11 @@ export function parseSupervisorMessage(value: unknown): SupervisorMessage | null
     const view = "view" in value ? parseView(value.view) : null;
     return view === null ? null : { type: "view", view };
   }
+  if (value.type === "ask") return { type: "ask" };
+  if (value.type === "restarts") {
+    const restarts = "restarts" in value ? parseAll(value.restarts, parseRestart) : null;
+    return restarts === null ? null : { type: "restarts", restarts };
+  }
   if (value.type !== "end") return null;
   return { type: "end", hasSuccessor: "hasSuccessor" in value && value.hasSuccessor === true };
 }
@@ -46,7 +60,7 @@ export function parseSupervisorMessage(value: unknown): SupervisorMessage | null
 /** Null for anything that is not a message of this list. */
 export function parseChildMessage(value: unknown): ChildMessage | null {
   if (typeof value !== "object" || value === null || !("type" in value)) return null;
-  if (value.type === "down" || value.type === "renew") return { type: value.type };
+  if (value.type === "down" || value.type === "renew" || value.type === "alive") return { type: value.type };
   if (value.type === "join") {
     return "path" in value && typeof value.path === "string" ? { type: "join", path: value.path } : null;
   }
@@ -66,9 +80,22 @@ export function parseChildMessage(value: unknown): ChildMessage | null {
 function parseView(value: unknown): View | null {
   if (typeof value !== "object" || value === null) return null;
   const { version, processes } = value as Readonly<Record<string, unknown>>;
-  if (typeof version !== "number" || !Array.isArray(processes)) return null;
-  const parsed = processes.map(parseProcess).filter((process) => process !== null);
-  return parsed.length === processes.length ? { version, processes: parsed } : null;
+  const parsed = parseAll(processes, parseProcess);
+  return typeof version === "number" && parsed !== null ? { version, processes: parsed } : null;
+}
+
+/** Null when it is no list, or one of it cannot be parsed. */
+function parseAll<T>(values: unknown, parse: (value: unknown) => T | null): T[] | null {
+  if (!Array.isArray(values)) return null;
+  const parsed = values.map(parse).filter((one) => one !== null);
+  return parsed.length === values.length ? parsed : null;
+}
+
+function parseRestart(value: unknown): Restart | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { role, atMs, reason } = value as Readonly<Record<string, unknown>>;
+  if (typeof role !== "string" || typeof atMs !== "number" || typeof reason !== "string") return null;
+  return { role, atMs, reason };
 }
 
 function parseProcess(value: unknown): SharingProcess | null {

@@ -4,6 +4,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import {
+  answerSupervisor,
   configurationExitCode,
   endAfterSuccessor,
   onSupervisorGone,
@@ -29,6 +30,17 @@ process.on("SIGINT", () => end("interrupted"));
 process.on("SIGUSR1", () => process.exit(configurationExitCode));
 process.on("SIGUSR2", () => tellSupervisor({ type: "down" }));
 onSupervisorGone(() => end("left alone"));
+if (behaviour === "answers" || behaviour === "blocks once") answerSupervisor();
+// Answers once, and then never comes back to its event loop.
+if (behaviour === "blocks once" && !hasRun) {
+  onSupervisorMessage(({ type }) => {
+    if (type !== "ask") return;
+    appendFileSync(file, `${name} blocks\n`);
+    setTimeout(() => {
+      for (;;);
+    }, 20);
+  });
+}
 setInterval(() => undefined, 1_000);
 const ready = () => tellSupervisor({ type: "ready", details: { pid: String(process.pid) } });
 if (!joins) ready();

@@ -51,6 +51,7 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
     })),
     clock: { ...clock, now },
     stopGraceMs: 20_000,
+    hangMs: 600,
     onReady: (role, { pid }) => ready.push([role, Number(pid)]),
     log: (_, message) => logged.push(message),
   });
@@ -86,6 +87,18 @@ describe("supervise", () => {
     await until("a new gateway", () => pidsOf("gateway").length === 2);
     expect(pidsOf("control")).toHaveLength(1);
     expect(pidsOf("gateway")[1]).not.toBe(gateway);
+  });
+
+  it("replaces one that is stopped or comes back to its event loop no more, and says why; others are left alone", async () => {
+    start({ control: "blocks once", gateway: "answers", silent: "" });
+    await until("another control", () => pidsOf("control").length === 2);
+    const [gateway = 0] = pidsOf("gateway");
+    process.kill(gateway, "SIGSTOP");
+    await until("another gateway", () => pidsOf("gateway").length === 2);
+    expect(isAlive(gateway)).toBe(false);
+    const why = "gave no sign of life for 0.6 s and was killed; it is started again";
+    expect(logged).toEqual([`control ${why}`, `gateway ${why}`]);
+    expect(pidsOf("silent")).toHaveLength(1);
   });
 
   it("stops the roles one after the other, the last one first", async () => {

@@ -1,14 +1,15 @@
 /**
  * Keeps the roles of one installation running as child processes: starts them, starts whichever dies again, and ends
  * them in order. Children have a session of their own, so that a terminal's Ctrl-C reaches only the supervisor, and a
- * channel, so that they notice its end. Renewing starts each role from the code that is in place then: one that may be there
+ * channel, so that they notice its end. One that hangs (pulse.ts) is killed and started again too. Renewing starts each role from the code that is in place then: one that may be there
  * twice is replaced while it serves, its successor serves before it is told to end; others are ended first. Roles that share
  * their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { configurationExitCode } from "./child.ts";
-import { Members, tell } from "./members.ts";
-import { parseChildMessage, type SupervisorMessage } from "./message.ts";
+import { type Hearer, Members, tell } from "./members.ts";
+import { parseChildMessage, type Restart, type SupervisorMessage } from "./message.ts";
+import { Pulse, standingOf } from "./pulse.ts";
 
 export type Role = {
   readonly name: string;
@@ -31,6 +32,8 @@ export type SuperviseOptions = {
   readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
   readonly stopGraceMs: number;
+  /** How long a role that serves may give no sign of life before it is killed and started again; without, for ever. */
+  readonly hangMs?: number;
   /** A role serves, for the first time or again after it was started anew. */
   onReady(role: string, details: Readonly<Record<string, string>>): void;
   /** Everything is about to stop: before the first role is told. */
@@ -60,6 +63,9 @@ const sameSignalMs = 1_000;
 export function restartDelayMs(endsInARow: number): number {
   return Math.min(maxRestartMs, firstRestartMs * 2 ** (endsInARow - 1));
 }
+
+/** Restarts that are told of, the newest. */
+const maxRestarts = 20;
 
 type RoleExit = { readonly code: number | null; readonly signal: string | null };
 
@@ -138,6 +144,9 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const forcing = new AbortController();
   const places = options.roles.map((role) => new Place(role));
   const members = new Members(clock, (message) => log("error", message));
+  const hung = new WeakSet<Hearer>();
+  const pulse = options.hangMs === undefined ? null : openPulse(options.hangMs);
+  let restarts: readonly Restart[] = [];
   const { promise: done, resolve } = Promise.withResolvers<number>();
   let stopAskedAtMs: number | null = null;
 
@@ -197,14 +206,36 @@ export function supervise(options: SuperviseOptions): Supervisor {
     return isServing;
   }
 
+  function openPulse(hangMs: number): Pulse {
+    const onHung = (child: Hearer) => {
+      hung.add(child);
+      child.kill("SIGKILL");
+    };
+    const opened = new Pulse({ clock, hangMs, standingOf, onHung });
+    void opened.watch(stopping.signal);
+    return opened;
+  }
+
+  /** What the log says and a person who asks later hears. */
+  function noteRestart({ name }: Role, child: ChildProcess, { code, signal }: RoleExit, inMs: number): void {
+    const how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
+    const silentS = (options.hangMs ?? 0) / 1000;
+    const reason = hung.has(child) ? `gave no sign of life for ${silentS} s and was killed` : how;
+    log("error", `${name} ${reason}; it is started again`, { code, signal, inMs });
+    restarts = [...restarts, { role: name, atMs: clock.now(), reason }].slice(-maxRestarts);
+    for (const { alive } of places) for (const other of alive) tell(other, { type: "restarts", restarts });
+  }
+
   function start(place: Place): Life {
-    return startLife(place, members, options, {
+    const life = startLife(place, { members, pulse }, options, {
       onDown: () => void shutDown(0),
       onRenew: (child) => {
         if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
         else void renew(place);
       },
     });
+    tell(life.child, { type: "restarts", restarts });
+    return life;
   }
 
   async function keepRunning(place: Place): Promise<void> {
@@ -233,7 +264,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
       }
       endsInARow = clock.now() - startedAtMs >= stableMs ? 1 : endsInARow + 1;
       const delayMs = restartDelayMs(endsInARow);
-      log("error", `${role.name} ended and is started again`, { ...exit, inMs: delayMs });
+      noteRestart(role, life.child, exit, delayMs);
       await pause(clock, delayMs, stopping.signal);
     }
   }
@@ -263,7 +294,7 @@ function stages(places: readonly Place[]): Place[][] {
 
 function startLife(
   place: Place,
-  members: Members,
+  { members, pulse }: { readonly members: Members; readonly pulse: Pulse | null },
   { onReady, log }: SuperviseOptions,
   on: { onDown(): void; onRenew(child: ChildProcess): void },
 ): Life {
@@ -276,11 +307,13 @@ function startLife(
   });
   place.alive.add(child);
   if (role.seat !== undefined) members.started(child);
+  pulse?.started(child);
   const served = Promise.withResolvers<boolean>();
   const exit = Promise.withResolvers<RoleExit>();
   child.on("message", (value) => {
     const message = parseChildMessage(value);
     if (message === null) log("warn", `${role.name} sent a message that is none`);
+    else if (message.type === "alive") pulse?.heard(child);
     else if (message.type === "down") on.onDown();
     else if (message.type === "renew") on.onRenew(child);
     else if (message.type === "entered") members.entered(child, message.version);
@@ -294,6 +327,7 @@ function startLife(
   const end = (how: RoleExit) => {
     place.alive.delete(child);
     members.ended(child);
+    pulse?.ended(child);
     served.resolve(false);
     exit.resolve(how);
   };

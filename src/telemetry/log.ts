@@ -15,7 +15,7 @@ export type Log = (
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Names of fields that are masked, on their own and within a field. */
-const masked: ReadonlySet<string> = new Set(["token", "secret", "authorization", "password"]);
+const masked = ["token", "secret", "authorization", "password"];
 const mask = "(hidden)";
 
 const gatherMs = 50;
@@ -37,7 +37,7 @@ export function createLog(options: {
   const destination = { write: (line: string) => lines.add(options.isTerminal ? shorten(line) : line) };
   const logger: Logger = pino({ level: options.level, base: { role: options.role } }, destination);
   return (level, message, fields = {}) => {
-    logger[level](withMasks(fields, true), message);
+    logger[level](withMasks(fields), message);
     // What may be a process's last word is not held back.
     if (level === "warn" || level === "error") lines.flush();
   };
@@ -65,20 +65,25 @@ function gatherLines(write: (lines: string) => void): { add(line: string): void;
 }
 
 /** The same fields where there is nothing to mask. */
-function withMasks(fields: Fields, looksWithin: boolean): Fields {
+function withMasks(fields: Fields): Fields {
+  const shown = masks(fields);
   let changed: Record<string, unknown> | null = null;
-  for (const name of Object.keys(fields)) {
-    const value = fields[name];
-    let shown = value;
-    if (masked.has(name)) shown = mask;
-    else if (looksWithin && typeof value === "object" && value !== null && !Array.isArray(value)) {
-      shown = withMasks(value as Fields, false);
-    }
-    if (shown === value) continue;
-    changed ??= { ...fields };
-    changed[name] = shown;
+  for (const name of Object.keys(shown)) {
+    const value = shown[name];
+    if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+    const within = masks(value as Fields);
+    if (within === value) continue;
+    changed ??= { ...shown };
+    changed[name] = within;
   }
-  return changed ?? fields;
+  return changed ?? shown;
+}
+
+/** Looks for the masked names and not through all fields: a request has dozens, and none of these. */
+function masks(fields: Fields): Fields {
+  if (!masked.some((name) => Object.hasOwn(fields, name))) return fields;
+  const entries = Object.entries(fields);
+  return Object.fromEntries(entries.map(([name, value]) => [name, masked.includes(name) ? mask : value]));
 }
 
 const levelMarks: Record<number, string> = { 40: "warning: ", 50: "error: ", 60: "error: " };

@@ -1,5 +1,6 @@
 /**
- * Invariants 6, 7 and 8: kill -9 of control, of the gateway and of an engine, during a stream and during a download.
+ * Invariants 6, 7 and 8: kill -9 of control, of the gateway and of an engine, during a stream and during a download, and
+ * control and the gateway stopped for good.
  * Berth returns by itself, loses no deployment, orphans no process, and adopts running engines instead of restarting.
  */
 import OpenAI from "openai";
@@ -12,7 +13,7 @@ let berth: Berth;
 let id = "";
 beforeAll(async () => {
   hub = await startTestHub();
-  berth = await startBerth({ env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" } });
+  berth = await startBerth({ env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_HANG_S: "3" } });
   const { body } = await berth.call("POST", "/deploy/llm", {
     model_name: "m",
     gpu: "other",
@@ -72,11 +73,11 @@ async function answers(): Promise<boolean> {
   }
 }
 
-function killRole(role: "control" | "gateway" | "engine"): number {
+function killRole(role: "control" | "gateway" | "engine", signal: "SIGKILL" | "SIGSTOP" = "SIGKILL"): number {
   const [pid, ...more] = berth.pids(role);
   expect(more).toEqual([]);
   if (pid === undefined) throw new Error(`no ${role} runs`);
-  process.kill(pid, "SIGKILL");
+  process.kill(pid, signal);
   return pid;
 }
 
@@ -129,6 +130,37 @@ describe("during a stream", () => {
     // The one or two that were on their way to the dead process may fail; none that came later does.
     expect(all.filter(Boolean).length).toBeGreaterThanOrEqual(4);
     await untilStatus(berth, id, "running");
+  });
+});
+
+/** Why a process was started again, as an administrator is told. */
+async function lastRestart(): Promise<unknown> {
+  const { raw } = await berth.call("GET", "/v1/berth/info");
+  return (raw as { restarts: readonly unknown[] }).restarts.at(-1);
+}
+
+describe("hanging", () => {
+  const reason = "gave no sign of life for 3 s and was killed";
+
+  it("control is replaced: a stream goes on, the engine is adopted, and who asks is told why", async () => {
+    const [engine] = berth.pids("engine");
+    const stream = await openStream();
+    const stopped = killRole("control", "SIGSTOP");
+    expect(await stream.toEnd()).toBe("length");
+    await until("another control", () => berth.pids("control").some((pid) => pid !== stopped));
+    await untilStatus(berth, id, "running");
+    expect(berth.pids("engine")).toEqual([engine]);
+    expect(await lastRestart()).toMatchObject({ process: "control", reason });
+  });
+
+  it("the gateway is replaced: who waits for the port is served, the engine is not touched", async () => {
+    const [engine] = berth.pids("engine");
+    const stopped = killRole("gateway", "SIGSTOP");
+    expect(await until("an answer", answers)).toBe(true);
+    expect(berth.pids("gateway")).not.toContain(stopped);
+    expect(berth.pids("engine")).toEqual([engine]);
+    expect(await lastRestart()).toMatchObject({ process: "gateway", reason });
+    expect(berth.output()).toContain(`gateway ${reason}; it is started again`);
   });
 });
 

@@ -126,7 +126,7 @@ describe("a start that fails", () => {
       "bad-argument",
       { ...onVllm, extra_args: ["--tool-call-parser", "mystral"] },
       "bad_engine_args",
-      /does not take --tool-call-parser as it is\. Correct .*extra_args/,
+      /^This version of vLLM has no tool call parser mystral\. Correct extra_args/,
     ],
     [
       "cuda-oom",

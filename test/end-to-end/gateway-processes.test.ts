@@ -126,6 +126,15 @@ describe("three processes", () => {
     await berth.idle();
   });
 
+  test("one that hangs is replaced, and its models' lines go on", async () => {
+    const [stopped = 0] = berth.pids();
+    process.kill(stopped, "SIGSTOP");
+    await until("another one", () => berth.pids().length === 3 && !berth.pids().includes(stopped));
+    const asked = Array.from({ length: 12 }, (_, at) => berth.ask({ deployment: at % 3 }));
+    expect(whole(await Promise.all(asked))).toBe(12);
+    await berth.idle();
+  });
+
   test("a renewal of all costs nobody anything", () => renewUnderLoad(berth));
 });
 

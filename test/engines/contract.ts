@@ -4,7 +4,7 @@
  * declares, refuses strangers, and leaves a sentence when it fails. Only tests import it.
  */
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,6 +15,7 @@ import type { ObservedInstance } from "../../src/core/instance.ts";
 import { createLocalDriver, type LocalDriver } from "../../src/drivers/local/driver.ts";
 import type { InstanceSpec } from "../../src/ports/driver.ts";
 import type { Engine } from "../../src/ports/engine.ts";
+import { findHolders } from "../harness/holders.ts";
 
 /** The model that Berth ships: a GGUF file and safetensors of the same weights. */
 export const starterFolder = join(import.meta.dirname, "../../starter/model");
@@ -201,6 +202,23 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       if (engine.abilities.cacheScope !== "none") expect(await cachedTokens("ben")).toBe(0);
     });
 
+    test("uses no prompt again where accounts share it and it cannot keep them apart", async () => {
+      if (engine.abilities.cacheScope !== "none") return;
+      const shared = specOf(engine, id("shared"), starterFolder, await choose(engine));
+      await driver.start({ ...shared, launch: { ...shared.launch, isShared: true } });
+      const seen = await until(driver, id("shared"), "running");
+      const body = chat({
+        messages: [{ role: "user", content: "1 2 3 4 5 6 7 8 ".repeat(8) }],
+        max_tokens: 1,
+      });
+      for (const account of ["ann", "ben", "ann", "ann", "ben"]) {
+        const answer = await ask(seen, "/v1/chat/completions", body, account);
+        const { usage } = JSON.parse(answer.text) as Answer;
+        expect(usage?.prompt_tokens_details?.cached_tokens ?? 0, account).toBe(0);
+      }
+      await driver.remove(id("shared"), 0);
+    });
+
     test("counts its own work where it says that it does", async () => {
       const load = await engine.load?.(running.endpoint, running.secret, patienceMs);
       if (load !== undefined) expect(load).toMatchObject({ running: expect.any(Number), waiting: 0 });
@@ -227,6 +245,19 @@ export function describeEngine(name: string, open: () => Promise<Engine>, option
       expect(ended.failure?.message).not.toContain(home);
       expect(ended.failure?.next).toMatch(/[.]$/);
       await driver.remove(id("two"), 0);
+    });
+
+    // The last of them: it ends the instance that the others asked.
+    test("nothing of it goes on when its own process is killed", async () => {
+      const recordPath = join(home, "instances", id("one"), "record.json");
+      const record = JSON.parse(await readFile(recordPath, "utf8")) as { process: { pid: number } };
+      const seen = (await driver.observe()).find((instance) => instance.id === id("one"));
+      expect(seen, "still runs").toMatchObject({ state: "running", failure: null });
+      expect(findHolders(home).map(({ pid }) => pid)).toContain(record.process.pid);
+      process.kill(record.process.pid, "SIGKILL");
+      const ended = await until(driver, id("one"), "exited");
+      expect(ended.failure?.message).toMatch(/^\S.*[.]$/);
+      expect(findHolders(home)).toEqual([]);
     });
   });
 }

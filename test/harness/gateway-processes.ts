@@ -84,7 +84,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),
     clock: systemClock,
-    stopGraceMs: 10_000,
+    ...{ stopGraceMs: 10_000, hangMs: 3_000 },
     onStopping: () => held.release(),
     onReady(_, { pid }) {
       pids.add(Number(pid));

@@ -110,6 +110,7 @@ test("berth down answers first", async () => {
     account: "root",
     isolation: { isolated: true, reason: null, next: null },
     gpus: [],
+    restarts: [],
   });
 });
 

@@ -141,6 +141,7 @@ export async function startRealApi(more: Partial<ApiDeps> = {}): Promise<RealApi
     },
     liveRate: () => ({ requestsPerS: 0, tokensPerS: 0, ttftS: null }),
     readLogs: async () => api.logs,
+    restarts: () => [],
     down: () => {
       downs += 1;
     },

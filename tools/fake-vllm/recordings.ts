@@ -1,8 +1,11 @@
 /**
- * What real vLLM prints when it ends, shortened to what stands around the cause: the lines of a start, the error as one of its
- * processes logs it, and the news of it that the others print after that, which say nothing. Each as people reported it, with the
- * place where they did. Data only.
+ * What real vLLM prints when it ends. Most was recorded from version 0.32.0, whole (`failing.ts`, `record.ts`). The rest is put together
+ * around a line that people reported, with the place where they did: the lines of a start, the error as one of its processes logs
+ * it, and the news of it that the others print after that, which say nothing.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { failures, recordedFolder } from "./failing.ts";
 
 export type Recording = {
   /** Where it was reported. */
@@ -36,7 +39,8 @@ const inCore = (error: string) => [
   ...news,
 ];
 
-export const recordings = {
+/** What needs GPUs, or an older version, to be seen: lines as people reported them, with what stands around such. */
+export const reported = {
   "cuda-oom": {
     source: "noonghunna/club-3090#16",
     lines: [
@@ -50,34 +54,11 @@ export const recordings = {
     source: "noonghunna/club-3090#60",
     lines: [...loading, ...inCore("RuntimeError: CUDA driver error: out of memory")],
   },
-  "little-cache": {
-    source: "vllm-project/vllm#34076",
-    lines: [
-      ...loading,
-      ...inCore(
-        "ValueError: To serve at least one request with the models's max seq len (262144), (24.0 GiB KV cache is needed, which is larger than the available KV cache memory (3.18 GiB). Based on the available memory, the estimated maximum model length is 34736. Try increasing `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine.",
-      ),
-    ],
-  },
-  "unknown-architecture": {
-    source: "vllm 0.32.0",
-    lines: [
-      ...start.slice(0, 1),
-      "(APIServer pid=31) ValueError: Model architectures ['ZamfirForCausalLM'] are not supported for now. Supported architectures: dict_keys(['AfmoeForCausalLM', 'ApertusForCausalLM'])",
-    ],
-  },
   "no-template": {
     source: "vllm-project/vllm#7978",
     lines: [
       ...start,
       "(APIServer pid=31) ValueError: As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template if the tokenizer does not define one.",
-    ],
-  },
-  "own-code": {
-    source: "vllm-project/vllm#5244",
-    lines: [
-      ...start.slice(0, 1),
-      "(APIServer pid=31) ValueError: Loading /weights requires you to execute the configuration file in that repo on your local machine. Make sure you have read the code there to avoid malicious use, then set the option `trust_remote_code=True` to remove this error.",
     ],
   },
   "old-driver": {
@@ -87,13 +68,6 @@ export const recordings = {
       ...inCore(
         "RuntimeError: The NVIDIA driver on your system is too old (found version 12080). Please update your GPU driver by downloading and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx",
       ),
-    ],
-  },
-  "port-taken": {
-    source: "uvicorn 0.35",
-    lines: [
-      ...loading,
-      "(APIServer pid=31) OSError: [Errno 98] error while attempting to bind on address ('127.0.0.1', 41233): address already in use",
     ],
   },
   nccl: {
@@ -106,14 +80,27 @@ export const recordings = {
       ),
     ],
   },
-  "bad-argument": {
-    source: "vllm 0.32.0",
-    lines: [
-      "usage: vllm serve [model_tag] [options]",
-      "vllm serve: error: argument --tool-call-parser: invalid choice: 'mystral' (choose from 'deepseek_v3', 'hermes', 'mistral')",
-    ],
-  },
 } as const satisfies Readonly<Record<string, Recording>>;
+
+/** Whole, from the folder of recordings. */
+export const recorded: Readonly<Record<keyof typeof failures, readonly string[]>> = Object.fromEntries(
+  Object.keys(failures).map((name) => [name, readRecording(name)]),
+) as Record<keyof typeof failures, readonly string[]>;
+
+function readRecording(name: string): readonly string[] {
+  return readFileSync(join(recordedFolder, `${name}.txt`), "utf8")
+    .trimEnd()
+    .split("\n");
+}
+
+/** The lines of one of either kind; null where there is none of that name. */
+export function linesOf(name: string): readonly string[] | null {
+  const all = new Map<string, readonly string[]>([
+    ...Object.entries(reported).map(([key, { lines }]) => [key, lines] as const),
+    ...Object.entries(recorded),
+  ]);
+  return all.get(name) ?? null;
+}
 
 /** Of an engine that dies while it serves. */
 export const illegalAccess: Recording = {

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createFakeEngine, type Fault } from "../fake-engine/engine.ts";
-import { illegalAccess, loadingLines, type Recording, recordings } from "./recordings.ts";
+import { illegalAccess, linesOf, loadingLines } from "./recordings.ts";
 
 const args = process.argv.slice(2);
 /** The values behind a flag, up to the next one. */
@@ -36,9 +36,9 @@ const faults: Readonly<Record<string, Fault>> = {
   },
 };
 
-const recording: Recording | undefined = new Map<string, Recording>(Object.entries(recordings)).get(word);
-if (recording !== undefined) {
-  print(recording.lines);
+const lastWords = linesOf(word);
+if (lastWords !== null) {
+  print(lastWords);
   process.exit(1);
 }
 

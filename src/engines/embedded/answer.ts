@@ -5,7 +5,8 @@
 import type { Batcher, TokenStep } from "./batcher.ts";
 import { type Begun, notBegun, SeenText } from "./begun.ts";
 import { RequestError, unsupported } from "./errors.ts";
-import { GrammarError, type Model, type SamplerSettings } from "./native.ts";
+import type { Model } from "./native.ts";
+import { GrammarError, type SamplerSettings } from "./samplers.ts";
 import { StopCutter } from "./stops.ts";
 
 /** A token with its logprob and the likeliest alternatives, as clients get it. */

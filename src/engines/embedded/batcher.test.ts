@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Batcher } from "./batcher.ts";
-import type { DecodeContext, Sampler, StepPart } from "./native.ts";
+import type { DecodeContext, StepPart } from "./native.ts";
+import type { Sampler } from "./samplers.ts";
 
 const answerTokens = 3;
 
@@ -14,7 +15,7 @@ function recordingContext(slots: number) {
       steps.push(parts.map(({ sequence }) => sequence));
       return parts.map(({ isOutputWanted }, index) => (isOutputWanted ? index : -1));
     },
-    createSampler: async () => sampler,
+    createSampler: () => sampler,
     forget: () => true,
   };
   return { context, steps };

@@ -3,13 +3,8 @@
  * one step after the other; each step computes one token for every answer in progress and a share of the waiting prompts.
  * A job that is cancelled, or whose reader is slow, never holds up the others. Knows tokens only; text is not its matter.
  */
-import {
-  type DecodeContext,
-  impossibleLogprob,
-  type Sampler,
-  type SamplerSettings,
-  type StepPart,
-} from "./native.ts";
+import type { DecodeContext, StepPart } from "./native.ts";
+import { impossibleLogprob, type Sampler, type SamplerSettings } from "./samplers.ts";
 import { chooseSlot, nextPromptBudget, planBatch } from "./slots.ts";
 
 /** What one step gave a job. `logprobs` holds the likeliest tokens and the chosen one, when they were asked for. */
@@ -109,7 +104,7 @@ export class Batcher {
     job.signal.addEventListener("abort", ring);
     let sampler: Sampler | null = null;
     try {
-      sampler = await this.#context.createSampler(job.sampling, job.grammar);
+      sampler = this.#context.createSampler(job.sampling, job.grammar);
       return await this.#start(job, slot, choice, sampler);
     } finally {
       job.signal.removeEventListener("abort", ring);

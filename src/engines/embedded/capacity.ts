@@ -102,7 +102,8 @@ function roundDown(tokens: number): number {
   return Math.floor(tokens / contextStep) * contextStep;
 }
 
-function roundUp(tokens: number): number {
+/** To a number that llama.cpp itself would not round up further. */
+export function roundUp(tokens: number): number {
   return Math.ceil(tokens / contextStep) * contextStep;
 }
 

@@ -2,12 +2,13 @@
  * What an answer must look like: reads `response_format`, `tools` and `tool_choice` and turns them into a grammar where
  * the format is promised. A promise that cannot be kept is refused by name. Pure.
  */
+
+import { RegexError } from "../../core/regex.ts";
 import { invalid, RequestError, unsupported } from "./errors.ts";
 import { addSchema, grammarText, jsonObjectGrammar, literal, schemaToGbnf } from "./gbnf.ts";
 import { SchemaError } from "./gbnf-keywords.ts";
 import { addRegex } from "./gbnf-regex.ts";
 import { type Body, isObject, readFlag } from "./parameters.ts";
-import { RegexError } from "./regex.ts";
 
 const mostTools = 256;
 

@@ -9,7 +9,7 @@ import {
   type RegexNode,
   type RegexOption,
   uniteRanges,
-} from "./regex.ts";
+} from "../../core/regex.ts";
 
 /** How a set of characters is written down where the text goes. */
 type WriteChars = (ranges: Ranges) => string;

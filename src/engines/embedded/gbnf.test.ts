@@ -1,22 +1,20 @@
 /** The schema converter against llama.cpp's own grammar reader: what it lets through, what it does not, what is refused. */
 import fc from "fast-check";
-import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { beforeAll, describe, expect, it } from "vitest";
+import { type Addon, openAddon } from "./addon.ts";
 import { jsonObjectGrammar, schemaToGbnf } from "./gbnf.ts";
 import { integerRange } from "./gbnf-integers.ts";
 import { type Schema, SchemaError } from "./gbnf-keywords.ts";
 
-let llama: Llama;
+let addon: Addon;
 
 beforeAll(async () => {
-  llama = await getLlama({ gpu: false, build: "never", progressLogs: false, logLevel: LlamaLogLevel.error });
+  addon = await openAddon(() => {});
 });
 
-type Reader = { _testText(text: string): boolean };
-
 async function grammarOf(text: string): Promise<(text: string) => boolean> {
-  const grammar = (await llama.createGrammar({ grammar: text })) as unknown as Reader;
-  return (candidate) => grammar._testText(candidate);
+  const grammar = new addon.AddonGrammar(text, { addonExports: addon });
+  return (candidate) => grammar.isTextCompatible(candidate);
 }
 
 async function readerOf(schema: Schema): Promise<(text: string) => boolean> {

@@ -8,6 +8,8 @@
  * minLength and maxLength (to 1999), pattern, minimum, maximum and their exclusive forms of integers, and the formats date,
  * time, date-time and uuid.
  */
+
+import { RegexError } from "../../core/regex.ts";
 import { areDisjoint } from "./gbnf-disjoint.ts";
 import { integerRange } from "./gbnf-integers.ts";
 import {
@@ -25,7 +27,6 @@ import {
   wholeKeyword,
 } from "./gbnf-keywords.ts";
 import { addPattern } from "./gbnf-regex.ts";
-import { RegexError } from "./regex.ts";
 
 const mostItems = 1000;
 /** llama.cpp repeats a symbol less than 2000 times, and a group even fewer: only what has a name is repeated here. */

@@ -3,10 +3,13 @@
  * events, and turns a client that leaves into a cancelled request. Knows nothing of models.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { RequestError } from "./errors.ts";
 import { type Body, parseBody } from "./parameters.ts";
 import type { Caller, EventSink } from "./service.ts";
+
+/** Imported, the module would also load all that it only names, a client of WebSockets among it: 50 ms of each start. */
+const { createServer } = process.getBuiltinModule("node:http");
 
 const largestBody = 32 * 1024 * 1024;
 const largestDroppedBody = 4 * largestBody;

@@ -3,7 +3,8 @@
  * requests share. Nothing that changes an answer is ignored: it is honoured or refused by name. Pure.
  */
 import { invalid, RequestError, unsupported } from "./errors.ts";
-import type { SamplerSettings, SamplingDefaults } from "./native.ts";
+import type { SamplingDefaults } from "./model-head.ts";
+import type { SamplerSettings } from "./samplers.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
 

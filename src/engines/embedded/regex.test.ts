@@ -1,21 +1,21 @@
 /** Regular expressions as grammars, judged by llama.cpp's own reader and compared with what JavaScript's RegExp says. */
 import fc from "fast-check";
-import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { beforeAll, describe, expect, it } from "vitest";
+import { invertRanges, parseRegex, RegexError } from "../../core/regex.ts";
+import { type Addon, openAddon } from "./addon.ts";
 import { grammarText, schemaToGbnf } from "./gbnf.ts";
 import { SchemaError } from "./gbnf-keywords.ts";
 import { addRegex } from "./gbnf-regex.ts";
-import { invertRanges, parseRegex, RegexError } from "./regex.ts";
 
-let llama: Llama;
+let addon: Addon;
 
 beforeAll(async () => {
-  llama = await getLlama({ gpu: false, build: "never", progressLogs: false, logLevel: LlamaLogLevel.error });
+  addon = await openAddon(() => {});
 });
 
 async function matcherOf(grammar: string): Promise<(text: string) => boolean> {
-  const reader = (await llama.createGrammar({ grammar })) as unknown as { _testText(text: string): boolean };
-  return (text) => reader._testText(text);
+  const reader = new addon.AddonGrammar(grammar, { addonExports: addon });
+  return (text) => reader.isTextCompatible(text);
 }
 
 async function matcher(source: string): Promise<(text: string) => boolean> {

@@ -97,6 +97,15 @@ describe("the command line", () => {
     expect(own).not.toContain("--no-cache-prompt");
   });
 
+  test("one that accounts share uses no prompt again, whatever was asked for, or does not start", () => {
+    const extraArgs = ["--cache-prompt"];
+    expect(launch({ extraArgs }, { isShared: true }).args.at(-1)).toBe("--no-cache-prompt");
+    const old = open({ flags: new Set(["parallel", "ctx-size"]) });
+    expect(() => launch({}, { isShared: true }, old)).toThrow(
+      /cannot be kept from using one account's prompts/,
+    );
+  });
+
   test("what fits comes before the model's whole context", () => {
     const { args } = launch({}, { modelContextTokens: 100_000, fittingContextTokens: 2048 });
     expect(follows(args, "--ctx-size")).toBe("8192");

@@ -3,7 +3,7 @@
  * with `--version`, `--help` and `--list-devices`, nothing else. What is found is read in pure functions.
  */
 import { execFile } from "node:child_process";
-import { realpath } from "node:fs/promises";
+import { open, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { findProgram } from "../find-program.ts";
 
@@ -47,7 +47,9 @@ export async function findLlamaServer(
     }
     return { state: "found", program: { path, version: text, flags, devices: readDevices(devices) } };
   } catch (error) {
-    return { state: "broken", path, why: describe(error) };
+    const isForeign = await isForOtherProcessor(path);
+    const why = isForeign ? "it was built for another kind of processor" : describe(error);
+    return { state: "broken", path, why };
   }
 }
 
@@ -91,8 +93,39 @@ function ask(path: string, flag: string, environment: NodeJS.ProcessEnv): Promis
   });
 }
 
+/** Numbers of processors in ELF files. */
+const processors: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };
+
+/** By its header: what starts programs takes one that the kernel refuses for a script, whose errors say nothing. */
+async function isForOtherProcessor(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(20), 0, 20, 0);
+    const isElf = bytesRead === 20 && buffer.toString("latin1", 0, 4) === "\x7fELF";
+    return isElf && buffer.readUInt16LE(18) !== processors[process.arch];
+  } finally {
+    await file.close();
+  }
+}
+
 function describe(error: unknown): string {
-  const { stderr = "", code, message } = error as { stderr?: string; code?: unknown; message: string };
-  const line = `${stderr}\n${message}`.split("\n").find((one) => /error while loading/.test(one));
-  return (line ?? `it ended with ${String(code ?? message.split("\n")[0])}`).slice(0, 200);
+  const {
+    stderr = "",
+    code,
+    signal,
+    message,
+  } = error as {
+    readonly stderr?: string;
+    readonly code?: unknown;
+    readonly signal?: unknown;
+    readonly message: string;
+  };
+  const said = `${stderr}\n${message}`;
+  const library = /version [`']?((?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)'? not found/.exec(said)?.[1];
+  if (library !== undefined) return `it needs ${library}, a newer library than this system has`;
+  const missing = /error while loading shared libraries: ([\w.+-]{1,80}): cannot open/.exec(said)?.[1];
+  if (missing !== undefined) return `it needs the library ${missing}, which this system does not have`;
+  if (signal === "SIGILL") return "it has instructions that this machine's processor has not";
+  const line = said.split("\n").find((one) => /error while loading/.test(one));
+  return (line ?? `it ended with ${String(code ?? signal ?? message.split("\n")[0])}`).slice(0, 200);
 }

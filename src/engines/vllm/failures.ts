@@ -1,6 +1,6 @@
 /**
- * What vLLM's last words mean, as failures a person can act on. Pure. Most patterns are of lines that people reported, which the
- * tests hold with their sources; what matches none is told with its last line.
+ * What vLLM's last words mean, as failures a person can act on. Pure. Those that can be had without a GPU were recorded from it; the
+ * others are lines that people reported. The tests hold both; what matches none is told with its last line.
  */
 import { type Failure, type FailureCode, failure } from "../../core/failure.ts";
 import { explainUnknownExit, type ProcessExit } from "../last-words.ts";
@@ -35,6 +35,25 @@ const patterns: readonly Pattern[] = [
         "out_of_memory",
         `vLLM has room for ${most} tokens of context, fewer than one request was promised.`,
         `Deploy again with max_context_size ${most} or less, or ask for more GPUs.`,
+      ),
+  },
+  {
+    pattern:
+      /Available memory on node \d+ \(([\d.]+)\/[\d.]+ GiB\) on kv cache allocation is less than requested memory for kv \(([\d.]+) GiB\)/,
+    failure: say(
+      "out_of_memory",
+      (free, asked) =>
+        `vLLM was to keep ${asked} GiB of context, and ${free} GiB of the machine's memory are free.`,
+      "End what uses the memory, or have an administrator lower BERTH_CPU_CONTEXT_MB.",
+    ),
+  },
+  {
+    pattern: /DefaultCPUAllocator: can't allocate memory: you tried to allocate (\d+) bytes/,
+    failure: ([, bytes]) =>
+      failure(
+        "out_of_memory",
+        `vLLM ran out of memory while loading: it asked for ${Math.ceil(Number(bytes) / 2 ** 20)} MiB more.`,
+        "Choose a smaller model, lower max_context_size or max_batch_size, or have an administrator lower BERTH_CPU_CONTEXT_MB.",
       ),
   },
   {
@@ -125,6 +144,22 @@ const patterns: readonly Pattern[] = [
     ),
   },
   {
+    pattern: /Cannot find the config file for ([\w-]{1,40})/,
+    failure: say(
+      "bad_engine_args",
+      (method) => `The repository does not say that its weights are quantized with ${method}.`,
+      "Deploy again without quantization, or choose a repository whose weights are quantized so.",
+    ),
+  },
+  {
+    pattern: /Couldn't instantiate the backend tokenizer|Can't load tokenizer for/,
+    failure: say(
+      "engine_refused_model",
+      () => "The repository has no tokenizer that vLLM can read.",
+      "Choose another copy of the model.",
+    ),
+  },
+  {
     pattern: /Total number of attention heads \((\d+)\) must be divisible by tensor parallel size \((\d+)\)/,
     failure: say(
       "bad_engine_args",
@@ -184,6 +219,15 @@ const patterns: readonly Pattern[] = [
     ),
   },
   {
+    pattern: /start \(\d+\) \+ length \((\d+)\) exceeds dimension size \((\d+)\)/,
+    failure: say(
+      "engine_refused_model",
+      (asked, has) =>
+        `The weights do not go with the model's configuration: a part has the size ${has} where it says ${asked}.`,
+      "Choose another copy of the model.",
+    ),
+  },
+  {
     pattern: /\[Errno 98\]|[Aa]ddress already in use|EADDRINUSE/,
     failure: say(
       "engine_crashed",
@@ -217,21 +261,40 @@ const patterns: readonly Pattern[] = [
   },
 ];
 
+/** Its other processes say no more than this where one of them was ended from outside. */
+const partIsGone = /engine core exited unexpectedly|EngineDeadError: EngineCore encountered an issue/;
+
 export function explainVllmExit(exit: ProcessExit, lastLines: readonly string[]): Failure {
-  const text = lastLines.join("\n");
+  // A warning may name an error that could come.
+  const lines = lastLines.filter((line) => !/^(?:\([^)]{1,40}\) )?(?:INFO|WARNING|DEBUG)\b/.test(line));
+  const text = lines.join("\n");
   for (const { pattern, failure: make } of patterns) {
     const found = pattern.exec(text);
     if (found !== null) return make(found);
   }
-  return explainUnknownExit("vLLM", exit, [rootCause(lastLines) ?? lastLines.at(-1) ?? ""]);
+  const cause = rootCause(lines);
+  if (cause === null && lastLines.some((line) => partIsGone.test(line))) {
+    return failure(
+      "engine_crashed",
+      "A part of vLLM (its engine core) ended without a word: it was killed, most likely because memory ran out.",
+      "Choose a smaller model or a shorter context if that happens again; the system's log says what was killed.",
+    );
+  }
+  return explainUnknownExit("vLLM", exit, [cause ?? lastLines.at(-1) ?? ""]);
 }
 
 /** The last exception that is not only the news of another process's. */
 function rootCause(lines: readonly string[]): string | null {
   const errors = lines
-    .map((line) => /\b((?:[A-Za-z_]+\.)*[A-Z]\w*(?:Error|Exception): .{1,200})$/.exec(line)?.[1])
+    .map((line, index) => {
+      const error = /\b((?:[A-Za-z_]+\.)*[A-Z]\w*(?:Error|Exception): .{1,200})$/.exec(line)?.[1];
+      // Of what was given wrong, the line behind it tells.
+      return error !== undefined && /\d+ validation errors? for/.test(error)
+        ? lines[index + 1]?.trim().slice(0, 200)
+        : error;
+    })
     .filter(
-      (error) => error !== undefined && !/Engine core initialization failed|See root cause above/.test(error),
+      (error) => error !== undefined && !/Engine core initialization failed|EngineDeadError/.test(error),
     );
   return errors.at(-1)?.replace(/(?:\/[^\s':]+){2,}/g, "a file") ?? null;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { illegalAccess, recordings } from "../../../tools/fake-vllm/recordings.ts";
+import { illegalAccess, recorded, reported } from "../../../tools/fake-vllm/recordings.ts";
 import { readCatalogue } from "../../catalogue/read.ts";
 import type { EngineArgs } from "../../core/deployment.ts";
 import type { LaunchSpec } from "../../ports/engine.ts";
@@ -215,32 +215,68 @@ test.each(ends)("%s: %s", (_source, line, code, message) => {
   expect(told.next).toMatch(/[.]$/);
 });
 
-/** As people read it, from the output around the cause. */
-const told: Readonly<Record<keyof typeof recordings, string>> = {
+/** As people read it. */
+const told: Readonly<Record<keyof typeof recorded | keyof typeof reported, string>> = {
+  "little-cache":
+    "vLLM has room for less context than one request was promised: 1.0 GiB are left beside the weights. Deploy again with max_context_size 279424 or less, or ask for more GPUs.",
+  "more-than-the-machine":
+    "vLLM was to keep 4000.0 GiB of context, and 16.38 GiB of the machine's memory are free. End what uses the memory, or have an administrator lower BERTH_CPU_CONTEXT_MB.",
+  "memory-limit":
+    "vLLM ran out of memory while loading: it asked for 1024 MiB more. Choose a smaller model, lower max_context_size or max_batch_size, or have an administrator lower BERTH_CPU_CONTEXT_MB.",
+  "unknown-architecture":
+    "This version of vLLM does not know the architecture ZamfirForCausalLM. Install a newer version with `berth engines install vllm`, or choose another model.",
+  "unknown-model-type":
+    "The installed transformers library does not know the model type zamfir. Install a newer version with `berth engines install vllm`, or choose another model.",
+  "own-code":
+    "This model comes with Python code of its own, which vLLM may not run. Have an administrator read that code and allow the repository at its commit with BERTH_TRUST_REMOTE_CODE, or choose another model.",
+  "socket-taken":
+    "vLLM could not listen: something else has its port or socket. It is started again at another; see the deployment's logs if that does not help.",
+  "bad-argument":
+    "This version of vLLM has no tool call parser mystral. Correct extra_args; vLLM's documentation lists the parsers.",
+  "no-such-argument":
+    "This version of vLLM does not take --no-such-argument as it is. Correct standard_args or extra_args.",
+  "bad-value": "This version of vLLM does not take --dtype as it is. Correct standard_args or extra_args.",
+  "long-context":
+    "max_context_size 4096 is more than the model's 1024 tokens. Deploy again with a max_context_size that the model has.",
+  "undivided-heads":
+    "The model's 3 attention heads cannot be divided among 2 GPUs. Deploy again with a num_gpus that divides them.",
+  "wrong-quantization":
+    "The repository does not say that its weights are quantized with awq. Deploy again without quantization, or choose a repository whose weights are quantized so.",
+  "cut-off":
+    "vLLM cannot read the model's safetensors: a file is cut off or damaged. Verify it with `berth hub verify --repair`.",
+  "wrong-shape":
+    "The weights do not go with the model's configuration: a part has the size 448 where it says 512. Choose another copy of the model.",
+  "missing-layer":
+    "The weights do not go with the model's configuration: layers.3 is not part of it. Choose another copy of the model.",
+  "no-tokenizer": "The repository has no tokenizer that vLLM can read. Choose another copy of the model.",
+  "killed-core":
+    "A part of vLLM (its engine core) ended without a word: it was killed, most likely because memory ran out. Choose a smaller model or a shorter context if that happens again; the system's log says what was killed.",
   "cuda-oom":
     "vLLM ran out of GPU memory while loading, when it asked for 50.00 MiB. Lower max_context_size or max_batch_size, choose a smaller model, or ask for more GPUs.",
   "driver-oom":
     "vLLM ran out of GPU memory while loading. Lower max_context_size or max_batch_size, choose a smaller model, or ask for more GPUs.",
-  "little-cache":
-    "vLLM has room for less context than one request was promised: 3.18 GiB are left beside the weights. Deploy again with max_context_size 34736 or less, or ask for more GPUs.",
-  "unknown-architecture":
-    "This version of vLLM does not know the architecture ZamfirForCausalLM. Install a newer version with `berth engines install vllm`, or choose another model.",
   "no-template":
     "The repository has no chat template. Choose a model that was made for chats, or ask this one with /v1/completions.",
-  "own-code":
-    "This model comes with Python code of its own, which vLLM may not run. Have an administrator read that code and allow the repository at its commit with BERTH_TRUST_REMOTE_CODE, or choose another model.",
   "old-driver":
     "The NVIDIA driver of this machine is too old for this version of vLLM (it has CUDA 12.8). Update the driver, or install a version of vLLM for it.",
-  "port-taken":
-    "vLLM could not listen: something else has its port or socket. It is started again at another; see the deployment's logs if that does not help.",
   nccl: "The GPUs could not reach each other (NCCL: unhandled system error (run with NCCL_DEBUG=INFO for details)). See the deployment's logs; fewer GPUs may do.",
-  "bad-argument":
-    "This version of vLLM does not take --tool-call-parser as it is. Correct standard_args or extra_args.",
 };
 
-test.each(Object.entries(recordings))("a recorded end: %s", (name, { lines }) => {
+const ended = [
+  ...Object.entries(recorded),
+  ...Object.entries(reported).map(([name, { lines }]) => [name, lines] as const),
+];
+test.each(ended)("an end: %s", (name, lines) => {
   const { message, next } = explainVllmExit({ code: 1, signal: null }, lines);
   expect(`${message} ${next}`).toBe(told[name as keyof typeof told]);
+});
+
+test("what it printed while it loaded tells how far it was", () => {
+  const lines = recorded["killed-core"];
+  const stepsSeen = lines.map((_, index) => readLoadProgress(lines.slice(0, index + 1)) ?? 0);
+  expect(stepsSeen).toEqual(stepsSeen.toSorted((a, b) => a - b));
+  expect(new Set(stepsSeen).size).toBeGreaterThan(4);
+  expect(stepsSeen.at(-1)).toBe(0.99);
 });
 
 test("a recorded end while serving", () => {

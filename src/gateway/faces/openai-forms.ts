@@ -23,7 +23,9 @@ export function readFormat(json: string): Needs["format"] {
     const msg = "Input should be 'text', 'json_object', 'json_schema' or 'regex'";
     throw invalidInput([{ loc: ["body", "response_format", "type"], type: "enum", msg }]);
   }
-  if (known === "json_schema") refuseExcess("response_format", "The JSON schema", excessOfSchema(wrapped));
+  if (known === "json_schema") {
+    refuseExcess("response_format", "The JSON schema", excessOfSchema(partOf(wrapped, "schema")));
+  }
   if (known === "regex" && typeof regex === "string") {
     refuseExcess("response_format", "The expression", excessOfRegex(regex));
   }
@@ -36,7 +38,8 @@ export function checkTools(json: string): void {
   const tools: unknown = JSON.parse(json);
   // Each counts by itself: a long list of small ones is no trouble.
   for (const tool of Array.isArray(tools) ? tools : []) {
-    refuseExcess("tools", "The schema of a tool's parameters", excessOfSchema(tool));
+    const parameters = partOf(partOf(tool, "function"), "parameters");
+    refuseExcess("tools", "The schema of a tool's parameters", excessOfSchema(parameters));
   }
 }
 
@@ -46,6 +49,10 @@ function refuseLength(param: string, json: string): void {
     "What is asked for",
     json.length > maxLength ? `is longer than ${maxLength} characters` : null,
   );
+}
+
+function partOf(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
 function refuseExcess(param: string, what: string, excess: string | null): void {

@@ -3,6 +3,7 @@
  * tensors it would load. Most messages have none, which a few searches in their bytes tell without parsing. Pure.
  */
 import { HttpError } from "../../schema/errors.ts";
+import { type ScannedObject, type Slice, textOf } from "../json-scan.ts";
 import { refuseMediaUrl } from "./media-url.ts";
 
 export type Messages = {
@@ -22,11 +23,11 @@ const strongSign = /_url|_embeds|_pil|\\u00[2-7]/;
 /** Deepest nesting of content that is looked through. */
 const maxDepth = 16;
 
-/** @param json the value of `messages` */
-export function inspectMessages(json: Buffer): Messages {
-  const bytes = json.toString("latin1");
+/** @param slice where the value of `messages` lies in the object */
+export function inspectMessages(object: ScannedObject, slice: Slice): Messages {
+  const bytes = object.latin1.slice(slice.start, slice.end);
   if (!sign.test(bytes)) return plain;
-  const messages = JSON.parse(json.toString("utf8")) as unknown;
+  const messages = JSON.parse(textOf(object, slice)) as unknown;
   const hasMedia = Array.isArray(messages) && messages.some((message) => hasMediaIn(contentOf(message), 0));
   // A key that occurs twice, or one with escapes, may hide from this reader what an engine sees: it reads this one's view.
   const isDoubtful = hasMedia || strongSign.test(bytes);
@@ -34,8 +35,8 @@ export function inspectMessages(json: Buffer): Messages {
 }
 
 /** The role of the last message; null when it has none. */
-export function lastRole(json: Buffer): string | null {
-  const messages = JSON.parse(json.toString("utf8")) as unknown;
+export function lastRole(object: ScannedObject, slice: Slice): string | null {
+  const messages = JSON.parse(textOf(object, slice)) as unknown;
   const last: unknown = Array.isArray(messages) ? messages.at(-1) : null;
   return isRecord(last) && typeof last.role === "string" ? last.role : null;
 }

@@ -26,7 +26,8 @@ type Mode = "stream" | "whole" | "long" | "late";
 export class OpenAiReply implements Reply {
   readonly #response: HttpResponse;
   readonly #terms: UsageTerms;
-  readonly #events: OpenAiEvents;
+  /** Of a stream. */
+  #events: OpenAiEvents | null = null;
   #head: ResponseHead | null = null;
   #mode: Mode = "whole";
   #usage: TokenUsage | null = null;
@@ -39,7 +40,6 @@ export class OpenAiReply implements Reply {
   constructor(response: HttpResponse, terms: UsageTerms) {
     this.#response = response;
     this.#terms = terms;
-    this.#events = new OpenAiEvents(terms);
   }
 
   get hasStarted(): boolean {
@@ -47,18 +47,18 @@ export class OpenAiReply implements Reply {
   }
 
   get usage(): TokenUsage | null {
-    return this.#usage ?? this.#events.usage;
+    return this.#usage ?? this.#events?.usage ?? null;
   }
 
   keepAlive(): void {
     if (!this.hasStarted) this.#response.begin(200, ["content-type", "text/event-stream"], null);
-    this.#mode = "stream";
+    this.#openStream();
     this.#response.write(Buffer.from(": waiting\n\n"));
   }
 
   begin(head: ResponseHead): void {
     this.#head = head;
-    if (head.contentType === "text/event-stream") this.#mode = "stream";
+    if (head.contentType === "text/event-stream") this.#openStream();
     else if (this.hasStarted) this.#mode = "late";
   }
 
@@ -81,7 +81,7 @@ export class OpenAiReply implements Reply {
   end(): void {
     switch (this.#mode) {
       case "stream": {
-        this.#sendLast(Buffer.concat([this.#events.flush(), this.#takeHeld()]));
+        this.#sendLast(Buffer.concat([this.#openStream().flush(), this.#takeHeld()]));
         return;
       }
       case "long": {
@@ -101,12 +101,18 @@ export class OpenAiReply implements Reply {
   fail(error: HttpError): void {
     if (!this.hasStarted) sendError(this.#response, error, openAiError);
     else if (this.#mode === "stream" || this.#mode === "late") {
-      this.#response.end(Buffer.concat([this.#events.flush(), Buffer.from(errorEvent(error))]));
+      this.#response.end(Buffer.concat([this.#events?.flush() ?? noBytes, Buffer.from(errorEvent(error))]));
     } else this.#response.destroy();
   }
 
   cut(): void {
     this.#response.destroy();
+  }
+
+  #openStream(): OpenAiEvents {
+    this.#mode = "stream";
+    this.#events ??= new OpenAiEvents(this.#terms);
+    return this.#events;
   }
 
   #endWhole(): void {
@@ -135,7 +141,7 @@ export class OpenAiReply implements Reply {
       this.#hold(events);
       events = this.#takeHeld();
     }
-    const out = this.#events.push(events);
+    const out = this.#openStream().push(events);
     if (!isWhole) this.#hold(piece.subarray(border));
     return out.length === 0 || this.#send(out);
   }

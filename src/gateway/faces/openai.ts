@@ -122,7 +122,7 @@ function askForUsage(
 function continueLastMessage(object: ScannedObject, model: RouteModel, replaced: Map<string, string>): void {
   if (model.abilities.engine !== "vllm" || object.entries.has("continue_final_message")) return;
   const slice = object.entries.get("messages");
-  if (slice === undefined || lastRole(object.bytes.subarray(slice.start, slice.end)) !== "assistant") return;
+  if (slice === undefined || lastRole(object, slice) !== "assistant") return;
   replaced.set("continue_final_message", "true");
   replaced.set("add_generation_prompt", "false");
 }
@@ -149,8 +149,7 @@ function readNeeds(
   const has = (name: string) => object.entries.has(name);
   const format = object.entries.get("response_format");
   const messages = path === "/v1/chat/completions" ? object.entries.get("messages") : undefined;
-  const seen =
-    messages === undefined ? null : inspectMessages(object.bytes.subarray(messages.start, messages.end));
+  const seen = messages === undefined ? null : inspectMessages(object, messages);
   if (seen !== null && seen.rewritten !== null) meant.set("messages", seen.rewritten);
   return {
     tools: has("tools") && asksForTools(object, value) ? "tools" : null,

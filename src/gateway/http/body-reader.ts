@@ -125,10 +125,8 @@ class ChunkReader implements BodyReader {
   #takeTrailer(line: string): void {
     this.#trailerBytes += line.length;
     if (this.#trailerBytes > maxTrailerBytes) throw this.#tooLong();
-    const trailer: string[] = [];
-    parseHeaderLine(line, trailer);
-    const name = trailer[0]?.toLowerCase() ?? "";
-    if (framingTrailers.has(name)) throw malformed(`its trailers have ${name} among them`);
+    const { key } = parseHeaderLine(line);
+    if (framingTrailers.has(key)) throw malformed(`its trailers have ${key} among them`);
   }
 
   #tooLong(): Refusal {

@@ -306,7 +306,7 @@ export class Connection implements Wire, RequestEvents {
 
 const refusedRequest = new HttpRequest(
   {
-    ...{ method: "GET", target: "", isOldVersion: false, rawHeaders: [], headers: {} },
+    ...{ method: "GET", target: "", isOldVersion: false, lines: [], headers: {} },
     ...{ bodyBytes: 0, keepsAlive: false, expectsContinue: false },
   },
   "",

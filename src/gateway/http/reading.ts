@@ -27,11 +27,12 @@ export function readPieces(pieces: readonly string[]): Reading {
   const requests: ReadRequest[] = [];
   let isLast = false;
   const reader = new RequestReader({
-    onHead({ method, target, isOldVersion, rawHeaders, headers, keepsAlive }) {
+    onHead({ method, target, isOldVersion, lines, headers, keepsAlive }) {
       isLast = !keepsAlive;
       const version = isOldVersion ? "1.0" : "1.1";
       requests.push({
-        ...{ method, target, version, rawHeaders: [...rawHeaders], headers: { ...headers } },
+        ...{ method, target, version, headers: { ...headers } },
+        rawHeaders: lines.flatMap(({ name, value: text }) => [name, text]),
         ...{ body: "", isWhole: false },
       });
     },

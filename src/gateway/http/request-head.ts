@@ -12,8 +12,8 @@ export type RequestHead = {
   readonly target: string;
   /** HTTP/1.0: no chunks, and one request a connection unless it asks for more. */
   readonly isOldVersion: boolean;
-  /** Names and values in turn, as sent. */
-  readonly rawHeaders: readonly string[];
+  /** Its headers, as sent. */
+  readonly lines: readonly HeaderLine[];
   /** By their names in lower case; several of one name joined as node:http does it. */
   readonly headers: IncomingHttpHeaders;
   /** Length of the body in bytes; "chunked" where its chunks tell. */
@@ -26,6 +26,8 @@ export type RequestHead = {
 
 /** 16 KB hold more empty headers than this; nobody needs them. */
 const maxHeaders = 2000;
+
+const noLines: readonly HeaderLine[] = [];
 
 const requestLine = /^([A-Z]{3,7}) ([\x21-\x7e]+) HTTP\/([0-9])\.([0-9])$/;
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
@@ -45,18 +47,31 @@ const singular = new Set([
 /** Headers that say where a request ends or whom it is for: two of them are two readings. */
 const unique = new Set(["host", "content-length", "transfer-encoding"]);
 
-/** @param text the head without its empty line, one character a byte */
-export function parseRequestHead(text: string): RequestHead {
+/** A line of a head, and what was read in it. */
+export type HeaderLine = {
+  readonly line: string;
+  readonly name: string;
+  /** The name in lower case. */
+  readonly key: string;
+  readonly value: string;
+};
+
+/**
+ * @param text the head without its empty line, one character a byte
+ * @param known the header lines of the head before it on the connection, in order: most clients say the same again, and
+ *   what was read once is not read anew
+ */
+export function parseRequestHead(text: string, known: readonly HeaderLine[] = noLines): RequestHead {
   // Old clients send a line end behind a body that none belongs to.
   const start = text.startsWith("\r\n") ? 2 : 0;
   const lineEnd = endOfLine(text, start);
   // What is no text of lines is refused as such, whatever else it says.
-  const rawHeaders = parseHeaders(text, lineEnd + 2);
+  const lines = parseLines(text, lineEnd + 2, known);
   const { method, target, isOldVersion } = parseRequestLine(text.slice(start, lineEnd));
-  if (rawHeaders.length > 2 * maxHeaders) {
+  if (lines.length > maxHeaders) {
     throw new Refusal(431, `The request has more than ${maxHeaders} headers.`);
   }
-  const headers = joinHeaders(rawHeaders);
+  const headers = joinHeaders(lines);
   if (headers.host === undefined ? !isOldVersion : !hostForm.test(headers.host)) {
     throw malformed("it has no Host header that names a host");
   }
@@ -64,7 +79,7 @@ export function parseRequestHead(text: string): RequestHead {
     method,
     target,
     isOldVersion,
-    rawHeaders,
+    lines,
     headers,
     bodyBytes: framingOf(headers, isOldVersion),
     keepsAlive: keepsAlive(headers.connection, isOldVersion),
@@ -92,26 +107,36 @@ function parseRequestLine(line: string): { method: string; target: string; isOld
   return { method, target, isOldVersion: minor === "0" };
 }
 
-/** Names and values in turn. */
-function parseHeaders(text: string, from: number): string[] {
-  const headers: string[] = [];
+function parseLines(text: string, from: number, known: readonly HeaderLine[]): HeaderLine[] {
+  const lines: HeaderLine[] = [];
   for (let at = from; at < text.length; ) {
-    const end = endOfLine(text, at);
-    parseHeaderLine(text.slice(at, end), headers);
-    at = end + 2;
+    const before = known[lines.length];
+    const line = before !== undefined && hasLine(text, at, before.line) ? before : readLine(text, at);
+    lines.push(line);
+    at += line.line.length + 2;
   }
-  return headers;
+  return lines;
 }
 
-/** Adds name and value. Throws for a folded line too: its name begins with a space. */
-export function parseHeaderLine(line: string, headers: string[]): void {
+/** True when this line, and nothing more, stands there. */
+function hasLine(text: string, at: number, line: string): boolean {
+  const end = at + line.length;
+  return text.startsWith(line, at) && (end === text.length || text.startsWith("\r\n", end));
+}
+
+function readLine(text: string, at: number): HeaderLine {
+  return parseHeaderLine(text.slice(at, endOfLine(text, at)));
+}
+
+/** Throws for a folded line too: its name begins with a space. */
+export function parseHeaderLine(line: string): HeaderLine {
   const colon = line.indexOf(":");
   // Without a colon the name is empty, which no name may be.
   const name = line.slice(0, Math.max(0, colon));
   const value = trimmed(line, colon + 1);
   if (!headerName.test(name)) throw malformed("a header's name is not one");
   if (!headerValue.test(value)) throw malformed("a header's value has control characters in it");
-  headers.push(name, value);
+  return { line, name, key: name.toLowerCase(), value };
 }
 
 /** What stands from there to the end of the line, without the spaces and tabs around it. */
@@ -134,17 +159,15 @@ class Headers {
 Object.setPrototypeOf(Headers.prototype, null);
 Reflect.deleteProperty(Headers.prototype, "constructor");
 
-function joinHeaders(raw: readonly string[]): IncomingHttpHeaders {
+function joinHeaders(lines: readonly HeaderLine[]): IncomingHttpHeaders {
   // Of a class: engines of JavaScript keep the fields of such objects ready, and look others' up in a table.
   const headers: IncomingHttpHeaders = new Headers();
-  for (let at = 0; at < raw.length; at += 2) {
-    const name = (raw[at] ?? "").toLowerCase();
-    const value = raw[at + 1] ?? "";
-    const before = headers[name];
-    if (before === undefined) headers[name] = name === "set-cookie" ? [value] : value;
-    else if (unique.has(name)) throw malformed(`it has two ${name} headers`);
+  for (const { key, value } of lines) {
+    const before = headers[key];
+    if (before === undefined) headers[key] = key === "set-cookie" ? [value] : value;
+    else if (unique.has(key)) throw malformed(`it has two ${key} headers`);
     else if (typeof before !== "string") before.push(value);
-    else if (!singular.has(name)) headers[name] = `${before}${name === "cookie" ? "; " : ", "}${value}`;
+    else if (!singular.has(key)) headers[key] = `${before}${key === "cookie" ? "; " : ", "}${value}`;
   }
   return headers;
 }

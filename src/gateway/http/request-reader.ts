@@ -5,7 +5,7 @@
  */
 import { type BodyReader, createBodyReader } from "./body-reader.ts";
 import { malformed, Refusal } from "./refusal.ts";
-import { parseRequestHead, type RequestHead } from "./request-head.ts";
+import { type HeaderLine, parseRequestHead, type RequestHead } from "./request-head.ts";
 
 /** What hears of a request: its head, the pieces of its body as views of what came, its end. */
 export type RequestEvents = {
@@ -22,6 +22,9 @@ const lf = 0x0a;
 const letterA = 0x41;
 const letterZ = 0x5a;
 const nothing = Buffer.alloc(0);
+const nothingKnown: readonly HeaderLine[] = [];
+/** Longest head, in characters, whose lines a connection keeps for the next one. */
+const maxKnown = 2048;
 /** Heads that come in pieces begin in as much memory as most of them need. */
 const firstHeldBytes = 1024;
 
@@ -32,6 +35,8 @@ export class RequestReader {
   #held: Buffer = nothing;
   #heldBytes = 0;
   #body: BodyReader | null = null;
+  /** Header lines of the last head. */
+  #known = nothingKnown;
 
   constructor(events: RequestEvents) {
     this.#events = events;
@@ -102,7 +107,8 @@ export class RequestReader {
   }
 
   #takeHead(text: string): void {
-    const head = parseRequestHead(text);
+    const head = parseRequestHead(text, this.#known);
+    this.#known = text.length > maxKnown ? nothingKnown : head.lines;
     this.#body = createBodyReader(head.bodyBytes);
     this.#events.onHead(head);
   }

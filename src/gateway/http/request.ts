@@ -3,7 +3,7 @@
  * yet; must not read bytes (request-reader.ts) nor understand the body.
  */
 import type { IncomingHttpHeaders } from "node:http";
-import type { RequestHead } from "./request-head.ts";
+import type { HeaderLine, RequestHead } from "./request-head.ts";
 
 /** Where a body goes; it is not told when the client leaves within it: its visit's signal says that. */
 export type BodyTaker = {
@@ -28,7 +28,7 @@ export class HttpRequest {
   readonly url: string;
   readonly isOldVersion: boolean;
   readonly headers: IncomingHttpHeaders;
-  readonly rawHeaders: readonly string[];
+  readonly lines: readonly HeaderLine[];
   readonly keepsAlive: boolean;
   /** The client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean;
@@ -46,11 +46,16 @@ export class HttpRequest {
     this.url = head.target;
     this.isOldVersion = head.isOldVersion;
     this.headers = head.headers;
-    this.rawHeaders = head.rawHeaders;
+    this.lines = head.lines;
     this.keepsAlive = head.keepsAlive;
     this.expectsContinue = head.expectsContinue;
     this.remoteAddress = remoteAddress;
     this.#source = source;
+  }
+
+  /** Names and values in turn, as sent. */
+  get rawHeaders(): string[] {
+    return this.lines.flatMap(({ name, value }) => [name, value]);
   }
 
   /** Hands over what has come, at once, and from then on what comes. To be called once. */

@@ -2,8 +2,9 @@
  * The sizes of a model from the keys of a GGUF header, in the vocabulary of ModelFacts. Pure. Values are hostile: a
  * number is a number in its range or it is not there.
  */
+import type { GgufValue } from "../../core/gguf-header.ts";
 import type { LayerKinds, Quantization } from "../../core/model-facts.ts";
-import type { GgufHeader, GgufValue } from "./gguf-header.ts";
+import type { ModelHeader } from "./gguf-tensors.ts";
 import type { ConfigFacts } from "./model-config.ts";
 
 export type GgufFacts = ConfigFacts & { readonly hasChatTemplate: boolean };
@@ -46,7 +47,7 @@ const fileTypes: Readonly<Record<number, readonly [string, number]>> = {
 };
 const unquantized = new Set(["F32", "F16", "BF16"]);
 
-export function readGgufFacts({ values, lengths, texts, tensors }: GgufHeader): GgufFacts {
+export function readGgufFacts({ values, lengths, texts, tensors }: ModelHeader): GgufFacts {
   const architecture = textOf(values.get("general.architecture"));
   const key = (name: string) => `${architecture ?? ""}.${name}`;
   const size = (name: string, max = 2 ** 31) => wholeNumber(values.get(key(name)), max);

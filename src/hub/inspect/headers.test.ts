@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { emptyGgufHeader, GgufError, readGgufHeader } from "./gguf-header.ts";
+import { GgufError } from "../../core/gguf-header.ts";
+import { emptyModelHeader, readModelHeader } from "./gguf-tensors.ts";
 import { readHeaderLength, sumTensors } from "./safetensors-header.ts";
 
 const starter = join(import.meta.dirname, "../../../starter/model");
@@ -111,8 +112,8 @@ describe("the tensors of a safetensors header", () => {
 
 /** Reads a header from a file at hand and counts what was asked for. */
 function read(file: Uint8Array, fileBytes = file.byteLength, pieceBytes = 256) {
-  const header = emptyGgufHeader();
-  const reading = readGgufHeader(fileBytes, header);
+  const header = emptyModelHeader();
+  const reading = readModelHeader(fileBytes, header);
   const asked: number[] = [];
   let step = reading.next();
   while (step.done !== true) {
@@ -153,8 +154,8 @@ describe("a GGUF header", () => {
     const long = 50_000_000;
     const head = Buffer.concat([start(0, 2), text("long"), u32(8), u64(long)]);
     const after = Buffer.concat([text("answer"), u32(4), u32(42)]);
-    const header = emptyGgufHeader();
-    const reading = readGgufHeader(head.length + long + after.length, header);
+    const header = emptyModelHeader();
+    const reading = readModelHeader(head.length + long + after.length, header);
     let fetched = 0;
     for (let step = reading.next(); step.done !== true; ) {
       const { from, bytes } = step.value;

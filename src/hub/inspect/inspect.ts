@@ -4,12 +4,13 @@
  * whether the model fits anywhere.
  */
 import type { RepoFile } from "../../core/deployment.ts";
+import { GgufError } from "../../core/gguf-header.ts";
 import type { ModelFacts, TensorPart, WeightFormat } from "../../core/model-facts.ts";
 import type { RepoListing } from "../../ports/hub.ts";
 import { badListing } from "../failures.ts";
 import type { ReadRange } from "../source.ts";
 import { readGgufFacts } from "./gguf-facts.ts";
-import { emptyGgufHeader, GgufError, type GgufHeader, readGgufHeader } from "./gguf-header.ts";
+import { emptyModelHeader, type ModelHeader, readModelHeader } from "./gguf-tensors.ts";
 import { readModelConfig } from "./model-config.ts";
 import {
   lengthBytes,
@@ -126,7 +127,7 @@ async function inspectGguf(
   signal: AbortSignal,
 ): Promise<ModelFacts> {
   const headers = await inParallel(files, (file) => readGguf(job, file, signal));
-  const first = headers[0] ?? emptyGgufHeader();
+  const first = headers[0] ?? emptyModelHeader();
   const read = headers.flatMap(({ tensors }) => (tensors === null ? [] : [tensors]));
   const isCounted = read.length === headers.length;
   const summed = isCounted ? { sums: addUp(read), isCounted } : noTensors;
@@ -142,9 +143,9 @@ async function inspectGguf(
 }
 
 /** Feeds the header's reader; what lies beyond the budget stays unread. */
-async function readGguf(job: Inspection, file: RepoFile, signal: AbortSignal): Promise<GgufHeader> {
-  const header = emptyGgufHeader();
-  const reading = readGgufHeader(file.bytes, header);
+async function readGguf(job: Inspection, file: RepoFile, signal: AbortSignal): Promise<ModelHeader> {
+  const header = emptyModelHeader();
+  const reading = readModelHeader(file.bytes, header);
   let pieceBytes = ggufReads.first;
   let readBytes = 0;
   try {
