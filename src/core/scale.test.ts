@@ -154,6 +154,11 @@ describe("what is worth its GPUs", () => {
     const asleep = { history: mostly(8, 8), live: 0, lastActivityMs: now - 1_000_000, tuning };
     expect(decide(asleep).wanted).toBe(0);
     expect(decide({ ...asleep, queued: 1 }).wanted).toBeGreaterThan(0);
+    // Nor kept awake by it; and where there was no room for what was worth it, it is looked at again.
+    expect(decide({ ...asleep, live: 1 }).wanted).toBe(0);
+    const used = decide({ ...asleep, live: 1, lastActivityMs: now });
+    expect(used.wanted).toBeGreaterThan(1);
+    expect(used.againAtMs).toBeLessThanOrEqual(now + 20_000);
   });
 
   it("stays within the settings and never below what is busy", () => {

@@ -107,19 +107,21 @@ export function decideScale(input: ScaleInput): ScaleDecision {
   const up = clamp(steady ?? Math.ceil(Math.max(work, ahead) / planned));
   const yields = giveUp(input, work, slots);
   if (yields !== null) return decide(yields.wanted, yields.reason);
-  const why = steady === null ? null : describeWorth(tuning);
-  if (up > live) return decide(up, whyUp(input, up, work, slots, why));
   const awake = keepAwake(input, work);
-  if (awake.wanted === 0) return decide(0, awake.reason);
+  if (awake.wanted === 0 && work === 0) return decide(0, awake.reason);
+  const why = steady === null ? null : describeWorth(tuning);
   const kept = steady === null ? keepForWindow(input, planned, up, tuning) : keepSteady(input, up);
+  // What is worth its GPUs changes by time alone, also while there is no room for it.
+  const laterMs = steady === null ? null : earlier(kept.againAtMs, awake.againAtMs);
+  if (up > live) return decide(up, whyUp(input, up, work, slots, why), laterMs);
   const wanted = Math.max(up, awake.wanted, Math.min(live, clamp(kept.wanted)));
   if (wanted === up && wanted > awake.wanted)
-    return decide(wanted, why ?? whySteady(input, work, wanted), why === null ? null : kept.againAtMs);
+    return decide(wanted, why ?? whySteady(input, work, wanted), laterMs);
   if (wanted > awake.wanted) {
     const reason = `${wanted} were needed within ${Math.round(tuning.downAfterMs / 1000)} s`;
     return decide(wanted, reason, earlier(kept.againAtMs, awake.againAtMs));
   }
-  return decide(wanted, awake.reason, earlier(steady === null ? null : kept.againAtMs, awake.againAtMs));
+  return decide(wanted, awake.reason, earlier(laterMs, awake.againAtMs));
 }
 
 /**
