@@ -176,7 +176,11 @@ describe("a file of the mirror", () => {
     );
     fixture.hub.setFaults([]);
     // The download that went wrong may still be under way, and is then what the next one who asks gets.
-    const arrived = await until("the file", () => ask(mirror, target).then(bytesOf).catch(() => null));
+    const arrived = await until("the file", () =>
+      ask(mirror, target)
+        .then(bytesOf)
+        .catch(() => null),
+    );
     expect(arrived.equals(weights)).toBe(true);
   });
 });
