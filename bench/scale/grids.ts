@@ -4,9 +4,8 @@ type Axes = Readonly<Record<string, readonly number[]>>;
 
 const axes: Readonly<Record<string, Axes>> = {
   berth: {
-    full: [0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.6, 0.65, 0.7, 0.8],
-    window_s: [180, 600, 1200],
-    cover: [0.5, 0.7, 0.8, 0.9, 0.95, 1],
+    full: [0.06, 0.09, 0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 0.85],
+    cover: [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 1],
   },
   kubeai: {
     targetRequests: [2, 3, 4, 6, 8, 12, 16, 20, 24, 32],

@@ -81,10 +81,15 @@ function printComparison(fronts: ReadonlyMap<string, readonly Tried[]>): void {
   const own = fronts.get("berth") ?? [];
   for (const [name, front] of fronts) {
     if (name === "berth") continue;
-    const { compared, notWorse, shareMore, hoursSaved } = compare(own, front);
+    const { points, shareMore, hoursSaved } = compare(own, front);
+    const count = (verdict: string) => points.filter((point) => point.verdict === verdict).length;
     print(
-      `    ${name.padEnd(9)} serves ${percent(shareMore)} more well at equal GPU-hours, ${percent(hoursSaved)} fewer GPU-hours at equal share; not worse at ${notWorse} of ${compared}`,
+      `    ${name.padEnd(9)} better at ${count("better")} points, equal at ${count("equal")}, worse at ${count("worse")}; ${percent(shareMore)} more served well at equal GPU-hours, ${percent(hoursSaved)} fewer GPU-hours at equal share`,
     );
+    for (const { other, share, verdict } of points) {
+      const beside = share === null ? "outside of its curve" : percent(share).padStart(7);
+      print(`      ${describe(other)} | ${beside} ${verdict}`);
+    }
   }
 }
 

@@ -1,27 +1,34 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DemandHistory } from "./scale-demand.ts";
 
-/** Two minutes at each level, a request of ten seconds each for it; then what covers a part of the time. */
-function covers(levels: readonly number[], part: number, counted = true): number {
+const secondMs = 1000;
+
+/** So many requests come each second, each of which is open for ten; two minutes at each rate. */
+function watch(rates: readonly number[], counted = true): { demand: DemandHistory; nowMs: number } {
   const demand = new DemandHistory();
-  let nowMs = 0;
-  let arrived = 0;
-  for (const level of levels) {
+  let [nowMs, arrived] = [0, 0];
+  for (const rate of rates) {
     for (let second = 0; second < 120; second += 1) {
-      demand.note(nowMs, level, counted ? arrived : null);
-      nowMs += 1000;
-      arrived += level / 10;
+      demand.note(nowMs, 10 * rate, counted ? arrived : null);
+      nowMs += secondMs;
+      arrived += rate;
     }
   }
-  return demand.covering(nowMs, levels.length * 120_000, part);
+  return { demand, nowMs };
 }
 
-describe("what covers a part of the time", () => {
-  it("is the level that so much of it does not exceed", () => {
-    expect(covers([2, 2, 2, 20], 0.5)).toBeCloseTo(2, 0);
-    expect(covers([2, 2, 2, 20], 0.95)).toBeCloseTo(20, 0);
-    expect(covers([], 0.9)).toBe(0);
+/** Slots that were needed within the window, on average. */
+const meanOf = (demand: DemandHistory, nowMs: number, windowMs: number) => {
+  const losses = demand.losses(nowMs, windowMs, 1);
+  return losses.lostMs(0) / losses.oneMs;
+};
+
+describe("what was needed", () => {
+  it("is what came, for as long as it was open", () => {
+    const { demand, nowMs } = watch([1, 1, 3]);
+    expect(meanOf(demand, nowMs, 120_000)).toBeCloseTo(30, 0);
+    expect(meanOf(demand, nowMs, 360_000)).toBeCloseTo(50 / 3, 0);
+    expect(meanOf(demand, nowMs, 60_000)).toBeCloseTo(30, 0);
   });
 
   it("does not take requests that pile up for more requests", () => {
@@ -30,29 +37,45 @@ describe("what covers a part of the time", () => {
     for (let second = 0; second < 900; second += 1) {
       // As many come as ever; from the sixth minute on they pile up.
       arrived += 1;
-      demand.note(second * 1000, second < 600 ? 10 : 10 + (second - 600), arrived);
+      demand.note(second * secondMs, second < 600 ? 10 : 10 + (second - 600), arrived);
     }
-    expect(demand.covering(900_000, 900_000, 1)).toBeLessThanOrEqual(15);
+    expect(meanOf(demand, 900_000, 60_000)).toBeCloseTo(15, 0);
   });
 
-  it("is what was open where nobody counts what comes", () => {
-    expect(covers([4, 8], 0.99, false)).toBeCloseTo(8);
+  it("is what was open where nobody counts what comes, and nothing where nothing is known", () => {
+    const { demand, nowMs } = watch([0.4, 0.8], false);
+    expect(meanOf(demand, nowMs, 60_000)).toBeCloseTo(8);
+    expect(new DemandHistory().losses(5, 60_000, 1).lostMs(0)).toBe(0);
   });
 
-  it("never exceeds the most that was open, and grows with the part", () => {
-    fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: 8 }), (levels) => {
-        const [half, most] = [covers(levels, 0.5), covers(levels, 0.95)];
-        expect(half).toBeLessThanOrEqual(most);
-        expect(most).toBeLessThanOrEqual(Math.max(...levels) + 1e-9);
-      }),
-    );
+  it("is worked out anew when a step is over, and for another question", () => {
+    const { demand, nowMs } = watch([1]);
+    const before = demand.losses(nowMs, 60_000, 4);
+    expect(demand.losses(nowMs + 1, 60_000, 4)).toBe(before);
+    expect(demand.losses(nowMs, 120_000, 4)).not.toBe(before);
+    const again = demand.losses(nowMs, 60_000, 4);
+    expect(demand.losses(demand.changesAtMs(nowMs), 60_000, 4)).not.toBe(again);
   });
 
   it("is bounded, and survives clocks that stand still, jump and go back", () => {
     const demand = new DemandHistory();
-    for (const nowMs of [1000, 1000, 500, 1e12, 1e12 + 1, 5]) demand.note(nowMs, 3, null);
-    expect(demand.covering(2e12, 1_200_000, 0.5)).toBe(3);
+    for (const [index, nowMs] of [1000, 1000, 500, 1e12, 1e12 + 1, 5].entries()) demand.note(nowMs, 3, index);
+    const losses = demand.losses(2e12, 86_400_000, 1);
+    expect(losses.oneMs).toBe(1_800_000);
+    expect(losses.lostMs(0) / losses.oneMs).toBeCloseTo(3);
     expect(demand.changesAtMs(2e12)).toBeGreaterThan(2e12);
+  });
+});
+
+describe("the pace", () => {
+  it("is what came on average and what ended at best, and nothing before it is known", () => {
+    const { demand, nowMs } = watch([1, 3]);
+    const pace = demand.pace(nowMs);
+    expect((pace?.comePerMs ?? 0) * secondMs).toBeCloseTo(2, 1);
+    expect((pace?.endPerMs ?? 0) * secondMs).toBeCloseTo(3, 1);
+    expect(watch([1], false).demand.pace(nowMs)).toBeNull();
+    const young = new DemandHistory();
+    young.note(0, 1, 0);
+    expect(young.pace(40_000)).toBeNull();
   });
 });

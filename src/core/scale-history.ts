@@ -8,7 +8,7 @@ import { DemandHistory } from "./scale-demand.ts";
 
 const bucketMs = 2_000;
 
-type Bucket = { readonly startMs: number; peak: number; area: number };
+type Bucket = { readonly startMs: number; peak: number; lasting: number; area: number };
 
 export class WorkHistory {
   readonly #keptMs: number;
@@ -17,6 +17,7 @@ export class WorkHistory {
   #buckets: Bucket[] = [];
   #level = 0;
   #atMs: number | null = null;
+  #lineSinceMs: number | null = null;
 
   constructor(keptMs = 1_800_000) {
     this.#keptMs = keptMs;
@@ -34,6 +35,28 @@ export class WorkHistory {
     if (last !== undefined) last.peak = Math.max(last.peak, level);
   }
 
+  /** Whether somebody waits from `nowMs` on. */
+  noteLine(nowMs: number, isLine: boolean): void {
+    this.#lineSinceMs = isLine ? Math.min(nowMs, this.#lineSinceMs ?? nowMs) : null;
+  }
+
+  /** Since when somebody has been waiting all the time; null when nobody is. */
+  get lineSinceMs(): number | null {
+    return this.#lineSinceMs;
+  }
+
+  /** There is so much work that does not go away by itself. */
+  noteLasting(nowMs: number, level: number): void {
+    this.#fill(nowMs);
+    const last = this.#buckets.at(-1);
+    if (last !== undefined) last.lasting = Math.max(last.lasting, level);
+  }
+
+  /** The most work of that kind within the window. */
+  lasting(nowMs: number, windowMs: number): number {
+    return this.#most(nowMs, windowMs, ({ lasting }) => lasting);
+  }
+
   /** What is expected counts for the peak alone. */
   expect(nowMs: number, level: number): void {
     this.#fill(nowMs);
@@ -43,13 +66,10 @@ export class WorkHistory {
 
   /** The most there was, or was expected, within the window; at least what there is. */
   peak(nowMs: number, windowMs: number): number {
-    let most = this.#level;
-    for (let at = this.#buckets.length - 1; at >= 0; at -= 1) {
-      const bucket = this.#buckets[at];
-      if (bucket === undefined || bucket.startMs + bucketMs <= nowMs - windowMs) break;
-      most = Math.max(most, bucket.peak);
-    }
-    return most;
+    return Math.max(
+      this.#level,
+      this.#most(nowMs, windowMs, ({ peak }) => peak),
+    );
   }
 
   /** When the last bucket with more than `level` leaves the window; null when none is in it. */
@@ -70,6 +90,16 @@ export class WorkHistory {
     return toMs > fromMs ? area / (toMs - fromMs) : this.#level;
   }
 
+  #most(nowMs: number, windowMs: number, of: (bucket: Bucket) => number): number {
+    let most = 0;
+    for (let at = this.#buckets.length - 1; at >= 0; at -= 1) {
+      const bucket = this.#buckets[at];
+      if (bucket === undefined || bucket.startMs + bucketMs <= nowMs - windowMs) break;
+      most = Math.max(most, of(bucket));
+    }
+    return most;
+  }
+
   #fill(nowMs: number): void {
     if (this.#atMs !== null && nowMs - this.#atMs > this.#keptMs) {
       this.#buckets = [];
@@ -80,7 +110,7 @@ export class WorkHistory {
       const startMs = Math.floor(at / bucketMs) * bucketMs;
       let bucket = this.#buckets.at(-1);
       if (bucket === undefined || bucket.startMs < startMs) {
-        bucket = { startMs, peak: this.#level, area: 0 };
+        bucket = { startMs, peak: this.#level, lasting: 0, area: 0 };
         this.#buckets.push(bucket);
       }
       const untilMs = Math.min(Math.max(nowMs, at), startMs + bucketMs);

@@ -102,29 +102,63 @@ describe("down", () => {
   });
 });
 
-describe("what suffices for most of the time", () => {
-  const tuning = { ...defaultTuning, fullness: 0.5, downAfterMs: 600_000, cover: 0.8 };
-  /** Ten minutes of twenty seconds each, of which every tenth has a burst. */
+describe("what is worth its GPUs", () => {
+  const tuning = { ...defaultTuning, fullness: 0.5, cover: 0.7 };
+  /** Ten minutes, a tenth of them in bursts of twenty seconds; each request is open for ten. */
   const mostly = (usual: number, burst: number) => {
     const history = new WorkHistory();
-    for (let step = 0; step < 30; step += 1)
-      history.note(now - (30 - step) * 20_000, step % 10 === 9 ? burst : usual);
+    for (let tick = 0, arrived = 0; tick < 120; tick += 1) {
+      const level = Math.floor(tick / 4) % 10 === 3 ? burst : usual;
+      arrived += level / 2;
+      history.note(now - 660_000 + tick * 5_000, level, arrived);
+    }
     return history;
+  };
+  /** A line of 22, that has been there since, though hardly more came than before. */
+  const waiting = (sinceMs: number, history: WorkHistory) => {
+    const load = { queued: 22, running: 8, arrived: 400 };
+    for (const at of [sinceMs, now]) noteWork(history, { load, now: at, loadTimeMs: 60_000 }, tuning);
+    return { queued: 22, running: 8, live: 2, history, tuning };
   };
 
   it("lets bursts pass that the rest of the time does not need", () => {
     const history = mostly(4, 30);
     expect(decide({ running: 4, live: 2, history, tuning }).wanted).toBe(2);
     expect(decide({ running: 4, live: 8, history, tuning }).wanted).toBe(2);
-    expect(decide({ running: 4, live: 2, history, tuning: { ...tuning, cover: 0.95 } }).wanted).toBe(8);
+    const generous = { ...tuning, cover: 0.95 };
+    expect(decide({ running: 4, live: 2, history, tuning: generous }).wanted).toBe(8);
+    const steady = decide({ running: 4, live: 2, history, tuning });
+    expect(steady.reason).toBe("one more would have been needed for less than 30 % of the last 20 minutes");
+    expect(steady.againAtMs).toBeGreaterThan(now);
   });
 
-  it("never leaves a line for want of slots, and says when to look again", () => {
-    const decision = decide({ queued: 22, running: 8, live: 2, history: mostly(4, 4), tuning });
-    expect(decision).toMatchObject({ wanted: 8, reason: "30 requests wait or run for 4 slots an instance" });
-    const steady = decide({ running: 4, live: 2, history: mostly(4, 4), tuning });
-    expect(steady).toMatchObject({ wanted: 2, reason: "2 suffice for 80 % of the last 600 s" });
-    expect(steady.againAtMs).toBeGreaterThan(now);
+  it("leaves a line that is gone before a load is over, and no other", () => {
+    const short = decide(waiting(now - 30_000, mostly(4, 30)));
+    expect(short.wanted).toBe(2);
+    expect(short.againAtMs).toBeLessThanOrEqual(now + 30_000);
+    const long = waiting(now - 60_000, mostly(4, 30));
+    const reason = "30 requests wait or run for 4 slots an instance";
+    expect(decide(long)).toMatchObject({ wanted: 8, reason });
+    // What was started for it has time to load, though the line is gone.
+    const gone = { history: long.history, queued: 0, running: 4, live: 8, tuning };
+    expect(decide({ ...gone, now: now + 59_000 }).wanted).toBe(8);
+    expect(decide({ ...gone, now: now + 63_000 }).wanted).toBeLessThan(8);
+  });
+
+  it("takes every line for one that lasts while nothing runs or nothing is known yet", () => {
+    expect(decide({ ...waiting(now, mostly(0, 0)), live: 0 }).wanted).toBe(8);
+    expect(decide(waiting(now - 1_000, new WorkHistory())).wanted).toBe(8);
+  });
+
+  it("is not woken by what came before it went to zero", () => {
+    const asleep = { history: mostly(8, 8), live: 0, lastActivityMs: now - 1_000_000, tuning };
+    expect(decide(asleep).wanted).toBe(0);
+    expect(decide({ ...asleep, queued: 1 }).wanted).toBeGreaterThan(0);
+    // Nor kept awake by it; and where there was no room for what was worth it, it is looked at again.
+    expect(decide({ ...asleep, live: 1 }).wanted).toBe(0);
+    const used = decide({ ...asleep, live: 1, lastActivityMs: now });
+    expect(used.wanted).toBeGreaterThan(1);
+    expect(used.againAtMs).toBeLessThanOrEqual(now + 20_000);
   });
 
   it("stays within the settings and never below what is busy", () => {
@@ -194,6 +228,10 @@ describe("too few GPUs", () => {
 
   it("leaves other types of GPU and its own claim out", () => {
     expect(askedOf(own, [claim("own")])).toBeUndefined();
+    // What is free or drains already will do; what it will not do is asked for.
+    const large = claim("large", { need: 9, config: { gpu: "H100-80GB", numGpus: 4 } });
+    expect(askedOf(own, [claim("busy", { need: 9 })], 1)).toBeUndefined();
+    expect(askedOf(own, [large], 1)?.idle).toBe(Math.ceil(3 / own.config.numGpus));
     expect(askedOf(own, [claim("l4", { config: { gpu: "L4-24GB", numGpus: 1 } })])).toBeUndefined();
   });
 });

@@ -3,11 +3,13 @@
  *
  * Work is counted in slots: requests that wait or run, long streams for as long as they run. It scales up at once, to what
  * the work needs and to what it will need when an instance that is started now has loaded. It scales down only when nothing
- * within the window needed more, and never below what is busy. Must not know where instances go.
+ * within the window needed more, and never below what is busy. Where bursts need not be followed (`cover`), it keeps what is
+ * worth its GPUs by what came within the window. Must not know where instances go.
  */
 import type { ScaleSettings } from "./deployment.ts";
 import type { ModelLoad } from "./routing.ts";
 import type { WorkHistory } from "./scale-history.ts";
+import { worthwhile } from "./scale-worth.ts";
 
 export type ScaleTuning = {
   /** Of an instance's slots, the part that is planned with; the rest is for what comes next. */
@@ -17,8 +19,9 @@ export type ScaleTuning = {
   /** What grows is measured over this time. */
   readonly trendMs: number;
   /**
-   * The part of that time that the instances shall suffice for. 1 keeps what the most needed and follows every burst; less
-   * keeps what so much of the time needed, and only a line of requests asks for more.
+   * From thrifty to generous. 1 keeps what the most needed and follows every burst; less keeps an instance that would have been
+   * needed for more than the rest of the time (0.95: for a twentieth), and lets bursts wait that are over before a load is.
+   * What it is worth is judged by the last `worthMs`, whatever `downAfterMs` is.
    */
   readonly cover: number;
 };
@@ -78,6 +81,8 @@ export type ScaleDecision = {
 
 /** More than this ahead nothing is foreseen. */
 const maxLeadMs = 180_000;
+/** Long enough for a number of bursts and for what lies between them; a day's rise and fall is longer. */
+const worthMs = 1_200_000;
 
 export function decideScale(input: ScaleInput): ScaleDecision {
   const { minInstances, maxInstances } = input.settings;
@@ -98,25 +103,25 @@ export function decideScale(input: ScaleInput): ScaleDecision {
   });
 
   if (maxInstances === 0) return decide(0, "max_instances is 0");
-  const steady = coverMost(input, tuning);
-  const up = clamp(
-    Math.ceil(steady === null ? Math.max(work, ahead) / planned : Math.max(work / slots, steady / planned)),
-  );
+  const steady = countSteady(input, work, planned, tuning);
+  const up = clamp(steady ?? Math.ceil(Math.max(work, ahead) / planned));
   const yields = giveUp(input, work, slots);
   if (yields !== null) return decide(yields.wanted, yields.reason);
-  const why = steady === null ? null : `${up} suffice for ${describeCover(tuning)}`;
-  if (up > live) return decide(up, whyUp(input, up, work, slots, why));
   const awake = keepAwake(input, work);
-  if (awake.wanted === 0) return decide(0, awake.reason);
-  const kept = steady === null ? keepForWindow(input, planned, up, tuning) : keepSteady(input, up, tuning);
+  if (awake.wanted === 0 && work === 0) return decide(0, awake.reason);
+  const why = steady === null ? null : describeWorth(tuning);
+  const kept = steady === null ? keepForWindow(input, planned, up, tuning) : keepSteady(input, up);
+  // What is worth its GPUs changes by time alone, also while there is no room for it.
+  const laterMs = steady === null ? null : earlier(kept.againAtMs, awake.againAtMs);
+  if (up > live) return decide(up, whyUp(input, up, work, slots, why), laterMs);
   const wanted = Math.max(up, awake.wanted, Math.min(live, clamp(kept.wanted)));
   if (wanted === up && wanted > awake.wanted)
-    return decide(wanted, why ?? whySteady(input, work, wanted), why === null ? null : kept.againAtMs);
+    return decide(wanted, why ?? whySteady(input, work, wanted), laterMs);
   if (wanted > awake.wanted) {
     const reason = `${wanted} were needed within ${Math.round(tuning.downAfterMs / 1000)} s`;
     return decide(wanted, reason, earlier(kept.againAtMs, awake.againAtMs));
   }
-  return decide(wanted, awake.reason, awake.againAtMs);
+  return decide(wanted, awake.reason, earlier(laterMs, awake.againAtMs));
 }
 
 /**
@@ -138,9 +143,35 @@ function foresee(
   return Math.max(work, Math.min(grown, 2 * lately));
 }
 
-/** The slots that suffice for most of the time; null where the most there was is kept. */
-function coverMost({ history, now }: ScaleInput, { cover, downAfterMs }: ScaleTuning): number | null {
-  return cover >= 1 || history === undefined ? null : history.demand.covering(now, downAfterMs, cover);
+/** What is worth its GPUs, what is busy, and what a line needs; null where every burst is followed. */
+function countSteady(
+  input: ScaleInput,
+  work: number,
+  planned: number,
+  { cover }: ScaleTuning,
+): number | null {
+  const { history, load, loadTimeMs, live, now, settings } = input;
+  if (cover >= 1 || history === undefined) return null;
+  // What came earlier wakes nothing: only a request does.
+  if (live === 0 && work === 0) return 0;
+  const losses = history.demand.losses(now, worthMs, planned);
+  const kept = worthwhile(losses, 1 - cover, live, settings.maxInstances);
+  const slots = Math.max(1, input.slots);
+  const busy = Math.ceil(load.running / slots);
+  // A line that lasted gets its instances until they have loaded; then they are busy, or were not needed.
+  const lasting = Math.ceil(history.lasting(now, loadTimeMs ?? 0) / slots);
+  return Math.max(kept, busy, lasting, load.queued === 0 ? 0 : countForLine(input, history));
+}
+
+/**
+ * What a line needs that will still be there when an instance has loaded: requests come as they came lately, and end as fast as
+ * they ended at best. One that is gone sooner needs nothing more. Where nothing runs or little is known, all of it counts.
+ */
+function countForLine({ load, live, loadTimeMs, now, slots }: ScaleInput, history: WorkHistory): number {
+  const pace = live === 0 ? null : history.demand.pace(now);
+  const grownBy = pace === null ? 0 : (pace.comePerMs - pace.endPerMs) * Math.min(maxLeadMs, loadTimeMs ?? 0);
+  const left = load.queued + Math.min(0, grownBy);
+  return left <= 0 ? 0 : Math.ceil((load.running + left) / Math.max(1, slots));
 }
 
 /** Notes the work there is from now on, and what it leads one to expect. */
@@ -158,6 +189,10 @@ export function noteWork(
 ): void {
   const work = queued + running;
   history.note(now, work, arrived ?? null);
+  history.noteLine(now, queued > 0);
+  // A line that is gone sooner than a load takes would have been gone before an instance came.
+  const lineMs = now - (history.lineSinceMs ?? now);
+  if (queued > 0 && lineMs >= (loadTimeMs ?? 0)) history.noteLasting(now, work);
   history.expect(now, foresee({ history, loadTimeMs, now }, work, tuning));
 }
 
@@ -176,15 +211,18 @@ function keepForWindow(
   return { wanted, againAtMs: dropsAtMs };
 }
 
-/** What most of the time needs is in `up` already; after a start of control nothing is given up for as long as the window. */
+/** What is worth it is in `up` already; after a start of control nothing is given up for as long as the window. */
 function keepSteady(
-  { history, live, now, watchingSinceMs }: ScaleInput,
+  { history, live, load, loadTimeMs, now, watchingSinceMs }: ScaleInput,
   up: number,
-  { downAfterMs }: ScaleTuning,
 ): { wanted: number; againAtMs: number | null } {
-  const seenAtMs = watchingSinceMs + downAfterMs;
+  const seenAtMs = watchingSinceMs + worthMs;
   if (now < seenAtMs) return { wanted: live, againAtMs: seenAtMs };
-  return { wanted: up, againAtMs: history?.demand.changesAtMs(now) ?? null };
+  const lineSinceMs = load.queued === 0 ? null : (history?.lineSinceMs ?? null);
+  const lineCountsAtMs = lineSinceMs === null ? null : lineSinceMs + (loadTimeMs ?? 0);
+  const changesAtMs = history?.demand.changesAtMs(now) ?? null;
+  const isAhead = lineCountsAtMs !== null && lineCountsAtMs > now;
+  return { wanted: up, againAtMs: isAhead ? earlier(lineCountsAtMs, changesAtMs) : changesAtMs };
 }
 
 /** The minimum; and without one, an instance until it was idle for long enough. */
@@ -228,8 +266,9 @@ function whyUp(input: ScaleInput, up: number, work: number, slots: number, stead
   return steady ?? `${requests(work)}, and more are to be expected before an instance has loaded`;
 }
 
-function describeCover({ cover, downAfterMs }: ScaleTuning): string {
-  return `${Math.round(100 * cover)} % of the last ${Math.round(downAfterMs / 1000)} s`;
+function describeWorth({ cover }: ScaleTuning): string {
+  const percent = Number((100 * (1 - cover)).toFixed(2));
+  return `one more would have been needed for less than ${percent} % of the last ${worthMs / 60_000} minutes`;
 }
 
 function whySteady(input: ScaleInput, work: number, wanted: number): string {

@@ -22,7 +22,14 @@ it("compares at equal hours and at equal share, by straight lines", () => {
   expect(hoursFor(0.7, own)).toBeCloseTo(2);
   expect(hoursFor(0.95, own)).toBeNull();
   const found = compare(own, [tried(2, 0.6), tried(5, 0.7)]);
-  expect(found).toMatchObject({ compared: 1, notWorse: 1 });
+  expect(found.points.map(({ verdict }) => verdict)).toEqual(["better", "not compared"]);
   expect(found.shareMore).toBeCloseTo(0.1);
   expect(found.hoursSaved).toBeCloseTo(0.25);
+});
+
+it("calls as much for much less better, for hardly less equal, and less worse", () => {
+  const own = [tried(1, 0.5), tried(2, 1), tried(4, 1)];
+  const { points } = compare(own, [tried(2.1, 1), tried(3, 1), tried(1.5, 0.8)]);
+  expect(points.map(({ verdict }) => verdict)).toEqual(["equal", "better", "worse"]);
+  expect(points[2]?.share).toBeCloseTo(0.75);
 });

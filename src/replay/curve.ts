@@ -53,34 +53,51 @@ export function hoursFor(share: number, front: readonly Tried[]): number | null 
   return left.gpuHours + part * (right.gpuHours - left.gpuHours);
 }
 
+/** One point of another's curve beside this one. */
+export type Beside = {
+  readonly other: Half;
+  /** At the same GPU-hours; null where this one has no point on either side. */
+  readonly share: number | null;
+  readonly verdict: "better" | "equal" | "worse" | "not compared";
+};
+
 export type Comparison = {
-  /** Points of the other's curve that are within this one's hours. */
-  readonly compared: number;
-  /** Of those, how many this one serves more of, or as many. */
-  readonly notWorse: number;
+  readonly points: readonly Beside[];
   /** Mean difference of the share at equal GPU-hours; above 0 when this one serves more. */
   readonly shareMore: number;
   /** Mean part of the GPU-hours that this one saves at equal share; above 0 when it needs fewer. */
   readonly hoursSaved: number;
 };
 
+/** Less than this is no difference: a handful of requests. */
+const equalWithin = 0.0005;
+/** As much for so much less is better too. */
+const enoughSaved = 0.15;
+
 /** Each point of `other`'s curve beside `own` at the same GPU-hours, and at the same share. */
 export function compare(own: readonly Tried[], other: readonly Tried[]): Comparison {
+  const points: Beside[] = [];
   const differences: number[] = [];
   const saved: number[] = [];
   for (const { scored } of other) {
     const share = shareAt(scored.gpuHours, own);
-    if (share === null) continue;
-    differences.push(share - scored.share);
+    if (share === null) {
+      points.push({ other: scored, share, verdict: "not compared" });
+      continue;
+    }
+    const more = share - scored.share;
     const hours = hoursFor(scored.share, own);
-    if (hours !== null) saved.push(1 - hours / scored.gpuHours);
+    const less = hours === null ? 0 : 1 - hours / scored.gpuHours;
+    const isBetter = more > equalWithin || (more >= -equalWithin && less >= enoughSaved);
+    points.push({
+      other: scored,
+      share,
+      verdict: isBetter ? "better" : more >= -equalWithin ? "equal" : "worse",
+    });
+    differences.push(more);
+    if (hours !== null) saved.push(less);
   }
-  return {
-    compared: differences.length,
-    notWorse: differences.filter((difference) => difference >= 0).length,
-    shareMore: mean(differences),
-    hoursSaved: mean(saved),
-  };
+  return { points, shareMore: mean(differences), hoursSaved: mean(saved) };
 }
 
 function scoresOf(front: readonly Tried[]): Half[] {

@@ -103,6 +103,29 @@ it("another control takes over what runs, and gives its GPUs to nobody", async (
   expect(new Set(rig.holders().flatMap(({ gpus }) => gpus)).size).toBe(3);
 });
 
+it("GPUs of idle instances above a minimum go to whoever needs them: for a minimum, and for work", async () => {
+  await removeAll();
+  const bounds = (min: number, max: number) => ({ settings: { min_instances: min, max_instances: max } });
+  const runs = (id: string, count: number) =>
+    until(`${count} of ${id} to run`, async () => (await rig.shown(id)).instances.running === count);
+  const rich = await rig.deploy("rich", 1, bounds(0, 3));
+  rig.report({ [rich]: 3 });
+  await runs(rich, 3);
+  // Idle from here on, and within the time in which nothing is given up without need.
+  rig.report({ [rich]: 0 });
+  const poor = await rig.deploy("poor", 1, bounds(1, 2));
+  await runs(poor, 1);
+  await runs(rich, 2);
+  rig.report({ [rich]: 0, [poor]: 2 });
+  await runs(poor, 2);
+  await runs(rich, 1);
+  const held = rig.holders().flatMap(({ gpus }) => gpus);
+  expect([held.length, new Set(held).size]).toEqual([3, 3]);
+  expect(await codes(poor)).toContain("waiting_for_room");
+  const given = (await rig.events(rich)).filter(({ text }) => text.includes("ann/poor has the better claim"));
+  expect(given).toHaveLength(2);
+});
+
 it("an update stays within the account's quota: where it leaves no room, the old instance gives up its place", async () => {
   await removeAll();
   const { access } = rig.api.store;
