@@ -57,6 +57,12 @@ const mutations = [
     to: "suspects: []",
   },
   {
+    name: "an instance that is given up in vain",
+    file: "scale-world.ts",
+    from: "world.claims ?? [], soonFree(world))",
+    to: "world.claims ?? [])",
+  },
+  {
     name: "an update that is never taken back",
     file: "rollout.ts",
     from: "if (lost !== null) {",

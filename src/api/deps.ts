@@ -117,5 +117,7 @@ export type LinkDeps = {
   onRecords(batch: RecordBatch): Promise<void>;
   /** The last stream of this gateway has ended: it has gone, or comes back with a full report. */
   onGatewayGone(gatewayId: string): void;
+  /** A reader that takes nothing for this long is cut; it comes back by itself. 20 s unless it is given. */
+  readonly stuckMs?: number;
   readonly log: Log;
 };

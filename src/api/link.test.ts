@@ -20,6 +20,7 @@ let gone: string[];
 /** Ids of the records that were stored. */
 let stored: string[];
 let isStoreAway = false;
+let stuckMs: number;
 /** What waits for `check` to become true after anything happened. */
 let waiting: { check: () => boolean; resolve: () => void }[];
 let open: ClientRequest[];
@@ -56,6 +57,7 @@ beforeEach(async () => {
   loads = [];
   stored = [];
   isStoreAway = false;
+  stuckMs = 600_000;
   gone = [];
   waiting = [];
   open = [];
@@ -81,6 +83,9 @@ beforeEach(async () => {
       happened();
     },
     log: () => undefined,
+    get stuckMs() {
+      return stuckMs;
+    },
   });
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
 });
@@ -198,6 +203,14 @@ test("a slow reader gets the newest snapshot and nothing piles up", async () => 
   slow.read();
   await until(() => slow.versions.includes(7));
   expect(snapshotsOf(slow)).toEqual([2, 7]);
+});
+
+test("a reader that takes nothing is cut in the end, and its gateway is gone with it", async () => {
+  publish("x".repeat(4 * 2 ** 20));
+  stuckMs = 50;
+  await readRoutes("g1", false);
+  await until(() => gone.length === 1);
+  expect(gone).toEqual(["g1"]);
 });
 
 test("a gateway is gone with its last stream", async () => {

@@ -16,8 +16,7 @@ import type { LinkDeps } from "./deps.ts";
 
 /** An empty line this often tells a gateway that control is there. */
 const heartbeatMs = 2_000;
-/** A reader that takes nothing for this long is cut; it comes back by itself. */
-const stuckMs = 20_000;
+const defaultStuckMs = 20_000;
 /** Streams at once; a process of the gateway needs one, and a moment of two when it reconnects. */
 const maxStreams = 128;
 /** Largest message of a gateway. */
@@ -124,7 +123,8 @@ function streamRoutes(
   response.on("drain", () => {
     if (isDirty) schedule();
   });
-  response.setTimeout(stuckMs, () => response.destroy()); // socket inactivity: a reader that takes nothing
+  // Without activity at its socket: a reader that takes nothing.
+  response.setTimeout(deps.stuckMs ?? defaultStuckMs, () => response.destroy());
   response.on("error", () => undefined); // a reset is followed by "close", which cleans up
   response.on("close", () => {
     clearInterval(heartbeat);

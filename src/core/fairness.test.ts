@@ -58,6 +58,15 @@ describe("the fair order", () => {
     expect(Array.from({ length: 5 }, () => serve(line, () => 10)?.account)).toEqual(Array(5).fill("bob"));
   });
 
+  test("of very many accounts those that had least are forgotten, also where nobody ever waits", () => {
+    const line = new FairLine<Ticket>();
+    line.start(ticket("ann"), 1);
+    for (let i = 0; i < 10_001; i += 1) line.start(ticket(`a${i}`), 5);
+    // What ann had is known no more: she is a newcomer like bob, and came first.
+    for (const account of ["ann", "bob"]) line.add(ticket(account));
+    expect(line.peek()?.account).toBe("ann");
+  });
+
   test("the newest of the longest gives way", () => {
     const line = new FairLine<Ticket>();
     const ann = [ticket("ann"), ticket("ann"), ticket("ann")];

@@ -70,7 +70,9 @@ class Shares<Waiting> {
   }
 
   #arrive(key: string): number {
-    const counter = Math.max(this.#counters.get(key) ?? 0, this.#level);
+    const known = this.#counters.get(key);
+    if (known === undefined) this.#forget();
+    const counter = Math.max(known ?? 0, this.#level);
     this.#counters.set(key, counter);
     return counter;
   }

@@ -28,10 +28,14 @@ export function byClaim(claims: readonly Claim[]): Claim[] {
   });
 }
 
-/** What others ask of a deployment. Absent when nobody waits for such GPUs. */
+/**
+ * What others ask of a deployment. Absent when nobody waits for such GPUs, or who waits will find them free.
+ * @param soonFree most such GPUs that one machine has free, or will have when what drains is gone
+ */
 export function askedOf(
   own: { readonly deploymentId: string; readonly config: Claim["config"] },
   claims: readonly Claim[],
+  soonFree = 0,
 ): Asked | undefined {
   const others = claims.filter(
     (claim) => claim.deploymentId !== own.deploymentId && claim.config.gpu === own.config.gpu,
@@ -39,7 +43,8 @@ export function askedOf(
   const [first] = byClaim(others).filter((claim) => claim.belowMinimum + claim.forWork > 0);
   if (first === undefined) return undefined;
   // As many of its own as free what they lack; a claim is met one step at a time, so that nobody gives up in vain.
-  const each = Math.ceil(first.config.numGpus / own.config.numGpus);
+  const each = Math.ceil((first.config.numGpus - soonFree) / own.config.numGpus);
+  if (each <= 0) return undefined;
   const isMinimum = first.belowMinimum > 0;
   return { idle: isMinimum ? 0 : each, any: isMinimum ? each : 0, by: first.name };
 }

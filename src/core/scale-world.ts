@@ -31,7 +31,7 @@ export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDec
     watchingSinceMs: world.watchingSinceMs,
     now: world.now,
     defaultInactiveShutdownMs: limits.inactiveShutdownMs,
-    asked: askedOf({ deploymentId: id, config }, world.claims ?? []),
+    asked: askedOf({ deploymentId: id, config }, world.claims ?? [], soonFree(world)),
     tuning: {
       ...defaultTuning,
       downAfterMs: limits.scaleDownMs ?? defaultTuning.downAfterMs,
@@ -40,6 +40,16 @@ export function scaleOf(world: World, live: readonly InstanceRecord[]): ScaleDec
     },
   });
   return { ...decision, againAtMs: earlier(decision.againAtMs, minimum.next?.atMs ?? null) };
+}
+
+/** Most GPUs of the deployment's type that one machine has free, or will have when what drains is gone. */
+function soonFree({ nodes, occupiedGpus, leavingGpus, deployment }: World): number {
+  const { gpu } = deployment.config;
+  const isFree = (id: string) => !occupiedGpus.has(id) || leavingGpus?.has(id) === true;
+  const counts = nodes.map(
+    ({ gpus }) => gpus.filter(({ id, type, usable }) => type === gpu && usable && isFree(id)).length,
+  );
+  return Math.max(0, ...counts);
 }
 
 /** Absent where `min_instances` says so. */

@@ -228,6 +228,10 @@ describe("too few GPUs", () => {
 
   it("leaves other types of GPU and its own claim out", () => {
     expect(askedOf(own, [claim("own")])).toBeUndefined();
+    // What is free or drains already will do; what it will not do is asked for.
+    const large = claim("large", { need: 9, config: { gpu: "H100-80GB", numGpus: 4 } });
+    expect(askedOf(own, [claim("busy", { need: 9 })], 1)).toBeUndefined();
+    expect(askedOf(own, [large], 1)?.idle).toBe(Math.ceil(3 / own.config.numGpus));
     expect(askedOf(own, [claim("l4", { config: { gpu: "L4-24GB", numGpus: 1 } })])).toBeUndefined();
   });
 });

@@ -23,6 +23,7 @@ export type Within = { readonly of: SchemaObject; readonly schema: unknown };
 const anything: SchemaObject = {};
 const mostCompared = 200_000;
 const joining = ["anyOf", "oneOf", "allOf"] as const;
+const holding = ["properties", "items", "prefixItems"] as const;
 const containerWords = {
   object: ["properties", "required", "additionalProperties"],
   array: ["items", "prefixItems", "minItems", "maxItems"],
@@ -70,17 +71,18 @@ export class SchemaReader {
       if (seen.has(next)) continue;
       seen.add(next);
       const more = this.#ledTo(next);
-      if (more === null) this.#addTyped(next, found);
-      else left.push(...more);
+      left.push(...(more ?? []));
+      // Engines differ in what they make of alternatives beside properties or items: all of it counts.
+      if (more === null || holding.some((word) => next[word] !== undefined)) this.#addTyped(next, found);
     }
     return { objects: [...found.objects], arrays: [...found.arrays], plainWays: found.plainWays };
   }
 
-  /** What it stands for; null where it says itself what it is. */
+  /** What it stands for; null where it says all itself. */
   #ledTo(schema: SchemaObject): SchemaObject[] | null {
     if (typeof schema.$ref === "string") return [asObject(this.#resolve(schema.$ref))];
-    const word = joining.find((one) => Array.isArray(schema[one]));
-    return word === undefined ? null : (schema[word] as unknown[]).map(asObject);
+    const lists = joining.map((word) => schema[word]).filter(Array.isArray);
+    return lists.length === 0 ? null : (lists.flat() as unknown[]).map(asObject);
   }
 
   #addTyped(
@@ -107,14 +109,8 @@ export class SchemaReader {
   }
 
   #resolve(reference: string): unknown {
-    if (!/^#(\/|$)/.test(reference)) return anything;
-    let at: unknown = this.#root;
-    for (const part of reference.split("/").slice(1)) {
-      const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
-      if (typeof at !== "object" || at === null || !Object.hasOwn(at, key)) return anything;
-      at = (at as Record<string, unknown>)[key];
-    }
-    return at;
+    const found = resolveReference(this.#root, reference);
+    return found === undefined ? anything : found;
   }
 
   #withinObjects(group: readonly SchemaObject[]): Within[][] {
@@ -206,6 +202,28 @@ export class SchemaReader {
   #plain(value: unknown): SchemaObject {
     const schema = asObject(value);
     return typeof schema.$ref === "string" ? asObject(this.#resolve(schema.$ref)) : schema;
+  }
+}
+
+/** What a reference within a schema (`#/…`) leads to; undefined where there is nothing, and for any other. */
+export function resolveReference(root: unknown, reference: string): unknown {
+  if (!/^#(\/|$)/.test(reference)) return undefined;
+  let at: unknown = root;
+  for (const part of reference.split("/").slice(1)) {
+    const key = decoded(part)?.replaceAll("~1", "/").replaceAll("~0", "~");
+    const isThere = key !== undefined && typeof at === "object" && at !== null && Object.hasOwn(at, key);
+    at = isThere ? (at as Record<string, unknown>)[key] : undefined;
+  }
+  return at;
+}
+
+/** Undefined where it is not well formed. */
+function decoded(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part);
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
   }
 }
 

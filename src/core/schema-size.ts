@@ -25,10 +25,11 @@ const counts = new Set(["minLength", "maxLength", "minItems", "maxItems", "minPr
 
 /** What is over a limit, as the rest of a sentence about the schema; null where nothing is. */
 export function excessOfSchema(schema: unknown): string | null {
-  return excessOfValues(schema) ?? excessOfWays(schema, writtenOut);
+  return excessOfSize(schema) ?? excessOfWays(schema, writtenOut);
 }
 
-function excessOfValues(schema: unknown): string | null {
+/** The same for whatever a schema may be somewhere in. */
+export function excessOfSize(schema: unknown): string | null {
   // A stack of its own: a value that is nested deeply must not use up the program's.
   const left: { readonly value: unknown; readonly depth: number }[] = [{ value: schema, depth: 0 }];
   let [values, patterns] = [0, 0];

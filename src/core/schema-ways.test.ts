@@ -41,6 +41,21 @@ describe("alternatives that begin alike within each other", () => {
       ),
     ],
     ["by a list of types", recursive({ type: ["array", "null"], items: ref }, { items: ref, minItems: 1 })],
+    [
+      "by a reference that is written otherwise",
+      { ...recursive(list(ref, 1), list(ref, 2)), $ref: "#/%24defs/x" },
+    ],
+    [
+      "beside other alternatives",
+      {
+        ...recursive({ type: "null" }),
+        $defs: { x: { anyOf: [{ type: "null" }], oneOf: [list(ref, 1), list(ref, 2)] } },
+      },
+    ],
+    [
+      "by its own properties beside others",
+      recursive({ ...object({ next: ref, a: {} }), allOf: [object({ next: ref, b: {} })] }),
+    ],
     ["items that are listed", recursive({ type: "array", prefixItems: [ref, ref] }, list(ref, 1))],
   ])("%s: refused", (_name, schema) => {
     expect(excessOfSchema(schema)).toMatch(/begin alike within each other and .* more than 256 ways at once/);
@@ -72,7 +87,7 @@ describe("alternatives that begin alike within each other", () => {
     ],
     ["many values", { enum: Array.from({ length: 5000 }, (_, i) => `value ${i}`) }],
     ["what refers to itself", { $ref: "#" }],
-    ["nothing that is a schema", { type: 7, properties: 3, anyOf: "x", items: null, $ref: "#/no/where" }],
+    ["nothing that is a schema", { type: 7, properties: 3, anyOf: "x", items: null, $ref: "#/no/%where" }],
   ])("%s: taken", (_name, schema) => {
     expect(excessOfSchema(schema)).toBeNull();
   });

@@ -20,6 +20,8 @@ export const wayLimits = {
 const deepest = 64;
 /** Sets of alternatives that are looked at; a schema without doubt has one for each of its values. */
 const mostSets = 20_000;
+/** Values that are entered from sets, all together: what takes time. */
+const mostEntered = 300_000;
 
 /** Alternatives of one kind that are followed together, with the number of ways of each. */
 type Together = { readonly kind: "object" | "array"; readonly ways: ReadonlyMap<SchemaObject, number> };
@@ -36,6 +38,7 @@ const tooMany = [
 export function excessOfWays(schema: unknown, sizeOfPattern: (source: string) => number): string | null {
   const reader = new SchemaReader(schema, sizeOfPattern);
   const seen = new Seen();
+  let entries = 0;
   let level = enter(reader, [[schema, 1]]);
   for (let depth = 0; depth < deepest && level !== null && level.length > 0; depth += 1) {
     const next: Together[] = [];
@@ -43,6 +46,8 @@ export function excessOfWays(schema: unknown, sizeOfPattern: (source: string) =>
       if (!seen.addSet(set)) continue;
       if (seen.size > mostSets || reader.isOverburdened) return tooMany;
       for (const within of reader.within([...set.ways.keys()], set.kind)) {
+        entries += within.length;
+        if (entries > mostEntered) return tooMany;
         const values = within.map((one) => [one.schema, set.ways.get(one.of) ?? 1] as const);
         const [[only, ways] = [undefined, 0]] = values;
         // Most values lie in one alternative, and many lead to the same.

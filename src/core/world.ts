@@ -38,6 +38,8 @@ export type World = {
   readonly history?: WorkHistory;
   /** What deployments wait for that found no room. */
   readonly claims?: readonly Claim[];
+  /** Of the occupied GPUs those whose instances drain, of all deployments: who waits for some need not be given more. */
+  readonly leavingGpus?: ReadonlySet<string>;
   /** Gateways that are connected now. */
   readonly gateways: number;
   /** Work for this deployment that is under way in the background. */

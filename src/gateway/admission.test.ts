@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { RouteModel } from "../core/routing.ts";
 import { bareClient, bobToken, modelOf, requestText, startRig } from "./test-rig.ts";
 
@@ -10,7 +11,7 @@ describe("waiting", () => {
     const rig = await startRig();
     await rig.publish(modelOf([], { state: "asleep" }));
     const asked = Array.from({ length: 10 }, () => rig.chat());
-    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 10, running: 0 }));
+    await eventually(() => expect(lastLoad(rig)).toMatchObject({ queued: 10, running: 0 }));
     expect(lastLoad(rig)?.lastRequestAtMs).toBeGreaterThan(0);
     await rig.publish(modelOf([], { state: "starting" }));
     const { engine, instance } = await rig.engine({ slots: 2, delayMs: 1 });
@@ -19,7 +20,7 @@ describe("waiting", () => {
     expect(responses.map(({ status }) => status)).toEqual(Array(10).fill(200));
     expect(engine.maxBusy).toBe(2);
     await rig.idle();
-    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 0, running: 0, inFlight: {} }));
+    await eventually(() => expect(lastLoad(rig)).toMatchObject({ queued: 0, running: 0, inFlight: {} }));
   });
 
   test("never more than the slots at an instance, the rest spread and wait in order", async () => {
@@ -56,13 +57,13 @@ describe("waiting", () => {
 
     await rig.publish(modelOf([], { state: "starting" }));
     const turnedOff = rig.chat();
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     await rig.publish(modelOf([], off));
     expect((await turnedOff).status).toBe(503);
 
     await rig.publish(modelOf([], { state: "starting" }));
     const deleted = rig.chat();
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     await rig.publish();
     expect((await deleted).status).toBe(404);
   });
@@ -72,7 +73,7 @@ describe("waiting", () => {
     await rig.publish(modelOf([], { state: "starting" }));
     const leaving = new AbortController();
     const first = rig.chat({}, { signal: leaving.signal });
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     const full = await rig.chat();
     expect(full.status).toBe(429);
     expect(full.headers.get("retry-after")).toBe("2");
@@ -80,11 +81,11 @@ describe("waiting", () => {
     leaving.abort();
     await expect(first).rejects.toThrow();
     await rig.idle();
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(rig.records.find((record) => record.status === 499)).toMatchObject({ isClientGone: true }),
     );
     const second = rig.chat();
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     const { instance } = await rig.engine();
     await rig.publish(modelOf([instance]));
     expect((await second).status).toBe(200);
@@ -141,7 +142,7 @@ describe("who is sent away, and when to come back", () => {
     await rig.publish(modelOf([], { state: "starting" }));
     const leaving = new AbortController();
     const first = rig.chat({}, { signal: leaving.signal });
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     expect((await rig.chat()).status).toBe(429);
     leaving.abort();
     await expect(first).rejects.toThrow();
@@ -170,7 +171,7 @@ describe("who is sent away, and when to come back", () => {
     for (let i = 0; i < 5; i += 1) expect((await rig.chat()).status).toBe(200);
     engine.fault = { kind: "hang-after", tokens: 0 };
     const running = rig.chat({ stream: true }, { signal: AbortSignal.timeout(10_000) });
-    await vi.waitFor(() => expect(rig.gateway.load().running).toBe(1));
+    await eventually(() => expect(rig.gateway.load().running).toBe(1));
     const refused = await rig.chat();
     expect(refused.status).toBe(503);
     expect(refused.headers.get("retry-after")).toBe("1");
@@ -184,10 +185,10 @@ describe("who is sent away, and when to come back", () => {
     await rig.publish(modelOf([], { state: "asleep", loadTimeMs: 60_000 }));
     const refused = await rig.chat();
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "60"]);
-    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 1, running: 0 }));
+    await eventually(() => expect(lastLoad(rig)).toMatchObject({ queued: 1, running: 0 }));
     await rig.publish(modelOf([], { state: "starting", loadTimeMs: 60_000 }));
     expect((await rig.chat()).status).toBe(503);
-    await vi.waitFor(() => expect(lastLoad(rig)).toMatchObject({ queued: 0 }));
+    await eventually(() => expect(lastLoad(rig)).toMatchObject({ queued: 0 }));
   });
 
   test("a full line takes a polite account in: the newest of the greedy one gives way", async () => {
@@ -196,7 +197,7 @@ describe("who is sent away, and when to come back", () => {
     const greedy: Promise<Response>[] = [];
     for (let i = 1; i <= 3; i += 1) {
       greedy.push(rig.chat());
-      await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(i));
+      await eventually(() => expect(rig.gateway.load().queued).toBe(i));
     }
     const polite = rig.chat({}, { headers: { authorization: `Bearer ${bobToken}` } });
     expect((await greedy[2])?.status).toBe(429);
@@ -219,7 +220,7 @@ describe("keeping a waiting stream alive", () => {
       await client.until((received) => received.split(": waiting").length > 3);
     }
     failed.socket.destroy();
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(1));
     const { instance } = await rig.engine();
     await rig.publish(modelOf([instance]));
     expect(await served.closed()).toContain("data: [DONE]");
@@ -242,10 +243,10 @@ describe("fair between accounts", () => {
     const { engine, instance } = await rig.engine({ slots: 1, tokens: 2 });
     await rig.publish(modelOf([], { state: "starting", isPublic: true }));
     const flood = Array.from({ length: 20 }, () => rig.chat());
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(20));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(20));
     const headers = { authorization: `Bearer ${bobToken}` };
     const polite = Array.from({ length: 3 }, () => rig.chat({ user: "bob" }, { headers }));
-    await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(23));
+    await eventually(() => expect(rig.gateway.load().queued).toBe(23));
     await rig.publish(modelOf([instance], { isPublic: true }));
     const responses = await Promise.all([...flood, ...polite]);
     expect(responses.every(({ status }) => status === 200)).toBe(true);
@@ -267,7 +268,7 @@ describe("leaving and draining", () => {
       expect(response.status).toBe(200);
       leaving.abort();
       await rig.idle();
-      await vi.waitFor(() => expect(engine.cancelled).toBe(round));
+      await eventually(() => expect(engine.cancelled).toBe(round));
     }
     engine.fault = null;
     expect((await rig.chat()).status).toBe(200);
@@ -279,7 +280,7 @@ describe("leaving and draining", () => {
     engine.fault = { kind: "busy" };
     await rig.publish(modelOf([instance]));
     const asked = rig.chat();
-    await vi.waitFor(() => expect(engine.seen).toHaveLength(1));
+    await eventually(() => expect(engine.seen).toHaveLength(1));
     engine.fault = null;
     expect((await asked).status).toBe(200);
     expect(engine.seen.length).toBeGreaterThan(1);
@@ -293,11 +294,11 @@ describe("leaving and draining", () => {
     await rig.publish(modelOf([old.instance]));
     const stream = await rig.chat({ stream: true });
     await rig.publish(modelOf([{ ...old.instance, isDraining: true }, next.instance]));
-    await vi.waitFor(() => expect(lastLoad(rig)?.inFlight).toMatchObject({ [old.instance.id]: 1 }));
+    await eventually(() => expect(lastLoad(rig)?.inFlight).toMatchObject({ [old.instance.id]: 1 }));
     expect((await rig.chat()).status).toBe(200);
     expect(next.engine.seen).toHaveLength(1);
     await stream.body?.cancel();
-    await vi.waitFor(() => expect(lastLoad(rig)?.inFlight).toEqual({ [old.instance.id]: 0 }));
+    await eventually(() => expect(lastLoad(rig)?.inFlight).toEqual({ [old.instance.id]: 0 }));
   });
 
   test("an instance that vanishes from the routes finishes its streams", async () => {

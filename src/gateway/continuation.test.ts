@@ -1,4 +1,5 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { FakeEngine, Fault } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
 import type { RouteInstance } from "../core/routing.ts";
@@ -65,7 +66,7 @@ test.each<[string, Fault]>([
     const { continuation } = JSON.parse(second?.seen[0]?.body ?? "") as { continuation: string };
     expect(whole.startsWith(continuation) && continuation !== "").toBe(true);
     await rig.idle();
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(rig.records.at(-1)).toMatchObject({
         ...{ status: 200, error: null, continuations: 1 },
         ...{ inputTokens: 7, outputTokens: 6 },

@@ -78,7 +78,6 @@ export class ContinuableStream implements Sink {
 
   end(): void {
     if (this.#isStream) {
-      this.#journal.read();
       const { isDone, isFinished, isLost } = this.#journal;
       if (!isDone && !isFinished && !isLost) throw new BrokenOff("the stream ended before the answer did");
       if (this.#partial.length > 0) this.#sink.write(this.#partial);
@@ -90,7 +89,6 @@ export class ContinuableStream implements Sink {
   next(): NextLeg {
     this.#partial = noBytes;
     const journal = this.#journal;
-    journal.read();
     if (!this.#isStream || journal.isLost) return { kind: "no" };
     if (journal.isDone || journal.isFinished) {
       if (!journal.isDone) this.#sink.write(Buffer.from("data: [DONE]\n\n"));

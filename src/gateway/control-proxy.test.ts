@@ -3,6 +3,7 @@ import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, test, vi } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { routesVersionHeader } from "../core/routing.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
@@ -124,7 +125,7 @@ test("answers stream, and a client that leaves ends control's work", async () =>
   const reader = response.body?.getReader();
   expect(new TextDecoder().decode((await reader?.read())?.value)).toBe("first");
   leaving.abort();
-  await vi.waitFor(() => expect(closed).toHaveBeenCalled());
+  await eventually(() => expect(closed).toHaveBeenCalled());
 });
 
 test("control away: 503 in its own shape; control that breaks off within an answer: the client sees it", async () => {

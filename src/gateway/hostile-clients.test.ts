@@ -1,7 +1,8 @@
 /** Clients that break the protocol, or use it up: a right answer or a clean refusal, and no engine hears twice. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { annToken, bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 const path = "/v1/chat/completions";
@@ -135,7 +136,7 @@ describe("slow senders", () => {
     client.socket.write(`${start}${framing}`);
     drip(client.socket, piece);
     expect(await client.closed()).toMatch(/^(HTTP\/1\.1 408 |$)/);
-    await vi.waitFor(() => expect(rig.records).toHaveLength(1));
+    await eventually(() => expect(rig.records).toHaveLength(1));
     expect(engine.seen).toEqual([]);
     expect(rig.gateway.load()).toEqual({ running: 0, queued: 0 });
   });
@@ -160,22 +161,28 @@ describe("slow senders", () => {
 });
 
 describe("half-closed connections", () => {
-  test("a client that closes its side has left: nothing goes on for it, at an engine or in the line", async () => {
+  test("a client that closes has left: nothing goes on for it, at an engine or in the line", async () => {
     const rig = await startRig();
     const { engine, instance } = await rig.engine({ slots: 1 });
     engine.fault = { kind: "hang" };
     await rig.publish(modelOf([instance]));
     const [running, waiting] = [await bareClient(rig.port), await bareClient(rig.port)];
     running.socket.write(requestText(path, body));
-    await vi.waitFor(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
+    await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
     waiting.socket.write(requestText(path, body));
-    await vi.waitFor(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 1 }));
-    waiting.socket.end();
-    await waiting.closed();
-    await vi.waitFor(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
-    running.socket.end();
-    await running.closed();
-    await vi.waitFor(() => expect([rig.gateway.load().running, engine.busy]).toEqual([0, 0]));
+    await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 1 }));
+    waiting.socket.destroy();
+    await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 0 }));
+    running.socket.destroy();
+    await eventually(() => expect([rig.gateway.load().running, engine.busy]).toEqual([0, 0]));
+  });
+
+  test("one that only ends its side has its answer", async () => {
+    const { rig, engine } = await rigWithEngine();
+    const client = await bareClient(rig.port);
+    client.socket.end(requestText(path, body));
+    expect(await client.closed()).toMatch(/^(HTTP\/1\.1 100 Continue\r\n\r\n)*HTTP\/1\.1 200 /);
+    expect(engine.seen).toHaveLength(1);
   });
 
   test("one that ends within its body is refused, and nothing waits for the rest", async () => {

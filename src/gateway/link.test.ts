@@ -1,4 +1,5 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { modelOf, startRig } from "./test-rig.ts";
 
 test("control away: inference goes on with the last routes, and load is reported again when it is back", async () => {
@@ -7,12 +8,12 @@ test("control away: inference goes on with the last routes, and load is reported
   await rig.publish(modelOf([instance]));
   expect((await rig.chat()).status).toBe(200);
   await rig.control.kill();
-  await vi.waitFor(() => expect(rig.logs.some((line) => line.startsWith("warn control is away"))).toBe(true));
+  await eventually(() => expect(rig.logs.some((line) => line.startsWith("warn control is away"))).toBe(true));
   expect((await rig.chat()).status).toBe(200);
   expect((await rig.ask("/readyz")).status).toBe(200);
   const before = rig.control.loads.length;
   await rig.control.listen();
-  await vi.waitFor(() => expect(rig.control.loads.length).toBeGreaterThan(before));
+  await eventually(() => expect(rig.control.loads.length).toBeGreaterThan(before));
   expect(rig.control.loads.at(-1)).toMatchObject({
     gatewayId: "gateway-1",
     models: { d1: { queued: 0, running: 0 } },

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { z } from "zod";
+import type { TurnEnd } from "./turn-end.ts";
 
 const maxLineChars = 4 * 1024 * 1024;
 
@@ -14,11 +15,13 @@ export type MessageLines = {
 };
 
 /**
+ * @param turnEnd when what was sent goes out
  * @param onMessage takes a message, or answers "later": nothing more is read until `resume`
  * @param onNonsense what came is none of the protocol; the connection is ended
  */
 export function openMessageLines<T>(
   socket: Socket,
+  turnEnd: TurnEnd,
   schema: z.ZodType<T>,
   onMessage: (message: T) => "later" | undefined,
   onNonsense: (error: unknown) => void,
@@ -57,7 +60,7 @@ export function openMessageLines<T>(
   socket.on("data", deliver);
   return {
     send(message) {
-      if (unsent === "") setImmediate(flush);
+      if (unsent === "") turnEnd.add({ flush });
       unsent += `${JSON.stringify(message)}\n`;
     },
     resume: () => deliver(""),

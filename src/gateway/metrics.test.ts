@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { request } from "node:http";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { Fault } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
 import { Metrics } from "./metrics.ts";
@@ -41,7 +42,7 @@ test("what was served, what it took, and what is under way", async () => {
   await (await rig.chat()).text();
   await (await rig.chat({ stream: true })).text();
   await (await rig.chat({ model: "none" })).text();
-  await vi.waitFor(() => expect(rig.records).toHaveLength(3));
+  await eventually(() => expect(rig.records).toHaveLength(3));
   const page = await scrape(rig);
   const got = (name: string) => page.get(name);
   expect(got(`berth_requests_total{${d1},status="2xx"}`)).toBe(2);
@@ -62,7 +63,7 @@ test("what was served, what it took, and what is under way", async () => {
   engine.fault = { kind: "hang" } satisfies Fault;
   const leaving = new AbortController();
   const hanging = rig.chat({}, { signal: leaving.signal }).catch(() => null);
-  await vi.waitFor(async () => expect((await scrape(rig)).get(`berth_requests_in_flight{${d1}}`)).toBe(1));
+  await eventually(async () => expect((await scrape(rig)).get(`berth_requests_in_flight{${d1}}`)).toBe(1));
   leaving.abort();
   await hanging;
   await rig.idle();
@@ -76,7 +77,7 @@ test("retries and continued streams", async () => {
   await rig.publish(modelOf(instances, { abilities }));
   for (const { engine } of engines.slice(0, 1)) engine.fault = { kind: "die-after", tokens: 3 };
   expect(await (await rig.chat({ stream: true })).text()).toMatch(/\[DONE\]\n\n$/);
-  await vi.waitFor(() => expect(rig.records).toHaveLength(1));
+  await eventually(() => expect(rig.records).toHaveLength(1));
   const page = await scrape(rig);
   expect(page.get(`berth_retries_total{${d1}}`)).toBe(1);
   expect(page.get(`berth_continued_streams_total{${d1}}`)).toBe(1);
@@ -143,6 +144,6 @@ test("a trace goes on to the engine and into the access log; a broken one does n
   expect(engine.seen[0]?.headers).toMatchObject({ traceparent, tracestate: "a=1,b=2" });
   expect(engine.seen[1]?.headers).not.toHaveProperty("traceparent");
   expect(engine.seen[1]?.headers).not.toHaveProperty("tracestate");
-  await vi.waitFor(() => expect(rig.records).toHaveLength(2));
+  await eventually(() => expect(rig.records).toHaveLength(2));
   expect(rig.logs.some((line) => line.includes(traceparent))).toBe(true);
 });

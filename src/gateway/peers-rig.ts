@@ -12,6 +12,7 @@ import { type Admission, type AdmissionAsk, createAdmission } from "./admission.
 import type { CancelSignal } from "./cancel.ts";
 import type { Lease } from "./lease.ts";
 import { Peers } from "./peers.ts";
+import { TurnEnd } from "./turn-end.ts";
 
 export const noLimits = { accounts: [], limitedTokens: [] };
 export const never = new AbortController().signal;
@@ -63,6 +64,7 @@ export async function startProcess(seat: number, queueMax = 1000): Promise<Proce
   const admission = createAdmission({ limits, isShared: true, now: Date.now, onLoad: () => undefined });
   const peers = new Peers({
     ...{ self: id, path, areMany: true, admission, log: () => undefined, now: Date.now },
+    turnEnd: new TurnEnd(),
     figures: async () => [
       { name: "count", help: "h", type: "counter", samples: [{ labels: { of: id }, value: Number.NaN }] },
     ],

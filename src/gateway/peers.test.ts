@@ -2,7 +2,8 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { ownerOf } from "../core/gateway-view.ts";
 import { HttpError } from "../schema/errors.ts";
 import {
@@ -31,7 +32,7 @@ const loadOf = ({ admission }: Process) => {
   return { running, queued, inFlight: inFlight.i1 ?? 0 };
 };
 const idle = { running: 0, queued: 0, inFlight: 0 };
-const settled = (one: Process, load: object) => vi.waitFor(() => expect(loadOf(one)).toEqual(load));
+const settled = (one: Process, load: object) => eventually(() => expect(loadOf(one)).toEqual(load));
 
 /** A deployment whose line is with the first of these seats, and when that one has gone with the second, and so on. */
 function idOwnedBy(...order: readonly number[]): string {
@@ -73,7 +74,7 @@ describe("a successor", () => {
     const waiting = [take(older, "first"), take(older, "second")];
     const younger = await come(0, model(1));
     waiting.push(take(younger, "third"));
-    await vi.waitFor(() => expect(loadOf(younger).queued).toBe(3));
+    await eventually(() => expect(loadOf(younger).queued).toBe(3));
     first.release();
     await Promise.all(waiting);
     expect(order).toEqual(["first", "second", "third"]);
@@ -99,7 +100,7 @@ describe("a successor", () => {
     const waiting = acquireAt(older, ask(), one.signal);
     const younger = await come(0, model(1));
     const later = acquireAt(older, ask(), two.signal);
-    await vi.waitFor(() => expect(loadOf(younger).queued).toBe(2));
+    await eventually(() => expect(loadOf(younger).queued).toBe(2));
     one.abort(new Error("left"));
     two.abort(new Error("left"));
     await expect(waiting).rejects.toThrow("left");
@@ -181,7 +182,7 @@ describe("processes side by side", () => {
     expect(bad.instance.id).toBe("i1");
     bad.failed(false);
     bad.release();
-    await vi.waitFor(() => expect(running(owner)).toBe(0));
+    await eventually(() => expect(running(owner)).toBe(0));
     const other = await acquireAt(owner, ask({ deploymentId, avoid: ["i2"] }), never);
     expect(other.instance.id).toBe("i2");
   });
@@ -196,7 +197,7 @@ describe("processes side by side", () => {
     const refusal = { code: "rate_limited", status: 429 };
     await expect(acquireAt(one, ask({ deploymentId }), never)).rejects.toMatchObject(refusal);
     first.release();
-    await vi.waitFor(() => expect(running(two)).toBe(1));
+    await eventually(() => expect(running(two)).toBe(1));
     await acquireAt(one, ask({ deploymentId }), never);
   });
 
@@ -212,18 +213,18 @@ describe("processes side by side", () => {
     await owner.peers.settled;
     const first = await acquireAt(lessee, ask({ deploymentId }), never);
     const waiting = acquireAt(lessee, ask({ deploymentId }), never);
-    await vi.waitFor(() => expect(owner.admission.load()[deploymentId]?.queued).toBe(1));
+    await eventually(() => expect(owner.admission.load()[deploymentId]?.queued).toBe(1));
     const relayed = relay.count;
     relay.cut();
-    await vi.waitFor(() => expect(owner.admission.load()[deploymentId]?.queued).toBe(0));
+    await eventually(() => expect(owner.admission.load()[deploymentId]?.queued).toBe(0));
     expect(running(owner)).toBe(1);
-    await vi.waitFor(() => expect(relay.count).toBeGreaterThan(relayed));
-    await vi.waitFor(() =>
+    await eventually(() => expect(relay.count).toBeGreaterThan(relayed));
+    await eventually(() =>
       expect(owner.admission.load()[deploymentId]).toMatchObject({ queued: 1, running: 1 }),
     );
     first.release();
     (await waiting).release();
-    await vi.waitFor(() => expect(running(owner)).toBe(0));
+    await eventually(() => expect(running(owner)).toBe(0));
     relay.close();
   });
 
@@ -241,14 +242,14 @@ describe("processes side by side", () => {
     const refused = acquireAt(next, ask({ deploymentId: id, failFast: true }), never);
     await expect(refused).rejects.toMatchObject({ code: "queue_full" });
     held.release();
-    await vi.waitFor(() => expect(next.admission.load()[id]?.running).toBe(0));
+    await eventually(() => expect(next.admission.load()[id]?.running).toBe(0));
   });
 
   test("what one has spent for a scoped JWT all others hear", async () => {
     const [one, two, three] = [await come(0), await come(1), await come(2)];
     one.peers.spent("s1", 5);
     const heard = [`${two.id} heard s1 5`, `${three.id} heard s1 5`];
-    await vi.waitFor(() => expect(group.spent.toSorted()).toEqual(heard));
+    await eventually(() => expect(group.spent.toSorted()).toEqual(heard));
   });
 
   test("one of them tells the figures of all; who has a successor is left out", async () => {
@@ -269,9 +270,9 @@ describe("processes side by side", () => {
     const [one, two] = [await come(0, model), await come(1, model)];
     one.peers.routesChanged(7);
     two.peers.routesChanged(5);
-    await vi.waitFor(() => expect(group.routesEverywhere.at(-1)).toBe(5));
+    await eventually(() => expect(group.routesEverywhere.at(-1)).toBe(5));
     two.peers.routesChanged(8);
-    await vi.waitFor(() => expect(group.routesEverywhere.at(-1)).toBe(7));
+    await eventually(() => expect(group.routesEverywhere.at(-1)).toBe(7));
   });
 });
 

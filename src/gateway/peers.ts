@@ -16,6 +16,7 @@ import { Lessee } from "./lessee.ts";
 import { Lessor } from "./lessor.ts";
 import { type MessageLines, openMessageLines } from "./message-lines.ts";
 import type { Log } from "./options.ts";
+import type { TurnEnd } from "./turn-end.ts";
 
 const reconnectMs = 50;
 
@@ -27,6 +28,7 @@ export type PeersOptions = {
   /** There is more than one all the time, not only while one takes another's place. */
   readonly areMany: boolean;
   readonly admission: Pick<Admission, "lineOf" | "moveLines" | "settle">;
+  readonly turnEnd: TurnEnd;
   readonly log: Log;
   now(): number;
   /** Resolves when this process goes by routes of this version, or has waited long enough for them. */
@@ -184,7 +186,7 @@ export class Peers {
     let timer: NodeJS.Timeout | undefined;
     let isClosed = false;
     const send = (question: LeaseQuestion) => lines?.send(question);
-    const { now, self, log } = this.#options;
+    const { now, self, turnEnd, log } = this.#options;
     const isConnected = () => lines !== null;
     const lessee = new Lessee({ owner: id, now, routes: () => this.#routes, isConnected, send });
 
@@ -194,6 +196,7 @@ export class Peers {
       opened.on("connect", () => {
         lines = openMessageLines(
           opened,
+          turnEnd,
           leaseAnswer,
           (answer) => void lessee.hear(answer),
           (error) => log("error", "another gateway process cannot be understood", { error: String(error) }),
@@ -226,9 +229,10 @@ export class Peers {
   #receive(socket: Socket): void {
     let from: string | null = null;
     let guest: Guest | null = null;
-    const { log } = this.#options;
+    const { turnEnd, log } = this.#options;
     const lines: MessageLines = openMessageLines(
       socket,
+      turnEnd,
       leaseQuestion,
       (question) => {
         if (question.type === "figures") {

@@ -1,4 +1,5 @@
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { bobToken, modelOf, startRig } from "./test-rig.ts";
 
 describe("inference", () => {
@@ -189,11 +190,11 @@ test("healthz says the process is up, readyz that it has routes; every request l
   expect(early.headers.get("retry-after")).not.toBeNull();
   expect(await early.json()).toMatchObject({ error: { code: "control_away" } });
   await rig.control.listen();
-  await vi.waitFor(async () => expect((await rig.ask("/readyz")).status).toBe(200));
+  await eventually(async () => expect((await rig.ask("/readyz")).status).toBe(200));
   const { instance } = await rig.engine();
   await rig.publish(modelOf([instance]));
   await (await rig.chat({}, { headers: { "x-secret-prompt": "tell nobody" } })).text();
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(rig.records.at(-1)).toMatchObject({
       method: "POST",
       path: "/v1/openai/chat/completions",
@@ -210,7 +211,7 @@ test("healthz says the process is up, readyz that it has routes; every request l
   // It is handed over whole: with what the engine counted, though the client's end may come first.
   await (await rig.chat({ stream: true })).text();
   const seen: number[] = [];
-  await vi.waitFor(() => {
+  await eventually(() => {
     seen.push(...rig.records.slice(-2).map((record) => record.inputTokens));
     expect(seen.slice(-2)).toEqual([7, 7]);
   });

@@ -116,7 +116,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     options.shared === undefined
       ? null
       : new Peers({
-          ...{ ...options.shared, admission, log, now },
+          ...{ ...options.shared, admission, turnEnd, log, now },
           figures: async () => metrics.families(await readings(), true),
           routesReached: routesHere.reached,
           onSpentElsewhere: (scopeId, nanoUsd) => scopes.spentElsewhere(scopeId, nanoUsd),

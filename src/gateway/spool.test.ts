@@ -4,7 +4,8 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { UsageRecord } from "../core/usage.ts";
 import { recordBatch } from "../schema/routing.ts";
 import { clientLeftStatus, RequestRecord } from "./record.ts";
@@ -78,12 +79,12 @@ async function segments(): Promise<string[]> {
 }
 
 async function untilWritten(lines: number): Promise<void> {
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     let seen = 0;
     for (const name of await segments())
       seen += (await readFile(join(dir, "spool", name), "utf8")).split("\n").length - 1;
     if (seen !== lines) throw new Error(`${seen} lines are on disk`);
-  }, 10_000);
+  });
 }
 
 test("records reach control, in order, and leave the disk", async () => {
@@ -92,9 +93,9 @@ test("records reach control, in order, and leave the disk", async () => {
   spool.start();
   const ids = Array.from({ length: 2500 }, (_, index) => `r${index}`);
   for (const id of ids) spool.add(record(id));
-  await vi.waitFor(() => expect(control.ids).toHaveLength(2500), 10_000);
+  await eventually(() => expect(control.ids).toHaveLength(2500));
   expect(control.ids).toEqual(ids);
-  await vi.waitFor(async () => expect(await segments()).toEqual([]), 10_000);
+  await eventually(async () => expect(await segments()).toEqual([]));
   await spool.stop();
   expect(await readdir(join(dir, "spool"))).toEqual([]);
 });
@@ -116,9 +117,9 @@ test("while control is away they wait on disk, for their user alone, and a stop 
   const next = spoolOf("g2");
   aheadMs = 20_000;
   next.start();
-  await vi.waitFor(() => expect(new Set(control.ids).size).toBe(1201), 10_000);
+  await eventually(() => expect(new Set(control.ids).size).toBe(1201));
   aheadMs = 60_000;
-  await vi.waitFor(async () => expect(await readdir(join(dir, "spool"))).toEqual([]), 10_000);
+  await eventually(async () => expect(await readdir(join(dir, "spool"))).toEqual([]));
   await next.stop();
 });
 
@@ -135,9 +136,9 @@ test("what a killed gateway left open is delivered, but for a line it had no tim
   const next = spoolOf("g2");
   next.start();
   next.add(record("r4"));
-  await vi.waitFor(() => expect(control.ids).toEqual(["r4"]), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r4"]));
   aheadMs = 60_000;
-  await vi.waitFor(() => expect(control.ids).toEqual(["r4", "r1", "r2"]), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r4", "r1", "r2"]));
   await next.stop();
   expect(next.dropped).toBe(0);
 });
@@ -154,7 +155,7 @@ test("a gateway whose segment was taken over loses nothing of what it writes nex
   slow.add(record("r2"));
   control.status = 204;
   slow.start();
-  await vi.waitFor(() => expect(new Set(control.ids)).toEqual(new Set(["r1", "r2"])), 10_000);
+  await eventually(() => expect(new Set(control.ids)).toEqual(new Set(["r1", "r2"])));
   await slow.stop();
 });
 
@@ -164,10 +165,10 @@ test.each([503, null])("an answer of %s leaves them on disk, and they are sent a
   const spool = spoolOf("g1");
   spool.start();
   spool.add(record("r1"));
-  await vi.waitFor(() => expect(logs.join()).toContain("wait on disk"), 10_000);
+  await eventually(() => expect(logs.join()).toContain("wait on disk"));
   control.status = 204;
-  await vi.waitFor(() => expect(control.ids).toEqual(["r1"]), 10_000);
-  await vi.waitFor(() => expect(logs.join()).toContain("takes records of usage again"), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r1"]));
+  await eventually(() => expect(logs.join()).toContain("takes records of usage again"));
   await spool.stop();
 });
 
@@ -178,7 +179,7 @@ test("one record that control refuses holds up no other", async () => {
   spool.add({ ...record("r2"), status: 0 });
   spool.add(record("r3"));
   spool.start();
-  await vi.waitFor(() => expect(control.ids).toEqual(["r1", "r3"]), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r1", "r3"]));
   await spool.stop();
   expect(spool.dropped).toBe(1);
   expect(logs.join()).toContain("cannot be read");
@@ -192,7 +193,7 @@ test("a segment of another version is delivered as far as it can be read", async
   aheadMs = 20_000;
   const spool = spoolOf("g1");
   spool.start();
-  await vi.waitFor(() => expect(control.ids).toEqual(["r1"]), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r1"]));
   await spool.stop();
   expect(spool.dropped).toBe(2);
 });
@@ -201,14 +202,14 @@ test("beyond the bound the oldest are given up, and the log says so", async () =
   const spool = spoolOf("g1", { maxBytes: 400_000 });
   spool.start();
   for (let index = 0; index < 5000; index += 1) spool.add(record(`r${index}`));
-  await vi.waitFor(() => expect(spool.dropped).toBeGreaterThan(0), 10_000);
+  await eventually(() => expect(spool.dropped).toBeGreaterThan(0));
   await spool.stop();
   expect(logs.join()).toContain("BERTH_SPOOL_MB");
   const control = await startControl();
   const next = spoolOf("g2");
   aheadMs = 20_000;
   next.start();
-  await vi.waitFor(() => expect(control.ids.length + spool.dropped).toBe(5000), 10_000);
+  await eventually(() => expect(control.ids.length + spool.dropped).toBe(5000));
   await next.stop();
   expect(control.ids.at(-1)).toBe("r4999");
   expect(control.ids).not.toContain("r0");
@@ -220,11 +221,11 @@ test("a disk that refuses them keeps no request waiting, and they are written wh
   await writeFile(join(dir, "spool"), "");
   const spool = spoolOf("g1");
   spool.add(record("r1"));
-  await vi.waitFor(() => expect(logs.join()).toContain("stay in memory"), 10_000);
+  await eventually(() => expect(logs.join()).toContain("stay in memory"));
   await rm(join(dir, "spool"));
   spool.start();
   spool.add(record("r2"));
-  await vi.waitFor(() => expect(control.ids).toEqual(["r1", "r2"]), 10_000);
+  await eventually(() => expect(control.ids).toEqual(["r1", "r2"]));
   await spool.stop();
 });
 

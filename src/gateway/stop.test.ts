@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { annToken, bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 test("stopping: no new connections, streams finish, a second stop is the first", async () => {
@@ -28,14 +29,14 @@ test("what does not finish in time is told so and cut", async () => {
   );
   const stream = await rig.chat({ stream: true });
   const waiting = rig.chat({ model: "asleep" });
-  await vi.waitFor(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 1 }));
+  await eventually(() => expect(rig.gateway.load()).toEqual({ running: 1, queued: 1 }));
   await rig.gateway.stop();
   expect(await stream.text()).toMatch(/\n\ndata: \{"error":\{.*"code":"shutting_down"\}\}\n\n$/);
   const cut = await waiting;
   expect(cut.status).toBe(503);
   expect(await cut.json()).toMatchObject({ error: { code: "shutting_down" } });
   expect(rig.gateway.load()).toEqual({ running: 0, queued: 0 });
-  await vi.waitFor(() => expect(engine.busy).toBe(0));
+  await eventually(() => expect(engine.busy).toBe(0));
 });
 
 test("stopping with a client that holds its connection open takes no longer than the limit", async () => {

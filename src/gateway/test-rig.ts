@@ -10,7 +10,8 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { onTestFinished, vi } from "vitest";
+import { onTestFinished } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { createFakeEngine, type FakeEngine, type FakeEngineOptions } from "../../tools/fake-engine/engine.ts";
 import { unknownAbilities } from "../core/abilities.ts";
 import type {
@@ -129,10 +130,10 @@ export async function startRig(
     },
     async publish(...models) {
       const version = control.publish(models);
-      await vi.waitFor(() => {
+      await eventually(() => {
         if (!logs.some((line) => line.includes(`"version":${version},`)))
           throw new Error("no new routes yet");
-      }, 10_000);
+      });
     },
     ask: (path, init = {}) =>
       fetch(`${url}${path}`, { ...init, headers: { authorization: `Bearer ${annToken}`, ...init.headers } }),
@@ -143,10 +144,10 @@ export async function startRig(
         ...init,
       }),
     async idle() {
-      await vi.waitFor(() => {
+      await eventually(() => {
         const { running, queued } = gateway.load();
         if (running + queued > 0) throw new Error(`${running} running, ${queued} queued`);
-      }, 10_000);
+      });
     },
   };
   return rig;
@@ -314,9 +315,9 @@ export async function bareClient(port: number): Promise<{
     socket,
     received,
     async until(condition) {
-      await vi.waitFor(() => {
+      await eventually(() => {
         if (!condition(received())) throw new Error(`so far: ${received()}`);
-      }, 10_000);
+      });
       return received();
     },
     async closed() {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { bareClient, modelOf, requestText, startRig } from "./test-rig.ts";
 
 const chatBody = JSON.stringify({ model: "ann/chat", messages: [] });
@@ -143,7 +144,7 @@ test("an engine that breaks off within a stream: whole events, then a typed erro
     error: { code: "engine_failed" },
   });
   await rig.idle();
-  await vi.waitFor(() => expect(rig.records.at(-1)).toMatchObject({ status: 200, error: "engine_failed" }));
+  await eventually(() => expect(rig.records.at(-1)).toMatchObject({ status: 200, error: "engine_failed" }));
 });
 
 test("events cut anywhere arrive whole and equal, with either line end", async () => {
@@ -185,7 +186,7 @@ test("a request that takes too long in all is cut, also while tokens come", asyn
   expect(await (await rig.chat({ stream: true })).text()).toMatch(
     /data: \{"error":\{.*BERTH_TOTAL_S.*\}\n\n$/,
   );
-  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
+  await eventually(() => expect(engine.cancelled).toBe(1));
 });
 
 test("an engine that closes idle connections under our feet is asked again on a new one", async () => {
@@ -206,7 +207,7 @@ test("an instance that refuses connections: another serves, or its successor", a
   for (let i = 0; i < 3; i += 1) expect((await rig.chat()).status).toBe(200);
   await rig.publish(modelOf([dead.instance]));
   const asked = rig.chat();
-  await vi.waitFor(() => expect(rig.gateway.load().queued).toBe(1));
+  await eventually(() => expect(rig.gateway.load().queued).toBe(1));
   await rig.publish(modelOf([live.instance]));
   expect((await asked).status).toBe(200);
 });
@@ -249,10 +250,10 @@ test("a client that does not read makes the engine wait, and is cut when it neve
   client.socket.write(
     requestText("/v1/chat/completions", JSON.stringify({ model: "chat", messages: [], stream: true })),
   );
-  await vi.waitFor(() => expect(engine.busy).toBe(1));
+  await eventually(() => expect(engine.busy).toBe(1));
   await rig.idle();
-  await vi.waitFor(() => expect(engine.cancelled).toBe(1));
-  await vi.waitFor(() => expect(rig.records.at(-1)).toMatchObject({ error: "timeout", isClientGone: true }));
+  await eventually(() => expect(engine.cancelled).toBe(1));
+  await eventually(() => expect(rig.records.at(-1)).toMatchObject({ error: "timeout", isClientGone: true }));
 });
 
 test("a slow reader gets every byte", async () => {
@@ -305,10 +306,10 @@ test("pipelined requests are answered in order; a pipelining client that leaves 
   engine.fault = { kind: "hang" };
   client.socket.write(requestText("/v1/chat/completions", chatBody).repeat(3));
   // The next one is read when the one before it is answered.
-  await vi.waitFor(() => expect(engine.busy).toBe(1));
+  await eventually(() => expect(engine.busy).toBe(1));
   client.socket.destroy();
   await rig.idle();
-  await vi.waitFor(() => expect(engine.busy).toBe(0));
+  await eventually(() => expect(engine.busy).toBe(0));
 });
 
 test.each(["empty", "page"] as const)(
@@ -325,9 +326,55 @@ test.each(["empty", "page"] as const)(
         { error: { code: "engine_failed" } },
       ]);
     }
-    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toEqual([instance.id]));
+    await eventually(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toEqual([instance.id]));
     engine.fault = null;
     expect((await rig.chat()).status).toBe(200);
-    await vi.waitFor(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
+    await eventually(() => expect(rig.control.loads.at(-1)?.models.d1?.suspects).toBeUndefined());
   },
 );
+
+describe("a process that has stood still", () => {
+  /** Nothing runs here meanwhile, as when the process is stopped by a signal. */
+  const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  const event = (text: string) => {
+    const line = `data: ${text}\n\n`;
+    return `${line.length.toString(16)}\r\n${line}\r\n`;
+  };
+  const first = `${sse}transfer-encoding: chunked\r\n\r\n${event("{}")}`;
+  const last = `${event("[DONE]")}0\r\n\r\n`;
+  const silenceMs = 200;
+
+  async function answerOf(goOn: (socket: Socket) => void): Promise<string> {
+    let engine: Socket | null = null;
+    const rig = await rigWith(
+      (socket) => {
+        engine = socket;
+        socket.write(first);
+      },
+      { silenceMs },
+    );
+    const client = await bareClient(rig.port);
+    client.socket.write(requestText("/v1/chat/completions", chatBody.replace("{", '{"stream":true,')));
+    await client.until((text) => text.includes("data: {"));
+    if (engine !== null) goOn(engine);
+    return await client.until((text) => text.endsWith("0\r\n\r\n"));
+  }
+
+  test("reads what has come meanwhile before it calls anybody silent", async () => {
+    const answer = await answerOf((engine) => {
+      engine.write(last);
+      standStill(2 * silenceMs);
+    });
+    expect(answer).toContain("[DONE]");
+    expect(answer).not.toContain("error");
+  });
+
+  test("waits as long as before for what stood still with it", async () => {
+    const answer = await answerOf((engine) => {
+      standStill(1000 + 2 * silenceMs);
+      setTimeout(() => engine.write(last), silenceMs / 4);
+    });
+    expect(answer).toContain("[DONE]");
+    expect(answer).not.toContain("error");
+  });
+});

@@ -5,6 +5,7 @@
  */
 import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../core/instance.ts";
+import { AwakeClock } from "./awake-clock.ts";
 import { type BodyReader, createBodyReader } from "./response-body.ts";
 import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
 import type { TurnEnd, Unsent } from "./turn-end.ts";
@@ -66,7 +67,7 @@ const maxLookEveryMs = 250;
 export class EnginePool {
   readonly limits: CallLimits;
   readonly turnEnd: TurnEnd;
-  readonly now: () => number;
+  readonly #clock: AwakeClock;
   readonly #idle = new Map<string, Connection[]>();
   readonly #open = new Set<Connection>();
   readonly #lookEveryMs: number;
@@ -76,9 +77,14 @@ export class EnginePool {
   constructor(limits: CallLimits, turnEnd: TurnEnd, now: () => number) {
     this.limits = limits;
     this.turnEnd = turnEnd;
-    this.now = now;
     const shortestMs = Math.min(limits.connectMs, limits.firstTokenMs, limits.totalMs, limits.silenceMs);
     this.#lookEveryMs = Math.min(maxLookEveryMs, Math.ceil(shortestMs / looksPerLimit));
+    this.#clock = new AwakeClock(now, this.#lookEveryMs);
+  }
+
+  /** Milliseconds, of which none pass while this process stands still. */
+  now(): number {
+    return this.#clock.now();
   }
 
   /** Connections that stand or are being made, idle ones among them. */
@@ -125,7 +131,10 @@ export class EnginePool {
   /** One look at all of them is cheaper than a timer for each, which every piece of a stream would set anew. */
   #lookForOverdue(): void {
     const nowMs = this.now();
-    for (const connection of this.#open) if (connection.dueAtMs <= nowMs) connection.takeTimeout();
+    // What has come is read before: a timer may go off while it still waits in the kernel.
+    setImmediate(() => {
+      for (const connection of this.#open) if (connection.dueAtMs <= nowMs) connection.takeTimeout();
+    });
   }
 
   #forget(key: string, connection: Connection): void {

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { annToken, modelOf, type Rig, startRig } from "./test-rig.ts";
 
 type Posted = { readonly headers: IncomingHttpHeaders; readonly body: string };
@@ -65,7 +66,7 @@ test("who asks is told that it is queued; the answer is posted, signed, and coun
     request_id: requestId,
     inference_status: { status: "queued" },
   });
-  await vi.waitFor(() => expect(posted).toHaveLength(1));
+  await eventually(() => expect(posted).toHaveLength(1));
   const [{ headers, body } = { headers: {}, body: "" }] = posted;
   expect(JSON.parse(body)).toMatchObject({
     request_id: requestId,
@@ -77,7 +78,7 @@ test("who asks is told that it is queued; the answer is posted, signed, and coun
   expect(mac).toBe(createHmac("sha256", key).update(`${time}.${body}`).digest("hex"));
   expect(JSON.parse(engine.seen[0]?.body ?? "")).not.toHaveProperty("webhook");
   await rig.idle();
-  await vi.waitFor(() => expect(rig.records).toHaveLength(2));
+  await eventually(() => expect(rig.records).toHaveLength(2));
   expect(rig.records.filter(({ kind }) => kind !== null)).toMatchObject([
     { requestId, account: "ann", model: "ann/chat", status: 200, outputTokens: 2, kind: "llm" },
   ]);
@@ -89,12 +90,12 @@ test("a post that is refused is tried again with growing pauses, then given up",
   const { rig } = await startWith(["127.0.0.1"], { clock });
   const { url, posted } = await startReceiver(500, 404, 200);
   await ask(rig, url);
-  await vi.waitFor(() => expect(posted).toHaveLength(3));
+  await eventually(() => expect(posted).toHaveLength(3));
   expect(new Set(posted.map(({ body }) => body)).size).toBe(1);
   expect(clock.pauses).toEqual([1000, 4000]);
   const deaf = await startReceiver(503);
   await ask(rig, deaf.url);
-  await vi.waitFor(() => expect(rig.logs.join()).toContain("could not be posted"));
+  await eventually(() => expect(rig.logs.join()).toContain("could not be posted"));
   expect(deaf.posted).toHaveLength(5);
 });
 
@@ -103,7 +104,7 @@ test("a request that fails says so to the webhook", async () => {
   engine.fault = { kind: "hang-up" };
   const { url, posted } = await startReceiver(200);
   await ask(rig, url);
-  await vi.waitFor(() => expect(posted).toHaveLength(1));
+  await eventually(() => expect(posted).toHaveLength(1));
   expect(JSON.parse(posted[0]?.body ?? "")).toMatchObject({
     inference_status: { status: "failed" },
     error: expect.stringContaining("ann/chat"),
@@ -115,7 +116,7 @@ test("a redirect is not followed", async () => {
   const { url, posted } = await startReceiver(302);
   await ask(rig, url);
   await rig.idle();
-  await vi.waitFor(() => expect(rig.records).toHaveLength(2));
+  await eventually(() => expect(rig.records).toHaveLength(2));
   expect(posted).toHaveLength(1);
 });
 
@@ -124,7 +125,7 @@ test("a name that is allowed may still not lead to this machine", async () => {
   const { url, posted } = await startReceiver(200);
   const response = await ask(rig, url.replace("127.0.0.1", "localhost"));
   expect(response.status).toBe(200);
-  await vi.waitFor(() => expect(rig.logs.join()).toContain("no address that is allowed"));
+  await eventually(() => expect(rig.logs.join()).toContain("no address that is allowed"));
   expect(posted).toHaveLength(0);
 });
 
@@ -148,7 +149,7 @@ test("jobs end with the gateway", async () => {
   engine.fault = { kind: "hang" };
   const { url, posted } = await startReceiver(200);
   await ask(rig, url);
-  await vi.waitFor(() => expect(engine.busy).toBe(1));
+  await eventually(() => expect(engine.busy).toBe(1));
   await rig.gateway.stop();
   expect(rig.gateway.load()).toEqual({ running: 0, queued: 0 });
   expect(posted).toHaveLength(0);

@@ -5,8 +5,8 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { until } from "../../test/harness/until.ts";
 import { makeCertificate } from "../../tools/fake-hub/certificate.ts";
 import { type Fixture, randomContent, startFixture } from "../../tools/fake-hub/fixture.ts";
 import { Cache } from "./cache.ts";
@@ -31,10 +31,6 @@ function pullInChild(fixture: Fixture, options: object = {}, env: NodeJS.Process
   });
 }
 
-async function waitFor(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(10);
-}
-
 function blobFolder(fixture: Fixture): string {
   return join(fixture.home, "hub", "models--acme--tiny", "blobs");
 }
@@ -48,7 +44,7 @@ test("killed in mid-download, the next process goes on from there and ends with 
     fixture.hub.setFaults([{ on: "/storage/", kind: "stall", afterBytes: stallAt }]);
     const before = await recorded();
     const child = pullInChild(fixture);
-    await waitFor(async () => (await recorded()) === before + stallAt);
+    await until("the stall", async () => (await recorded()) === before + stallAt);
     child.kill("SIGKILL");
     await once(child, "exit");
   }

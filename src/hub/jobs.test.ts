@@ -1,4 +1,5 @@
 import { expect, it, vi } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { Hub } from "../ports/hub.ts";
 import type { Damage, HubCache, HubJob } from "../ports/hub-cache.ts";
 import { createHubJobs } from "./jobs.ts";
@@ -43,7 +44,7 @@ async function ended(
   job: HubJob | "too-many",
 ): Promise<HubJob | null> {
   const { id } = started(job);
-  await vi.waitFor(() => expect(jobs.job(id)?.state).not.toBe("running"), { interval: 1 });
+  await eventually(() => expect(jobs.job(id)?.state).not.toBe("running"));
   return jobs.job(id);
 }
 

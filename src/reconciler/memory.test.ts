@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { until } from "../../test/harness/until.ts";
 import { unknownAbilities } from "../core/abilities.ts";
 import { type Deployment, nothingSeen } from "../core/deployment.ts";
 import type { ObservedInstance } from "../core/instance.ts";
@@ -104,7 +105,7 @@ test("a report is remembered for the weights, engine and hardware, and told to t
   const told = async (id: string) => {
     await store.addDeployment(deployment(id), null);
     reconciler.poke(id);
-    return await until(async () => {
+    return await until("the deployment to run", async () => {
       const events = await store.events(id, 100);
       const isUp = events.some(({ code }) => code === "instance_running");
       return isUp ? events.find(({ code }) => code === "fit")?.text : undefined;
@@ -124,11 +125,3 @@ test("a report is remembered for the weights, engine and hardware, and told to t
     await rm(home, { recursive: true, force: true });
   }
 });
-
-async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -51,6 +51,9 @@ export type Reconciler = {
 /** A look that fails (the store or the driver refuses) is repeated after 1 s, 2 s, 4 s … up to this time. */
 const maxRetryLookMs = 30_000;
 
+/** What a deployment waits for. */
+type Waiting = { readonly reason: string; readonly claim: Claim | undefined };
+
 export function createReconciler(options: ReconcilerOptions): Reconciler {
   const { store, clock, log } = options;
   const driver = withDeadlines(options.driver, clock);
@@ -65,7 +68,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   let gatewaySeenAtMs = 0;
   let unwatch: () => void = () => undefined;
   /** Deployments that wait for room, the one that waits longest first, with what they wait for. */
-  const waiting = new Map<string, { readonly reason: string; readonly claim: Claim | undefined }>();
+  const waiting = new Map<string, Waiting>();
   const histories = new Map<string, WorkHistory>();
   /** Counts what was freed: room that came during a look must not be missed. */
   let freed = 0;
@@ -86,10 +89,16 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       }
       const freedBefore = freed;
       const instances = await observe(deploymentId);
-      const world = await describeWorld(deployment, instances);
-      const plan = planDeployment(world);
+      const described = await describeWorld(deployment, instances);
+      // From here to the first action nothing is waited for: others are planned side by side, and two shall not give up their
+      // GPUs for one claim, nor anybody for a claim that is met.
+      const plan = planDeployment({ ...described, ...room.gpus(), claims: claims() });
+      for (const action of plan.actions) if (action.do === "drain") room.leave(action.instanceId);
+      const before = waiting.get(deploymentId);
+      if (plan.waitsFor === undefined) waiting.delete(deploymentId);
+      else waiting.set(deploymentId, { reason: plan.waitsFor, claim: plan.claim });
       for (const action of plan.actions) await actor.act(deployment, action);
-      await noteWaiting(deployment, plan);
+      await tellOfWaiting(deployment, plan, before);
       if (plan.waitsFor !== undefined && freed !== freedBefore) mailboxes.poke(deploymentId);
       failedLooks.delete(deploymentId);
       return plan.againAtMs;
@@ -102,10 +111,11 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   /** Said once for each reason; what frees room looks at those that wait. */
-  async function noteWaiting(deployment: Deployment, { waitsFor, claim }: Plan): Promise<void> {
-    const before = waiting.get(deployment.id);
-    if (waitsFor === undefined) waiting.delete(deployment.id);
-    else waiting.set(deployment.id, { reason: waitsFor, claim });
+  async function tellOfWaiting(
+    deployment: Deployment,
+    { waitsFor, claim }: Plan,
+    before: Waiting | undefined,
+  ): Promise<void> {
     // Who holds such GPUs may have to give some up, and who left room for this one need not any more.
     if (JSON.stringify(claim) !== JSON.stringify(before?.claim)) await pokeRivals(deployment);
     if (waitsFor === undefined || waitsFor === before?.reason) return;
@@ -153,6 +163,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     for (const record of await store.instances(deploymentId)) {
       const instance = seen.get(record.id) ?? null;
       seen.delete(record.id);
+      if (record.intent === "drain") room.leave(record.id);
       if (instance === null && !actor.isRemoving(record.id)) {
         // Decided, but never started, or ended behind our back: the plan starts another one if it is still wanted.
         secrets.delete(record.id);
@@ -219,7 +230,6 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       deployment,
       instances,
       ...noteLoad(deployment, instances),
-      claims: claims(),
       gateways: loads.gateways,
       underWay: actor.underWay(deployment.id),
       warmFailures: actor.warmUps.failures(),

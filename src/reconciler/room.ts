@@ -14,6 +14,10 @@ export type Room = {
   sync(seen: readonly ObservedInstance[]): void;
   /** Takes a placement for an instance that is about to be started. False when a GPU of it was given away meanwhile. */
   take(instanceId: string, deploymentId: string, placement: Placement): boolean;
+  /** It has been decided that the instance goes. */
+  leave(instanceId: string): void;
+  /** The GPUs that are taken now, and those of them whose instances go. */
+  gpus(): { readonly occupiedGpus: ReadonlySet<string>; readonly leavingGpus: ReadonlySet<string> };
   /** The instance was never started, or has ended. */
   release(instanceId: string): void;
   /** What bounds the next placement of a deployment. */
@@ -57,6 +61,8 @@ export function createRoom(
       for (const id of facts.keys()) if (!living.has(id)) facts.delete(id);
     },
     take: (instanceId, deploymentId, placement) => held.take(instanceId, deploymentId, placement),
+    leave: (instanceId) => held.leave(instanceId),
+    gpus: () => ({ occupiedGpus: held.occupied(), leavingGpus: held.leaving() }),
     release: (instanceId) => held.release(instanceId),
     async bounds(deployment) {
       const { account, config } = learn(deployment);

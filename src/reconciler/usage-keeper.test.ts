@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import type { Store } from "../ports/store.ts";
 import { sampleDeployment, sampleInstance } from "../store/samples.ts";
 import { openStore } from "../store/store.ts";
@@ -58,7 +59,7 @@ test("an instance's run begins and ends with its process, across restarts of con
   const keeper = startKeeper();
   await store.putInstance(running("i1", 999_000));
   keeper.poke();
-  await vi.waitFor(async () => expect(await store.usage.openRuns()).toHaveLength(1));
+  await eventually(async () => expect(await store.usage.openRuns()).toHaveLength(1));
   await keeper.stop();
   const [run] = await store.usage.openRuns();
   expect(run).toMatchObject({ account: "ann", gpu: "other", usdPerGpuHour: 0.5, startedAtMs: 999_000 });
@@ -66,7 +67,7 @@ test("an instance's run begins and ends with its process, across restarts of con
   nowMs += 600_000;
   await store.removeInstance("i1");
   const next = startKeeper();
-  await vi.waitFor(async () => expect(await store.usage.openRuns()).toEqual([]));
+  await eventually(async () => expect(await store.usage.openRuns()).toEqual([]));
   await next.stop();
   // It ended while no control ran: it counts until it was last seen.
   expect(await store.usage.runs("ann", always)).toMatchObject([{ endedAtMs: 1_000_000 }]);
@@ -77,7 +78,7 @@ test("a store that fails is tried again", async () => {
   const broken = vi.spyOn(store.usage, "openRuns").mockRejectedValueOnce(new Error("the disk is full"));
   const keeper = startKeeper();
   await store.putInstance(running("i1", 1));
-  await vi.waitFor(async () => expect(await store.usage.runs("ann", always)).toHaveLength(1));
+  await eventually(async () => expect(await store.usage.runs("ann", always)).toHaveLength(1));
   await keeper.stop();
   expect(broken).toHaveBeenCalled();
   expect(errors.join()).toContain("the disk is full");
@@ -90,7 +91,7 @@ test("records are forgotten when they are old, sums are not", async () => {
     sampleRecord({ id: "new", requestId: "q2", startedAtMs: nowMs }),
   ]);
   const keeper = startKeeper();
-  await vi.waitFor(async () =>
+  await eventually(async () =>
     expect([...(await store.usage.costs("ann", ["q1", "q2"])).keys()]).toEqual(["q2"]),
   );
   await keeper.stop();

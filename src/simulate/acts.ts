@@ -102,6 +102,7 @@ export class Acts {
     const { disk, now } = this.#parts;
     const record = disk.records.get(instanceId);
     if (record !== undefined) disk.put({ ...record, intent: "drain", drainSinceMs: now() });
+    this.#memory.holdings.leave(instanceId);
   }
 
   /** Goes on until it is gone, whatever the driver says. */

@@ -16,6 +16,7 @@ import { updateArgs } from "../core/revision.ts";
 import type { LoadReport } from "../core/routing.ts";
 import { noteWork } from "../core/scale.ts";
 import { WorkHistory } from "../core/scale-history.ts";
+import type { Claim } from "../core/scale-share.ts";
 import { dayMinutes, weekdays } from "../core/schedule.ts";
 import type { World } from "../core/world.ts";
 import { Acts, type ActsParts } from "./acts.ts";
@@ -178,8 +179,9 @@ export class Control {
     const world = this.#describe(deployment, records);
     const plan = planDeployment(world);
     memory.busy.set(id, false);
+    const before = this.#noteWaiting(id, plan);
     this.#carryOut(world, plan, 0, () => {
-      this.#noteWaiting(id, plan);
+      this.#pokeRivals(id, plan, before);
       const isPoked = memory.busy.get(id) === true;
       memory.busy.delete(id);
       if (isPoked) this.poke(id);
@@ -210,8 +212,8 @@ export class Control {
     });
   }
 
-  /** Who holds what a claim is for may have to give it up, and who left room for it need not any more. */
-  #noteWaiting(id: string, { waitsFor, claim }: Plan): void {
+  /** Returns what it claimed before. */
+  #noteWaiting(id: string, { waitsFor, claim }: Plan): Claim | undefined {
     const { claims, waiting } = this.#memory;
     if (waitsFor === undefined) waiting.delete(id);
     else {
@@ -221,6 +223,11 @@ export class Control {
     const before = claims.get(id);
     if (claim === undefined) claims.delete(id);
     else claims.set(id, claim);
+    return before;
+  }
+
+  /** Who holds what a claim is for may have to give it up, and who left room for it need not any more. */
+  #pokeRivals(id: string, { claim }: Plan, before: Claim | undefined): void {
     if (before === claim || JSON.stringify(before) === JSON.stringify(claim)) return;
     for (const other of this.disk.facts.keys()) if (other !== id) this.poke(other);
   }
@@ -233,6 +240,8 @@ export class Control {
     const { disk } = this;
     const { holdings, removing, answeredAtMs } = this.#memory;
     holdings.sync(everything);
+    // Control looks at all records when it starts, before it plans anything.
+    for (const { id: each, intent } of disk.records.values()) if (intent === "drain") holdings.leave(each);
     const seen = new Map(everything.filter((one) => one.deploymentId === id).map((one) => [one.id, one]));
     for (const record of disk.of(id)) {
       const process = seen.get(record.id);
@@ -282,6 +291,7 @@ export class Control {
       underWay: { resolve: job === "resolve", fetch: job === "fetch", removing, warming },
       nodes: this.#parts.machines.capacity(),
       occupiedGpus: memory.holdings.occupied(),
+      leavingGpus: memory.holdings.leaving(),
       engineRunsOn: "gpu",
     };
   }

@@ -112,7 +112,7 @@ export class Judge {
     const live = this.#alive(id);
     const isRollingOut = hasTwoRevisions(world.deployment, live);
     if (!isRollingOut) coverage.count("scaled down");
-    if (reason.endsWith("has the better claim to its GPUs")) coverage.count("instance given up for others");
+    if (reason.endsWith("has the better claim to its GPUs")) this.#judgeGift(world, reason);
     const least = Math.min(leastOf(settings, world.now), settings.maxInstances);
     const rest = live.filter((record) => record.id !== instanceId);
     if (!isRollingOut && rest.length < least)
@@ -121,6 +121,25 @@ export class Judge {
     const others = rest.filter((record) => this.#serves(world.deployment, record.id));
     if (others.length === 0 && this.#hasRoom(world.deployment))
       this.#say("update", `the last instance of ${id} that serves drains though there is room for another`);
+  }
+
+  /** Nobody gives up an instance for who will have its GPUs from those that drain already. */
+  #judgeGift({ deployment, now }: World, reason: string): void {
+    const { coverage, disk } = this.#parts;
+    coverage.count("instance given up for others");
+    const taker = [...disk.facts.values()].find(({ name }) => reason.startsWith(`${name} `));
+    // What the same plan gives up with it is one step: a smaller maximum, or both sides of an update, may take more than was asked for.
+    const draining = [...disk.records.values()].filter(
+      ({ intent, deploymentId, drainSinceMs }) =>
+        intent === "drain" && (deploymentId !== deployment.id || drainSinceMs !== now),
+    );
+    const leaving = new Set(draining.flatMap(({ observed }) => observed?.placement.gpus ?? []));
+    const onEach = this.#parts.machines
+      .capacity()
+      .map(({ gpus }) => gpus.filter(({ id, usable }) => usable && leaving.has(id)).length);
+    const most = Math.max(...onEach);
+    if (taker !== undefined && most >= taker.config.numGpus)
+      this.#say("in vain", `${taker.id} needs ${taker.config.numGpus} GPUs, and ${most} will be free`);
   }
 
   /** An instance that serves is ended only when nothing is there, or when its time to drain is over. */

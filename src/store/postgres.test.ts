@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import pg from "pg";
-import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { testBackups } from "./backup-contract.ts";
 import { type TestState, testStoreContract } from "./contract.ts";
 import { testStoreCrashes } from "./crashes.ts";
@@ -73,7 +74,7 @@ function testLostConnections(newState: () => Promise<TestState>): void {
       "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth' and pid <> pg_backend_pid()",
     );
     expect(ended.length).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect(await store.note("a")).toBe("b"));
+    await eventually(async () => expect(await store.note("a")).toBe("b"));
   });
 }
 

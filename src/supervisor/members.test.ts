@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { type Hearer, Members } from "./members.ts";
 import type { SupervisorMessage, View } from "./message.ts";
 
@@ -76,7 +77,7 @@ describe("members", () => {
     members.entered(quick, 2);
     members.entered(hung, 1);
     for (const wake of wakes) wake();
-    await vi.waitFor(() => expect(hung.kills).toEqual(["SIGKILL"]));
+    await eventually(() => expect(hung.kills).toEqual(["SIGKILL"]));
     expect(quick.kills).toEqual([]);
     expect(logged).toHaveLength(1);
   });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { until } from "../../test/harness/until.ts";
 import { restartDelayMs, type Supervisor, supervise } from "./supervise.ts";
 
 const script = join(import.meta.dirname, "stand-in-role.ts");
@@ -56,14 +57,6 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
     log: (_, message) => logged.push(message),
   });
   return supervisor;
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const endsAt = Date.now() + 20_000;
-  while (!condition()) {
-    if (Date.now() > endsAt) throw new Error(`waited 20 s for: ${what}`);
-    await sleep(10);
-  }
 }
 
 function isAlive(pid: number): boolean {

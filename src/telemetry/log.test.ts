@@ -1,4 +1,5 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 import { createLog } from "./log.ts";
 
 function openLog(isTerminal = false) {
@@ -12,7 +13,7 @@ test("lines that report nothing wrong are written together, in order", async () 
   for (const text of ["one", "two", "three"]) log("info", text);
   log("debug", "not at this level");
   expect(writes).toEqual([]);
-  await vi.waitFor(() => expect(writes).toHaveLength(1));
+  await eventually(() => expect(writes).toHaveLength(1));
   const entries = (writes[0] ?? "").trimEnd().split("\n");
   expect(entries.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(["one", "two", "three"]);
 });

@@ -22,6 +22,7 @@ const askedAtTheEnd = 500;
 
 /** Resolves with the status of the answer; 0 when the connection ended instead. */
 async function ask(socket: Socket): Promise<number> {
+  if (socket.destroyed) return 0; // it never stood, and its end has been told
   socket.write("GET /healthz HTTP/1.1\r\nhost: idle\r\n\r\n");
   return await new Promise((resolve) => {
     const end = () => resolve(0);

@@ -8,12 +8,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Berth, startBerth, until } from "../harness/berth.ts";
 import { type RunningStream, type Streamed, startStream } from "../harness/streams.ts";
 import { judge } from "./judge.ts";
-import { pick, seededRandom, type Task, tasks } from "./tasks.ts";
+import { pick, seededRandom, type Task, tasksOf } from "./tasks.ts";
 
 export type StormOptions = {
   readonly seed: number;
   readonly streams: number;
   readonly instances: number;
+  /** How long answers are, in shares of what the tasks have by themselves. */
+  readonly length: number;
   /** Most kills; there may be fewer where the streams end first. */
   readonly maxKills: number;
   /** Shortest and longest time between two kills, milliseconds. */
@@ -76,7 +78,8 @@ class Storm {
   }
 
   async run(): Promise<StormReport> {
-    const { instances, log, streams } = this.#options;
+    const { instances, length, log, streams } = this.#options;
+    const tasks = tasksOf(length);
     const one = await this.#deploy("one", 1);
     const many = await this.#deploy("many", 4);
     const targets = [one, many];

@@ -5,7 +5,7 @@ import { runStorm } from "./storm.ts";
 test("streams while engines are killed: nothing is lost, repeated or miscounted", async () => {
   const lines: string[] = [];
   const report = await runStorm({
-    ...{ seed: 7, streams: 24, instances: 2, maxKills: 3, pauseMs: [100, 400] },
+    ...{ seed: 7, streams: 24, length: 1, instances: 2, maxKills: 3, pauseMs: [100, 400] },
     log: (line) => lines.push(line),
   });
   expect([report.violations, lines]).toEqual([[], lines]);

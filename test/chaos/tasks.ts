@@ -77,7 +77,18 @@ function otherFaces(question: string): Task[] {
   ];
 }
 
-export const tasks: readonly Task[] = questions.flatMap((question) => [
-  ...chats(question),
-  ...otherFaces(question),
-]);
+const lengths = ["max_tokens", "max_output_tokens", "max_new_tokens"];
+
+/** @param share of the tokens that each answer has at most otherwise */
+export function tasksOf(share: number): readonly Task[] {
+  const tasks = questions.flatMap((question) => [...chats(question), ...otherFaces(question)]);
+  return tasks.map((task) => ({
+    ...task,
+    fields: Object.fromEntries(
+      Object.entries(task.fields).map(([name, value]) => [
+        name,
+        lengths.includes(name) ? Math.ceil(Number(value) * share) : value,
+      ]),
+    ),
+  }));
+}

@@ -1,8 +1,10 @@
 /**
  * Invariants 6, 7 and 8: kill -9 of control, of the gateway and of an engine, during a stream and during a download, and
- * control and the gateway stopped for good.
+ * control and the gateway stopped for good; and an engine that has grown is replaced without any of that.
  * Berth returns by itself, loses no deployment, orphans no process, and adopts running engines instead of restarting.
  */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Berth, isReady, startBerth, token, until, untilStatus } from "../harness/berth.ts";
@@ -139,6 +141,43 @@ async function lastRestart(): Promise<unknown> {
   return (raw as { restarts: readonly unknown[] }).restarts.at(-1);
 }
 
+/** As if the engine served for an hour and had nearly reached its limit: what control keeps of it says so when it comes back. */
+function ageEngine(): void {
+  const folder = join(berth.home, "instances");
+  const file = readdirSync(folder)
+    .map((instance) => join(folder, instance, "record.json"))
+    .find((path) => JSON.parse(readFileSync(path, "utf8")).process?.pid === berth.pids("engine")[0]);
+  if (file === undefined) throw new Error("there is no record of the engine");
+  const record = JSON.parse(readFileSync(file, "utf8"));
+  record.ready.atMs -= 3_600_000;
+  const status = readFileSync(`/proc/${record.process.pid}/status`, "utf8");
+  record.memoryBytes = Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  writeFileSync(file, JSON.stringify(record));
+}
+
+describe("growing", () => {
+  it.runIf(process.platform === "linux")(
+    "an engine is replaced when it has nothing to do: no request fails, and the event says why",
+    async () => {
+      const [old] = berth.pids("engine");
+      const control = killRole("control", "SIGSTOP");
+      ageEngine();
+      process.kill(control, "SIGKILL");
+      await until("another control", () => berth.pids("control").some((pid) => pid !== control));
+      const outcomes: boolean[] = [];
+      await until("another engine alone", async () => {
+        outcomes.push(await answers());
+        const engines = berth.pids("engine");
+        return engines.length === 1 && engines[0] !== old;
+      });
+      outcomes.push(await answers());
+      expect(outcomes).not.toContain(false);
+      const { body } = await berth.call("GET", `/deploy/${id}/events`);
+      expect(body.events.map(({ text }) => text).join()).toMatch(/it has grown to \d+ of the \d+ MiB/);
+    },
+  );
+});
+
 describe("hanging", () => {
   const reason = "gave no sign of life for 3 s and was killed";
 
@@ -205,7 +244,7 @@ describe("the supervisor", () => {
     const old = berth;
     berth = await startBerth({
       home: old.home,
-      env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off", BERTH_PORT: new URL(old.url).port },
+      env: { HF_ENDPOINT: hub.url, BERTH_STARTER: "off" },
     });
     expect(await answers()).toBe(true);
     expect(berth.pids("engine")).toEqual(engines);

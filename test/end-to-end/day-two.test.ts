@@ -34,9 +34,9 @@ afterAll(async () => {
 
 /** Runs the command line on a home; nothing of this environment's settings goes with it. */
 async function cli(of: string, ...args: string[]) {
-  const { PATH = "" } = process.env;
+  const { PATH = "", NODE_COMPILE_CACHE = "" } = process.env;
   const run = promisify(execFile)(process.execPath, [join(root, "src/main.ts"), ...args], {
-    env: { PATH, HOME: of, BERTH_HOME: of },
+    env: { PATH, NODE_COMPILE_CACHE, HOME: of, BERTH_HOME: of },
   });
   return await run.then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),

@@ -1,7 +1,8 @@
 /**
  * What people read when an engine fails: the sentence in `fail_reason`, the same with its code among the events, and in the answer
- * to "why". One Berth for all cases. The embedded engine really runs out of memory at a limit; what vLLM prints when it fails was
- * recorded from real ones, and comes from a stand-in of its command, which is also the engine that says it is well and is not.
+ * to "why". One Berth for all cases. The embedded engine and, where it is there, llama.cpp's server really run out of memory at a limit;
+ * what vLLM prints when it fails was recorded from real ones, and comes from a stand-in of its command, which is also the engine
+ * that says it is well and is not.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
@@ -27,6 +28,11 @@ const tensors = () => {
 
 const onVllm = { hf: { repo: "acme/tensors" } };
 
+// Each engine is chosen by an argument that the other has not.
+const llamaServer = process.env.BERTH_TEST_LLAMA_SERVER;
+const onServer = (...more: string[]) => ({ extra_args: ["--flash-attn", "off", ...more] });
+const onEmbedded = { extra_args: ["--prefix-caching", "1"] };
+
 beforeAll(async () => {
   vllm = await mkdtemp(join(tmpdir(), "berth-fake-vllm-"));
   await chmod(vllm, 0o755);
@@ -50,11 +56,12 @@ beforeAll(async () => {
   berth = await startBerth({
     env: {
       ...{ HF_ENDPOINT: hub.hub.url, BERTH_HUB_PRIVATE: "on", BERTH_STARTER: "off", BERTH_VLLM: vllm },
+      BERTH_LLAMA_SERVER: llamaServer ?? "off",
       ...{ BERTH_LOAD_TRIES: "1", BERTH_LOAD_S: "30", BERTH_RESTARTS: "2", BERTH_FIRST_TOKEN_S: "4" },
       ...{ BERTH_ENGINE_MEMORY: String(limitMb), BERTH_CPU_CONTEXT_MB: "16000" },
     },
   });
-  await deploy("neighbour", { hf: { repo: "acme/tiny" }, max_batch_size: 2 });
+  await deploy("neighbour", { hf: { repo: "acme/tiny" }, max_batch_size: 2, ...onEmbedded });
   // Loads for ever, while the others are looked at.
   await deploy("stuck", onVllm);
   await untilStatus(berth, idOf("neighbour"), "running");
@@ -106,7 +113,7 @@ describe("a start that fails", () => {
     [
       "too-wide",
       // 8 GB of context, where an engine may have a twentieth of it.
-      { hf: { repo: "acme/wide" }, max_batch_size: 8 },
+      { hf: { repo: "acme/wide" }, max_batch_size: 8, ...onEmbedded },
       "out_of_memory",
       /^The embedded engine ran out of memory: it asked for 7816 MB more\. An engine here may have 400 MiB\. It was tried once\. Choose .* BERTH_ENGINE_MEMORY gives engines more\.$/,
     ],
@@ -145,6 +152,53 @@ describe("a start that fails", () => {
     await expectFailed(name, code, reason);
   });
 });
+
+describe.runIf(llamaServer !== undefined)("llama.cpp's server", () => {
+  it.each<[name: string, body: Record<string, unknown>, code: string, reason: RegExp]>([
+    [
+      "server-too-wide",
+      { hf: { repo: "acme/wide" }, max_batch_size: 8, ...onServer() },
+      "out_of_memory",
+      /^llama\.cpp's server ran out of memory .*\. An engine here may have 400 MiB\. It was tried once\. Choose .* BERTH_ENGINE_MEMORY/,
+    ],
+    [
+      "server-argument",
+      { hf: { repo: "acme/tiny" }, ...onServer("--cache-type-v", "q4_0") },
+      "bad_engine_args",
+      /^llama\.cpp's server cannot do what it was asked for together: quantized V cache requires flash_attn .*Correct extra_args\.$/,
+    ],
+  ])("%s", async (name, body, code, reason) => {
+    await deploy(name, body);
+    await expectFailed(name, code, reason);
+  });
+
+  it("killed while it streams: the client is told, and the events say so", async () => {
+    await deploy("server", { hf: { repo: "acme/tiny" }, ...onServer() });
+    await untilStatus(berth, idOf("server"), "running");
+    const response = await ask("server", { stream: true, max_tokens: 900, ignore_eos: true });
+    const reader = response.body?.getReader();
+    await reader?.read();
+    for (const pid of berth.pids("engine").filter(isLlamaServer)) process.kill(pid, "SIGKILL");
+    let rest = "";
+    for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read()) {
+      rest += Buffer.from(piece.value).toString();
+    }
+    expect(rest).toMatch(
+      /data: \{"error":\{"message":"The engine of first\/server failed during this request: /,
+    );
+    const told = await until("the end to be told", async () =>
+      (await eventsOf("server")).find(({ code }) => code === "out_of_memory"),
+    );
+    expect(told.text).toMatch(
+      /^llama\.cpp's server was killed, most likely because the machine ran out of memory\./,
+    );
+    await berth.call("DELETE", `/deploy/${idOf("server")}`);
+  });
+});
+
+function isLlamaServer(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("llama-server");
+}
 
 describe("an engine that says it is well and is not", () => {
   it.each<[name: string, reason: RegExp]>([

@@ -6,7 +6,7 @@ import { type Berth, startBerth, token, until } from "../harness/berth.ts";
 let berth: Berth;
 beforeAll(async () => {
   berth = await startBerth();
-}, 120_000);
+});
 afterAll(async () => await berth?.end());
 
 const story =

@@ -22,7 +22,7 @@ beforeAll(async () => {
   id = body.deploy_id;
   await untilStatus(berth, id, "running");
   await bothRun();
-}, 120_000);
+});
 afterAll(async () => await berth?.end());
 
 const bothRun = () =>

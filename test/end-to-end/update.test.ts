@@ -120,7 +120,7 @@ it("brings new arguments, takes bad ones back, and restores old ones, without lo
   await load.end();
   expect(load.answers.length).toBeGreaterThan(3);
   expect(load.answers.every((status) => status === 200)).toBe(true);
-}, 120_000);
+});
 
 it("goes on from the facts when control is killed in the middle of it", async () => {
   const load = startLoad();
@@ -137,4 +137,4 @@ it("goes on from the facts when control is killed in the middle of it", async ()
   await until("one engine", () => berth.pids("engine").length === 1);
   await load.end();
   expect(load.answers.every((status) => status === 200)).toBe(true);
-}, 120_000);
+});

@@ -50,13 +50,14 @@ beforeAll(async () => {
   makeNext(join(folder, "next"));
   // An engine that is shut in would not see the packages, which are not copied.
   const env = { BERTH_STARTER: "off", BERTH_CPU_CONTEXT_MB: "64", BERTH_ISOLATION: "off" };
-  berth = await startBerth({ env, home, code });
+  const compiled = { NODE_COMPILE_CACHE: join(folder, "compiled") };
+  berth = await startBerth({ env: { ...env, ...compiled }, home, code });
   const { body } = await berth.call("POST", "/deploy/llm", {
     ...{ model_name: "mine", gpu: "other", max_batch_size: 2, hf: { repo: "berth/starter" } },
     settings: { min_instances: 1, max_instances: 1 },
   });
   await untilStatus(berth, body.deploy_id, "running");
-}, 120_000);
+});
 afterAll(async () => {
   await berth?.end();
   rmSync(folder, { recursive: true, force: true });

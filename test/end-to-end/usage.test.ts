@@ -15,7 +15,7 @@ beforeAll(async () => {
   );
   id = starter?.deploy_id ?? "";
   await chat();
-}, 120_000);
+});
 afterAll(async () => await berth?.end());
 
 async function chat(): Promise<{ input: number; output: number }> {
@@ -94,7 +94,7 @@ test("GPU time runs while an instance does", async () => {
   );
   const used = await until("GPU time after the end", seconds);
   expect(used).toBeGreaterThanOrEqual(1);
-}, 120_000);
+});
 
 test("prices that cannot be read stop the start by name", async () => {
   const file = join(berth.home, "prices.yaml");

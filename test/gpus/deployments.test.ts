@@ -4,9 +4,11 @@ import { fakeMachine } from "../../tools/fake-nvidia-smi/machine.ts";
 import { until } from "../harness/berth.ts";
 import { type GpuRig, startGpuRig } from "./machine.ts";
 
+// Its GPUs are this run's alone: who holds them is looked for among all processes.
+const machine = fakeMachine(`dep-${process.pid}`, 4);
 let rig: GpuRig;
 beforeAll(async () => {
-  rig = await startGpuRig(fakeMachine("dep", 4));
+  rig = await startGpuRig(machine);
 });
 afterAll(() => rig?.end());
 
@@ -18,7 +20,7 @@ it("gives an instance its GPUs by UUID, and offers what is left", async () => {
   expect(await rig.offers()).toEqual([...sizes, expect.stringMatching(/^1xother/)]);
   const id = await rig.deploy("two", 2);
   await running(id);
-  expect(rig.holders().map(({ gpus }) => gpus)).toEqual([["GPU-dep-0", "GPU-dep-1"]]);
+  expect(rig.holders().map(({ gpus }) => gpus)).toEqual([machine.gpus.slice(0, 2).map(({ uuid }) => uuid)]);
   expect((await rig.events(id)).find(({ code }) => code === "instance_starting")?.text).toMatch(
     /2 of 4 free H100-80GB on \S+\.$/,
   );
@@ -99,6 +101,29 @@ it("another control takes over what runs, and gives its GPUs to nobody", async (
   expect(rig.holders()).toEqual(before);
   await running(await rig.deploy("next", 2));
   expect(new Set(rig.holders().flatMap(({ gpus }) => gpus)).size).toBe(3);
+});
+
+it("GPUs of idle instances above a minimum go to whoever needs them: for a minimum, and for work", async () => {
+  await removeAll();
+  const bounds = (min: number, max: number) => ({ settings: { min_instances: min, max_instances: max } });
+  const runs = (id: string, count: number) =>
+    until(`${count} of ${id} to run`, async () => (await rig.shown(id)).instances.running === count);
+  const rich = await rig.deploy("rich", 1, bounds(0, 3));
+  rig.report({ [rich]: 3 });
+  await runs(rich, 3);
+  // Idle from here on, and within the time in which nothing is given up without need.
+  rig.report({ [rich]: 0 });
+  const poor = await rig.deploy("poor", 1, bounds(1, 2));
+  await runs(poor, 1);
+  await runs(rich, 2);
+  rig.report({ [rich]: 0, [poor]: 2 });
+  await runs(poor, 2);
+  await runs(rich, 1);
+  const held = rig.holders().flatMap(({ gpus }) => gpus);
+  expect([held.length, new Set(held).size]).toEqual([3, 3]);
+  expect(await codes(poor)).toContain("waiting_for_room");
+  const given = (await rig.events(rich)).filter(({ text }) => text.includes("ann/poor has the better claim"));
+  expect(given).toHaveLength(2);
 });
 
 it("an update stays within the account's quota: where it leaves no room, the old instance gives up its place", async () => {

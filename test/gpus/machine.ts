@@ -5,6 +5,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { noLoad } from "../../src/core/routing.ts";
 import { createLocalDriver, type LocalDriver } from "../../src/drivers/local/driver.ts";
 import { createReconciler, type Reconciler } from "../../src/reconciler/reconciler.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
@@ -38,6 +39,8 @@ export type GpuRig = {
   isOffered(configuration: string): Promise<boolean>;
   /** Living engines of this machine, by what their environment says. */
   holders(): Holder[];
+  /** What a gateway would tell of requests, by deployment; of others there are none. */
+  report(queued: Readonly<Record<string, number>>): void;
   /** Another control takes over; the engines go on. */
   replaceControl(): Promise<void>;
   end(): Promise<void>;
@@ -76,7 +79,7 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
         drainMs: 1000,
         inactiveShutdownMs: 900_000,
         stopGraceMs: 500,
-        firstTokenMs: 1000,
+        firstTokenMs: 20_000,
         sweepMs: 60_000,
       },
       gpuLimit: async (account) => (await api.store.access.terms(account)).limits.gpus["H100-80GB"] ?? 64,
@@ -123,6 +126,14 @@ export async function startGpuRig(machine: FakeMachine): Promise<GpuRig> {
     offers,
     isOffered: async (configuration) => (await offers()).includes(configuration),
     holders: () => findHolders(uuids),
+    report(queued) {
+      const lastRequestAtMs = systemClock.now();
+      const loads = Object.entries(queued).map(([id, count]) => [
+        id,
+        { ...noLoad, queued: count, lastRequestAtMs },
+      ]);
+      control?.reconciler.takeLoad({ gatewayId: "test", models: Object.fromEntries(loads) });
+    },
     async replaceControl() {
       await stopControl();
       await startControl();

@@ -7,7 +7,8 @@ import { fakeMachine } from "../../tools/fake-nvidia-smi/machine.ts";
 import { until } from "../harness/berth.ts";
 import { type GpuRig, startGpuRig } from "./machine.ts";
 
-const machine = fakeMachine("step", 8);
+// Its GPUs are this run's alone: who holds them is looked for among all processes.
+const machine = fakeMachine(`step-${process.pid}`, 8);
 let rig: GpuRig;
 beforeAll(async () => {
   rig = await startGpuRig(machine);

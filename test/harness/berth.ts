@@ -4,9 +4,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "./until.ts";
+
+// Who starts a Berth waits for something of it.
+export { until };
 
 const root = new URL("../..", import.meta.url).pathname;
 export const token = "test-token-0123456789abcdef";
@@ -53,36 +56,6 @@ export type Berth = {
   end(): Promise<void>;
 };
 
-/** Waits for a condition, looking often; fails with the last thing seen after `limitMs`. */
-export async function until<T>(
-  what: string,
-  look: () => Promise<T | null | undefined | false> | T | null | undefined | false,
-  limitMs = 60_000,
-): Promise<T> {
-  const endsAtMs = Date.now() + limitMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== null && seen !== undefined && seen !== false) return seen;
-    if (Date.now() > endsAtMs) throw new Error(`waited ${limitMs} ms for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-export async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() =>
-        address !== null && typeof address === "object"
-          ? resolve(address.port)
-          : reject(new Error("no port")),
-      );
-    });
-  });
-}
-
 /** Everything of the environment a Berth under test must not inherit is left out. */
 function cleanEnvironment(extra: Record<string, string>): Record<string, string> {
   const kept = Object.entries(process.env).filter(
@@ -101,10 +74,12 @@ export async function startBerth(
   } = {},
 ): Promise<Berth> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "berth-test-"));
-  const port = options.env?.BERTH_PORT ?? String(await freePort());
+  const addressFile = join(home, "address");
+  // An earlier Berth on this home may have left its own.
+  rmSync(addressFile, { force: true });
   const env = cleanEnvironment({
     BERTH_HOME: home,
-    BERTH_PORT: port,
+    BERTH_PORT: "0",
     BERTH_API_TOKEN: token,
     BERTH_ACCOUNT: "first",
     HF_ENDPOINT: "http://127.0.0.1:9",
@@ -118,7 +93,19 @@ export async function startBerth(
   let printed = "";
   child.stdout.on("data", (chunk) => (printed += String(chunk)));
   child.stderr.on("data", (chunk) => (printed += String(chunk)));
-  const url = `http://127.0.0.1:${port}`;
+  const url = await until(
+    "Berth to be ready",
+    async () => {
+      if (child.exitCode !== null) throw new Error(`Berth ended with ${child.exitCode}:\n${printed}`);
+      const address = readAddress(addressFile);
+      return address !== null && (await isReady(address)) && address;
+    },
+    options.readyWithinMs ?? 120_000,
+  ).catch((error) => {
+    child.kill("SIGKILL");
+    if (options.home === undefined) rmSync(home, { recursive: true, force: true });
+    throw new Error(`${String(error)}\n${printed}`);
+  });
 
   const berth: Berth = {
     url,
@@ -158,18 +145,16 @@ export async function startBerth(
       if (options.home === undefined) rmSync(home, { recursive: true, force: true });
     },
   };
-  await until(
-    "Berth to be ready",
-    async () => {
-      if (child.exitCode !== null) throw new Error(`Berth ended with ${child.exitCode}:\n${printed}`);
-      return await isReady(url);
-    },
-    options.readyWithinMs ?? 60_000,
-  ).catch((error) => {
-    child.kill("SIGKILL");
-    throw new Error(`${String(error)}\n${printed}`);
-  });
   return berth;
+}
+
+/** Where Berth is, once it has written that. */
+function readAddress(file: string): string | null {
+  try {
+    return readFileSync(file, "utf8").trim() || null;
+  } catch {
+    return null; // not written yet
+  }
 }
 
 export async function isReady(url: string): Promise<boolean> {

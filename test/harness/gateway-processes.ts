@@ -10,14 +10,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RouteInstance, RouteModel } from "../../src/core/routing.ts";
 import { annToken, createFakeControl, type FakeControl, modelOf } from "../../src/gateway/test-rig.ts";
-import { holdPort } from "../../src/supervisor/address.ts";
 import { runDirectory } from "../../src/supervisor/run-directory.ts";
-import { supervise } from "../../src/supervisor/supervise.ts";
-import { systemClock } from "../../src/telemetry/clock.ts";
 import { createFakeEngine, type FakeEngine } from "../../tools/fake-engine/engine.ts";
-import { until } from "./berth.ts";
-
-const main = new URL("../../src/main.ts", import.meta.url).pathname;
+import { startGatewayGroup } from "./gateway-group.ts";
+import { until } from "./until.ts";
 
 export type Outcome = {
   /** 0 when no answer began. */
@@ -49,7 +45,6 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
   const home = mkdtempSync(join(tmpdir(), "berth-processes-"));
   const directory = runDirectory(home);
   const control = createFakeControl(join(directory, "link.sock"), join(directory, "api.sock"));
-  const held = await holdPort("127.0.0.1", 0);
   const engines: FakeEngine[] = [];
   const models: RouteModel[] = [];
   for (const at of [0, 1, 2]) {
@@ -69,37 +64,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
   }
   control.publish(models);
   await control.listen();
-  const pids = new Set<number>();
-  let served = 0;
-  const supervisor = supervise({
-    roles: Array.from({ length: count }, (_, seat) => ({
-      name: `gateway ${seat}`,
-      command: process.execPath,
-      args: [main, "gateway", "shared"],
-      env: {
-        ...process.env,
-        ...{ BERTH_HOME: home, BERTH_PORT: String(held.port), BERTH_LOG_LEVEL: "error" },
-        BERTH_GATEWAY_PROCESSES: String(count),
-      },
-      ...{ isRenewable: true, seat, sharedFd: held.fd },
-    })),
-    clock: systemClock,
-    ...{ stopGraceMs: 10_000, hangMs: 3_000 },
-    onStopping: () => held.release(),
-    onReady(_, { pid }) {
-      pids.add(Number(pid));
-      served += 1;
-    },
-    log: () => undefined,
-  });
-  await until("all gateway processes", () => served === count);
-  const isAlive = (pid: number) => {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false; // it has ended
-    }
-  };
+  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs: 6000 });
   /** Each process's last word, of those that follow the routes. */
   const load = () => {
     const models = control.reports().flatMap((report) => Object.values(report.models));
@@ -109,12 +74,12 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
     };
   };
   return {
-    port: held.port,
+    port: group.port,
     control,
     engines,
-    pids: () => [...pids].filter(isAlive),
+    pids: () => group.pids(),
     ask: ({ token = annToken, deployment = 0, text = "hi" } = {}) =>
-      askOnce(held.port, token, {
+      askOnce(group.port, token, {
         model: `ann/chat-${deployment}`,
         stream: true,
         messages: [{ role: "user", content: text }],
@@ -127,8 +92,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
       });
     },
     async end() {
-      supervisor.stop();
-      await supervisor.done;
+      await group.end();
       await control.kill();
       for (const engine of engines) await engine.kill();
       rmSync(home, { recursive: true, force: true });

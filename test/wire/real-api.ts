@@ -68,6 +68,8 @@ export const allowedImage = `engines/one@sha256:${"a".repeat(64)}`;
 
 export const cpuNode: NodeCapacity = { node: "local", cpuCores: 4, memoryBytes: 16 * 2 ** 30, gpus: [] };
 
+const catalogue = readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]);
+
 /** @param more what is run after all, instead of recorded */
 export async function startRealApi(more: Partial<ApiDeps> = {}): Promise<RealApi> {
   const home = await mkdtemp(join(tmpdir(), "berth-api-"));
@@ -114,7 +116,7 @@ export async function startRealApi(more: Partial<ApiDeps> = {}): Promise<RealApi
       accountRates: { concurrentRequests: 0, requestsPerMinute: 0, tokensPerMinute: 0 },
       audit: { max: 100_000, ageMs: 365 * 86_400_000 },
     },
-    catalogue: readCatalogue([join(import.meta.dirname, "../../src/catalogue/models.yaml")]),
+    catalogue,
     containerImages: [allowedImage],
     baseUrl: "http://berth.test",
     engineNames: ["test"],

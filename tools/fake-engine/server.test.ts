@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../test/harness/until.ts";
 
 const program = fileURLToPath(new URL("./server.ts", import.meta.url));
 
@@ -30,13 +31,13 @@ test("while it loads it says how far it is", async () => {
 
 test("is ready, answers, and ends on SIGTERM", async () => {
   const { child, url } = await start("--slots", "3", "--load-ms", "1", "--tokens", "2");
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const ready = await fetch(`${url}/health`, { headers });
     expect([ready.status, await ready.json()]).toEqual([
       200,
       { state: "ready", slots: 3, contextTokens: 2048, note: null },
     ]);
-  }, 5000);
+  });
   expect((await fetch(`${url}/health`)).status).toBe(401);
   const body = JSON.stringify({ model: "m", messages: [], stream: true });
   const response = await fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body });

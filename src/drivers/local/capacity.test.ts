@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { until } from "../../../test/harness/until.ts";
 import { type InstalledTool, installFakeTool } from "../../../tools/fake-nvidia-smi/installed.ts";
 import { fakeMachine } from "../../../tools/fake-nvidia-smi/machine.ts";
 import { readCapacity } from "./capacity.ts";
 import { type GpuInventory, type GpuInventoryOptions, openGpuInventory } from "./gpu-inventory.ts";
 import { systemClock } from "./stand-in.ts";
-import { until } from "./stand-in-home.ts";
 
 let folder: string;
 let tool: InstalledTool;

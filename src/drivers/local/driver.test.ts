@@ -2,8 +2,9 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from "n
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { until } from "../../../test/harness/until.ts";
 import { standInSpec } from "./stand-in.ts";
-import { openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
+import { openStandInHome, reach, type StandInHome } from "./stand-in-home.ts";
 
 /** Some of what is checked can be seen in /proc only. */
 const onLinux = process.platform === "linux";

@@ -14,9 +14,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { until } from "../../../test/harness/until.ts";
 import { createIsolator } from "./isolation.ts";
 import { standInSpec } from "./stand-in.ts";
-import { openStandInHome, reach, type StandInHome, until } from "./stand-in-home.ts";
+import { openStandInHome, reach, type StandInHome } from "./stand-in-home.ts";
 
 let at: StandInHome;
 beforeEach(async () => {

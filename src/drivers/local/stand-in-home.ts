@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { until } from "../../../test/harness/until.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
 import type { LocalLimits } from "./context.ts";
 import { createLocalDriver, type LocalDriver } from "./driver.ts";
@@ -74,17 +75,6 @@ export async function openStandInHome(): Promise<StandInHome> {
       await rm(home, { recursive: true, force: true });
     },
   };
-}
-
-/** Looks again and again until there is something to see. */
-export async function until<T>(what: string, look: () => Promise<T | null | undefined | false>): Promise<T> {
-  const endsAt = Date.now() + 20_000;
-  for (;;) {
-    const seen = await look();
-    if (seen !== null && seen !== undefined && seen !== false) return seen;
-    if (Date.now() > endsAt) throw new Error(`waited 20 s for: ${what}`);
-    await systemClock.sleep(10);
-  }
 }
 
 export async function reach(

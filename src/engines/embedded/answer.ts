@@ -90,6 +90,7 @@ async function generate(
     grammar: request.grammar,
     topLogprobs: request.topLogprobs,
     signal: request.signal,
+    isLast: (token) => text.isLast(token),
     onToken: (step) => text.take(step),
   });
   const end = await job.catch((error: unknown) => {
@@ -136,10 +137,21 @@ class AnswerText {
     this.#cutter = new StopCutter(request.stops);
   }
 
+  /** Of the next token: whether it ends the answer whatever its text is. */
+  isLast(token: number): boolean {
+    const { maxTokens } = this.#request;
+    return this.#isEnd(token) || (maxTokens !== null && this.tokens + 1 >= maxTokens);
+  }
+
+  #isEnd(token: number): boolean {
+    const { stopTokens, ignoreEnd } = this.#request;
+    return stopTokens.has(token) || (!ignoreEnd && this.#model.isEnd(token));
+  }
+
   take(step: TokenStep): "more" | "end" | Promise<"more" | "end"> {
-    const { stopTokens, ignoreEnd, maxTokens } = this.#request;
+    const { maxTokens } = this.#request;
     this.tokens++;
-    if (stopTokens.has(step.token) || (!ignoreEnd && this.#model.isEnd(step.token))) {
+    if (this.#isEnd(step.token)) {
       return this.#end("stop", this.#cutter.end(), true);
     }
     // A character that is not complete yet stays in the decoder; if the answer ends there, it is left out.

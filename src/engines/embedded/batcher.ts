@@ -1,7 +1,8 @@
 /**
  * Serves several requests with one model at once: continuous batching. Owns the slots and the loop that feeds the context,
  * one step after the other; each step computes one token for every answer in progress and a share of the waiting prompts.
- * A job that is cancelled, or whose reader is slow, never holds up the others. Knows tokens only; text is not its matter.
+ * Tokens are handed over while the next step is computed already. A job that is cancelled, or whose reader is slow, never
+ * holds up the others. Knows tokens only; text is not its matter.
  */
 import type { DecodeContext, StepPart } from "./native.ts";
 import { impossibleLogprob, type Sampler, type SamplerSettings } from "./samplers.ts";
@@ -25,6 +26,8 @@ export type Job = {
   /** How many alternatives to report with each token; null for no logprobs at all. */
   readonly topLogprobs: number | null;
   readonly signal: AbortSignal;
+  /** Whether the token ends the answer, as far as it tells itself: nothing is computed after it then. Asked in order, too. */
+  isLast(token: number): boolean;
   /** Called with each token in order; the job pauses while a returned promise is pending. */
   onToken(step: TokenStep): "more" | "end" | Promise<"more" | "end">;
 };
@@ -46,6 +49,12 @@ type Running = {
   pending: readonly number[];
   isPrompt: boolean;
   isPaused: boolean;
+  /** What came of the pause, until the loop takes it up. */
+  outcome: { word: "more" | "end" } | { error: unknown } | null;
+  /** The token chosen last, until it is handed over. */
+  chosen: TokenStep | null;
+  /** Nothing is computed for it any more. */
+  isComplete: boolean;
   finish(outcome: { end: JobEnd } | { error: unknown }): void;
 };
 
@@ -125,6 +134,9 @@ export class Batcher {
         pending: job.prompt.slice(choice.reused),
         isPrompt: true,
         isPaused: false,
+        outcome: null,
+        chosen: null,
+        isComplete: false,
         finish: (outcome) => {
           this.#running.delete(running);
           if ("end" in outcome) resolve(outcome.end);
@@ -144,12 +156,11 @@ export class Batcher {
       const bell = new Promise<void>((resolve) => {
         this.#ring = resolve;
       });
-      for (const running of this.#running) {
-        if (running.job.signal.aborted) running.finish({ error: running.job.signal.reason });
-      }
-      const ready = [...this.#running].filter((running) => !running.isPaused);
+      for (const running of this.#running) this.#takeUp(running);
+      const ready = [...this.#running].filter(({ isPaused, isComplete }) => !isPaused && !isComplete);
       if (ready.length === 0) {
-        if (this.#running.size > 0) await bell;
+        this.#handOver();
+        if (this.#running.size > 0 && this.#areAllPaused()) await bell;
         continue;
       }
       try {
@@ -164,50 +175,77 @@ export class Batcher {
     this.#isLooping = false;
   }
 
+  /** Between two steps, since a sampler that is at work must not be taken away. */
+  #takeUp(running: Running): void {
+    const { outcome, job } = running;
+    running.outcome = null;
+    if (job.signal.aborted) running.finish({ error: job.signal.reason });
+    else if (outcome !== null && "error" in outcome) running.finish(outcome);
+    else if (outcome !== null) this.#settle(running, outcome.word);
+  }
+
+  #areAllPaused(): boolean {
+    for (const { isPaused } of this.#running) if (!isPaused) return false;
+    return true;
+  }
+
   async #step(ready: readonly Running[]): Promise<void> {
     for (const running of ready) this.#makeRoom(running);
-    const generating = ready.filter((running) => !running.isPrompt);
-    const waiting = ready.filter((running) => running.isPrompt);
-    const budget = this.#promptBudget;
-    const takes = planBatch(
-      generating.length,
-      waiting.map((running) => running.pending.length),
-      budget,
-      this.#context.batchTokens,
-    );
-    // llama.cpp computes together what follows in the order of sequences, and the rest of the batch by itself, as if it
-    // were another step: out of order, several answers cost as much as one after the other.
-    const taking = [
-      ...generating.map((running) => ({ running, take: 1 })),
-      ...waiting.map((running, index) => ({ running, take: takes[index] ?? 0 })),
-    ]
-      .filter(({ take }) => take > 0)
-      .toSorted((a, b) => a.running.sequence - b.running.sequence);
+    const taking = this.#plan(ready);
     const parts: StepPart[] = taking.map(({ running, take }) => ({
       sequence: running.sequence,
       position: running.slot.tokens.length,
-      tokens: running.pending.slice(0, take),
+      tokens: running.pending.length === take ? running.pending : running.pending.slice(0, take),
       isOutputWanted: take === running.pending.length,
     }));
     const started = performance.now();
-    const outputs = await this.#context.decode(parts);
-    const stepMs = performance.now() - started;
-    const used = takes.reduce((sum, take) => sum + take, 0);
-    const most = Math.min(this.#context.batchTokens, this.#options.prefillTokens);
-    this.#promptBudget = Math.min(most, nextPromptBudget(budget, used, stepMs, most));
-    for (const [index, { running, take }] of taking.entries()) {
-      for (const token of parts[index]?.tokens ?? []) running.slot.tokens.push(token);
+    const computed = this.#context.decode(parts);
+    this.#handOver();
+    const outputs = await computed;
+    this.#adapt(taking, performance.now() - started);
+    for (const { running, take } of taking) {
+      for (let at = 0; at < take; at += 1) running.slot.tokens.push(running.pending[at] ?? 0);
       running.pending = running.pending.slice(take);
     }
+    // Who ended when its last token was handed over needs no further one.
     const asked = taking.flatMap(({ running }, index) => {
       const output = outputs[index] ?? -1;
-      return output === -1 ? [] : [{ running, output }];
+      return output === -1 || !this.#running.has(running) ? [] : [{ running, output }];
     });
     // llama.cpp sorts a step's outputs in place when the first of them is read, so that one must be read alone: read
     // side by side, each sampler would see the others' rows half sorted.
     const [first, ...others] = asked;
     if (first !== undefined) await this.#choose(first.running, first.output);
-    await Promise.all(others.map(({ running, output }) => this.#choose(running, output)));
+    if (others.length > 0)
+      await Promise.all(others.map(({ running, output }) => this.#choose(running, output)));
+  }
+
+  /** How many of its tokens each job computes in the next step. */
+  #plan(ready: readonly Running[]): readonly { running: Running; take: number }[] {
+    const generating = ready.filter((running) => !running.isPrompt);
+    const waiting = ready.filter((running) => running.isPrompt);
+    const takes = planBatch(
+      generating.length,
+      waiting.map((running) => running.pending.length),
+      this.#promptBudget,
+      this.#context.batchTokens,
+    );
+    // llama.cpp computes together what follows in the order of sequences, and the rest of the batch by itself, as if it
+    // were another step: out of order, several answers cost as much as one after the other.
+    return [
+      ...generating.map((running) => ({ running, take: 1 })),
+      ...waiting.map((running, index) => ({ running, take: takes[index] ?? 0 })),
+    ]
+      .filter(({ take }) => take > 0)
+      .toSorted((a, b) => a.running.sequence - b.running.sequence);
+  }
+
+  #adapt(taking: readonly { running: Running; take: number }[], tookMs: number): void {
+    const prompts = taking.filter(({ running }) => running.isPrompt);
+    const promptTokens = prompts.reduce((sum, { take }) => sum + take, 0);
+    const step = { promptTokens, answers: taking.length - prompts.length, tookMs };
+    const most = Math.min(this.#context.batchTokens, this.#options.prefillTokens);
+    this.#promptBudget = Math.min(most, nextPromptBudget(this.#promptBudget, step, most));
   }
 
   /** Only here, between two steps, may a slot's tokens be dropped, and only then does it change its scope. */
@@ -215,8 +253,11 @@ export class Batcher {
     if (!running.isFresh) return;
     running.isFresh = false;
     const { slot, sequence, job } = running;
+    // The step that was under way when the slot was chosen may have failed since, and nothing is left of it then.
+    const isLost = slot.tokens.length < running.cachedTokens;
     const isKept =
-      slot.tokens.length === running.cachedTokens || this.#forget(slot, sequence, running.cachedTokens);
+      !isLost &&
+      (slot.tokens.length === running.cachedTokens || this.#forget(slot, sequence, running.cachedTokens));
     if (!isKept) {
       running.cachedTokens = 0;
       running.pending = job.prompt;
@@ -230,20 +271,34 @@ export class Batcher {
     return isKept;
   }
 
-  /** Samples and hands the token over. An error here is this job's alone. */
+  /** An error here is this job's alone. */
   async #choose(running: Running, output: number): Promise<void> {
-    const { job, slot } = running;
+    const { job } = running;
     try {
       const token = await running.sampler.sample(output);
       const logprobs = job.topLogprobs === null ? null : await this.#logprobs(running, output, token);
       running.isPrompt = false;
       running.pending = [token];
-      const answer = job.onToken({ token, logprobs });
-      if (answer instanceof Promise) this.#pause(running, answer);
-      else if (answer === "end") this.#end(running, "ended");
-      else if (this.#isFull(slot)) this.#end(running, "full");
+      running.chosen = { token, logprobs };
+      running.isComplete = this.#isFull(running.slot) || job.isLast(token);
     } catch (error) {
       running.finish({ error });
+    }
+  }
+
+  /** Gives every job the token that was chosen for it, unless it is not done with the one before. */
+  #handOver(): void {
+    for (const running of this.#running) {
+      const { chosen, isPaused, job } = running;
+      if (chosen === null || isPaused) continue;
+      running.chosen = null;
+      try {
+        const answer = job.onToken(chosen);
+        if (answer instanceof Promise) this.#pause(running, answer);
+        else this.#settle(running, answer);
+      } catch (error) {
+        running.finish({ error });
+      }
     }
   }
 
@@ -258,13 +313,24 @@ export class Batcher {
   #pause(running: Running, answer: Promise<"more" | "end">): void {
     running.isPaused = true;
     answer
-      .then((word) => {
-        if (word === "end") this.#end(running, "ended");
-        else if (this.#isFull(running.slot)) this.#end(running, "full");
+      .then(
+        (word) => {
+          running.outcome = { word };
+        },
+        (error: unknown) => {
+          running.outcome = { error };
+        },
+      )
+      .finally(() => {
         running.isPaused = false;
-      })
-      .catch((error: unknown) => running.finish({ error }))
-      .finally(() => this.#ring());
+        this.#ring();
+      });
+  }
+
+  /** After a token was handed over. */
+  #settle(running: Running, word: "more" | "end"): void {
+    if (word === "end") this.#end(running, "ended");
+    else if (running.isComplete && running.chosen === null) this.#end(running, "full");
   }
 
   /** The token chosen last counts too, although nothing is computed from it: prompt and answer share the context. */

@@ -142,11 +142,19 @@ describe("planBatch", () => {
   });
 
   it("adapts the budget to how long a step takes", () => {
-    expect(nextPromptBudget(64, 64, 10, 512)).toBe(128);
-    expect(nextPromptBudget(64, 10, 10, 512)).toBe(64);
-    expect(nextPromptBudget(64, 64, 200, 512)).toBe(32);
-    expect(nextPromptBudget(8, 8, 1000, 512)).toBe(8);
-    expect(nextPromptBudget(512, 512, 1, 512)).toBe(512);
+    const next = (budget: number, promptTokens: number, answers: number, tookMs: number) =>
+      nextPromptBudget(budget, { promptTokens, answers, tookMs }, 512);
+    expect(next(64, 64, 0, 10)).toBe(128);
+    expect(next(64, 10, 0, 10)).toBe(64);
+    expect(next(64, 64, 0, 200)).toBe(32);
+    expect(next(8, 8, 0, 1000)).toBe(8);
+    expect(next(512, 512, 0, 1)).toBe(512);
+    // Answers alone take long: prompts may add as many tokens as there are answers.
+    expect(next(64, 0, 16, 2000)).toBe(64);
+    expect(next(64, 8, 56, 200)).toBe(64);
+    expect(next(64, 64, 16, 2000)).toBe(32);
+    expect(next(16, 16, 16, 2000)).toBe(16);
+    expect(next(8, 8, 16, 2000)).toBe(8);
   });
 });
 

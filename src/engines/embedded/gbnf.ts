@@ -10,6 +10,7 @@
  */
 
 import { RegexError } from "../../core/regex.ts";
+import { resolveReference } from "../../core/schema-parts.ts";
 import { areDisjoint } from "./gbnf-disjoint.ts";
 import { integerRange } from "./gbnf-integers.ts";
 import {
@@ -217,14 +218,7 @@ class Builder {
   }
 
   #resolve(reference: string, path: string): Schema {
-    let at: unknown = this.#root;
-    for (const part of reference.split("/").slice(1)) {
-      const key = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
-      at =
-        typeof at === "object" && at !== null && Object.hasOwn(at, key)
-          ? (at as Record<string, unknown>)[key]
-          : undefined;
-    }
+    const at = resolveReference(this.#root, reference);
     if (typeof at !== "boolean" && !isSchemaObject(at)) {
       throw new SchemaError("$ref", path, `points to ${reference}, which is not there.`);
     }

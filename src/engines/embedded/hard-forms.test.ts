@@ -21,7 +21,7 @@ afterAll(() => context.forget(0, 0));
 
 /** The beginning of an answer that follows the grammar. */
 async function follow(grammar: string): Promise<string> {
-  const sampler = await context.createSampler({ temperature: 0, seed: 1 }, grammar);
+  const sampler = context.createSampler({ temperature: 0, seed: 1 }, grammar);
   context.forget(0, 0);
   const chosen: number[] = [];
   let [tokens, position]: [readonly number[], number] = [model.tokenize("a b c", false), 0];

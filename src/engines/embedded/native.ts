@@ -126,6 +126,8 @@ async function openContext(
   return context;
 }
 
+const noOutputs = new Uint32Array(0);
+
 async function createContext(loaded: Loaded, slots: number, contextTokens: number): Promise<DecodeContext> {
   const context = await openContext(loaded, {
     contextSize: slots * roundUp(contextTokens),
@@ -137,14 +139,8 @@ async function createContext(loaded: Loaded, slots: number, contextTokens: numbe
     async decode(parts) {
       context.initBatch(parts.reduce((sum, part) => sum + part.tokens.length, 0));
       const outputs = parts.map(({ sequence, position, tokens, isOutputWanted }) => {
-        const wanted = isOutputWanted ? [tokens.length - 1] : [];
-        const added = context.addToBatch(
-          sequence,
-          position,
-          Uint32Array.from(tokens),
-          Uint32Array.from(wanted),
-        );
-        return added[0] ?? -1;
+        const wanted = isOutputWanted ? Uint32Array.of(tokens.length - 1) : noOutputs;
+        return context.addToBatch(sequence, position, new Uint32Array(tokens), wanted)[0] ?? -1;
       });
       await context.decodeBatch();
       return outputs;

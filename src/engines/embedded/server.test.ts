@@ -1,5 +1,6 @@
 /** The server program's life: start, refusal to start, secret, signals. */
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
+import { eventually } from "../../../test/harness/until.ts";
 import { type RunningEngine, startEngine, startReadyEngine } from "../../../tools/tiny-gguf/start-engine.ts";
 import { buildTinyModel } from "../../../tools/tiny-gguf/tiny-gguf.ts";
 import { createEmbeddedEngine } from "../embedded.ts";
@@ -87,7 +88,7 @@ describe("a running server", () => {
 
   it("prints what it took of memory, and nothing more while it serves", async () => {
     const engine = keep(await startReadyEngine({ model: buildTinyModel() }));
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(adapter.loadReport?.(engine.lines)).toMatchObject({
         weightBytes: expect.any(Number),
         workBytes: expect.any(Number),

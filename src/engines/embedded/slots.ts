@@ -66,13 +66,26 @@ export function planBatch(
   return takes;
 }
 
-/** A step should not take longer than this: it bounds how late a cancellation or a neighbour's next token comes. */
-const longestStepMs = 60;
+/** What prompts may add to a step: it bounds how late a cancellation or a neighbour's next token comes. */
+const longestPromptMs = 60;
 const leastPromptTokens = 8;
 
-/** Prompt tokens to allow in the next step, from how long this step took with `used` of `budget`. */
-export function nextPromptBudget(budget: number, used: number, stepMs: number, batchTokens: number): number {
-  if (stepMs > longestStepMs) return Math.max(leastPromptTokens, Math.floor(budget / 2));
-  if (used >= budget && stepMs < longestStepMs / 2) return Math.min(batchTokens, budget * 2);
+/**
+ * Prompt tokens to allow in the next step, from how long this one took, of whose tokens each counts for the same. What answers
+ * take is not held against prompts: with a large model and many answers, these would else hardly move on.
+ */
+export function nextPromptBudget(
+  budget: number,
+  step: { readonly promptTokens: number; readonly answers: number; readonly tookMs: number },
+  batchTokens: number,
+): number {
+  const { promptTokens, answers, tookMs } = step;
+  if (promptTokens === 0) return budget;
+  const promptMs = (tookMs * promptTokens) / (promptTokens + answers);
+  if (promptMs > longestPromptMs) {
+    // As many as there are answers add no more than these take themselves.
+    return Math.max(leastPromptTokens, Math.min(budget, answers), Math.floor(budget / 2));
+  }
+  if (promptTokens >= budget && promptMs < longestPromptMs / 2) return Math.min(batchTokens, budget * 2);
   return budget;
 }

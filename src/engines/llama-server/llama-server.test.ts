@@ -160,6 +160,11 @@ const ends: readonly (readonly [string, string, RegExp])[] = [
     "out_of_memory",
     /on a GPU\./,
   ],
+  [
+    "0.00.573.309 E llama_init_from_model: quantized V cache requires flash_attn to be enabled\n0.00.573.321 E cmn  common_init_: failed to create context with model 'm.gguf'",
+    "bad_engine_args",
+    /asked for together: quantized V cache requires flash_attn to be enabled\./,
+  ],
   ["error: invalid argument: --foo", "bad_engine_args", /has no argument --foo\./],
   [
     "0.00.019.545 E srv         start: couldn't bind HTTP server socket, hostname: /x/s.sock, port: 8080",

@@ -2,7 +2,7 @@
  * The form that a request wants its answer in: which it is, and whether an engine may be asked to compile it. Owns the limits on
  * the size of a request's schemas as text; what is in them is measured by core/schema-size. Pure.
  */
-import { excessOfRegex, excessOfSchema } from "../../core/schema-size.ts";
+import { excessOfRegex, excessOfSchema, excessOfSize } from "../../core/schema-size.ts";
 import { HttpError } from "../../schema/errors.ts";
 import type { Needs } from "./openai-abilities.ts";
 import { invalidInput } from "./openai-parameters.ts";
@@ -24,7 +24,8 @@ export function readFormat(json: string): Needs["format"] {
     throw invalidInput([{ loc: ["body", "response_format", "type"], type: "enum", msg }]);
   }
   if (known === "json_schema") {
-    refuseExcess("response_format", "The JSON schema", excessOfSchema(partOf(wrapped, "schema")));
+    const excess = excessOfSize(wrapped) ?? excessOfSchema(partOf(wrapped, "schema"));
+    refuseExcess("response_format", "The JSON schema", excess);
   }
   if (known === "regex" && typeof regex === "string") {
     refuseExcess("response_format", "The expression", excessOfRegex(regex));
@@ -38,8 +39,8 @@ export function checkTools(json: string): void {
   const tools: unknown = JSON.parse(json);
   // Each counts by itself: a long list of small ones is no trouble.
   for (const tool of Array.isArray(tools) ? tools : []) {
-    const parameters = partOf(partOf(tool, "function"), "parameters");
-    refuseExcess("tools", "The schema of a tool's parameters", excessOfSchema(parameters));
+    const excess = excessOfSize(tool) ?? excessOfSchema(partOf(partOf(tool, "function"), "parameters"));
+    refuseExcess("tools", "The schema of a tool's parameters", excess);
   }
 }
 

@@ -36,7 +36,7 @@ class HeldSocket extends Duplex {
 function openConnection(): { socket: HeldSocket; response: Promise<HttpResponse> } {
   const { promise: response, resolve } = Promise.withResolvers<HttpResponse>();
   const host: ConnectionHost = {
-    ...{ sweeps: 0, isClosing: false, dateLine: "", keptLines: "", turnEnd: new TurnEnd() },
+    ...{ sweeps: 0, sleeps: 0, isClosing: false, dateLine: "", keptLines: "", turnEnd: new TurnEnd() },
     limits: { idleMs: 1, headMs: 1, uploadMs: 1, silenceMs: 1 },
     sweepsFor: () => 1,
     onRequest: (_request, opened) => resolve(opened),

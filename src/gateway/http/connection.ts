@@ -10,6 +10,8 @@
  * | answer  | the rest of the answer                    | none; once written, silenceMs between two moves of the client |
  * | closing | the client's end, what it still sends is dropped | lingerMs, lingerBytes: cut       |
  *
+ * A client that ends its side may have left, or only have no more to ask. Which one is found out by writing to it (`#askWhetherLeft`).
+ *
  * Time is counted in the server's sweeps: a look at the clock, or a timer, for each connection would cost more.
  */
 import type { Socket } from "node:net";
@@ -25,6 +27,8 @@ import { HttpResponse, type Wire } from "./response.ts";
 export type ConnectionHost = {
   /** Sweeps so far. */
   readonly sweeps: number;
+  /** How often this process has stood still so far. */
+  readonly sleeps: number;
   /** How many sweeps it takes until these milliseconds have surely passed. */
   sweepsFor(ms: number): number;
   readonly limits: ConnectionLimits;
@@ -55,6 +59,12 @@ const lingerBytes = 128 * 1024 * 1024;
 /** Bytes that are read ahead of an answer: within them a client that leaves is noticed, and no client can fill memory. */
 const maxHeldBytes = 65_536;
 
+/**
+ * When it is asked again whether a client that has ended its side has left: a reset takes a round trip, and is seen by the
+ * next write alone. Some clients take no more than five interim answers.
+ */
+const askAgainMs = [20, 80, 400];
+
 /** Characters that wait for the end of a turn at most: a client that has fallen behind is to be noticed. */
 const maxUnsent = 65_536;
 
@@ -77,8 +87,12 @@ export class Connection implements Wire, RequestEvents {
   #isNew = false;
   /** What has come behind the request under way. */
   #held: Buffer | null = null;
+  /** The client has ended its side: what it has asked for is answered, and nothing more comes. */
+  #hasEnded = false;
   #droppedBytes = 0;
   #isFlushing = false;
+  /** How often this process had stood still when the client's time to take the rest began. */
+  #sleepsBefore = 0;
   /** Text for the client that waits for the end of the turn. */
   #unsent = "";
   #isUnsent = false;
@@ -236,6 +250,7 @@ export class Connection implements Wire, RequestEvents {
       this.#held = null;
       this.#socket.resume();
       this.#read(held);
+      if (this.#hasEnded) this.#takeEnd();
     });
   }
 
@@ -243,7 +258,7 @@ export class Connection implements Wire, RequestEvents {
   readonly #flushed = (error?: Error | null): void => {
     const response = this.#response;
     if (error || response === null) return;
-    if (this.#isFlushing) this.#socket.setTimeout(0);
+    if (this.#isFlushing) this.#socket.setTimeout(0, this.#stalled);
     this.#isFlushing = false;
     const goesOn = response.keepsAlive && this.#phase === "answer" && !this.#host.isClosing;
     this.#request = null;
@@ -258,8 +273,19 @@ export class Connection implements Wire, RequestEvents {
   #watchFlush(): void {
     if (this.#isFlushing || this.#socket.writableLength === 0) return;
     this.#isFlushing = true;
-    this.#socket.setTimeout(this.#host.limits.silenceMs, () => this.destroy());
+    this.#allowSilence();
   }
+
+  #allowSilence(): void {
+    this.#sleepsBefore = this.#host.sleeps;
+    this.#socket.setTimeout(this.#host.limits.silenceMs, this.#stalled);
+  }
+
+  readonly #stalled = (): void => {
+    // It may have taken all of it while this process stood still, which has not been seen yet: it has as long once more.
+    if (this.#host.sleeps === this.#sleepsBefore) this.destroy();
+    else this.#allowSilence();
+  };
 
   /** Says why, where nothing was said yet, and closes. */
   #refuse({ status, message }: Refusal): void {
@@ -292,10 +318,30 @@ export class Connection implements Wire, RequestEvents {
     if (this.#droppedBytes > lingerBytes) this.destroy();
   }
 
-  /** A client that closes its side has left, unless it only has to take the rest of its answer. */
+  /** The client has ended its side. What it has asked for whole it may still wait for. */
   #takeEnd(): void {
-    const isServed = this.#response !== null && !this.#response.isEnded;
-    if (isServed || this.#phase === "head") this.destroy();
+    this.#hasEnded = true;
+    const response = this.#response;
+    if (response !== null && this.#held === null) response.keepsAlive = false;
+    if (this.#phase === "head" || this.#phase === "body") this.destroy();
+    else if (this.#phase === "idle" && this.#held === null) this.#close();
+    else if (response !== null && !response.isEnded) this.#askWhetherLeft(response);
+  }
+
+  /**
+   * A client that still listens and one that was closed look alike until something is written: the system of the second one
+   * answers with a reset. Clients pass over interim answers, so one is written where it can be. Where it cannot, within an
+   * answer or to an old client, it counts as one that has left: nearly all have, and its place must not wait for a next token.
+   */
+  #askWhetherLeft(response: HttpResponse): void {
+    if (!response.writeInterim()) {
+      this.destroy();
+      return;
+    }
+    for (const ms of askAgainMs)
+      setTimeout(() => {
+        if (response === this.#response) response.writeInterim();
+      }, ms).unref();
   }
 
   #takeClose(): void {

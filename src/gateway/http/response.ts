@@ -77,8 +77,14 @@ export class HttpResponse {
 
   /** The client waits for this before it sends its body. */
   writeContinue(): void {
-    if (!this.headersSent && !this.#request.isComplete)
-      this.#wire.write("HTTP/1.1 100 Continue\r\n\r\n", false);
+    if (!this.#request.isComplete) this.writeInterim();
+  }
+
+  /** Writes an answer that says nothing and that others may follow; false where the client could not read it as that. */
+  writeInterim(): boolean {
+    if (this.headersSent || this.#request.isOldVersion) return false;
+    this.#wire.write("HTTP/1.1 100 Continue\r\n\r\n", false);
+    return true;
   }
 
   /**

@@ -1,7 +1,8 @@
 /** The server of the public port between real sockets: framing, order, limits and ends as a client sees them. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../../../test/harness/until.ts";
 import { bareClient } from "../test-rig.ts";
 import { TurnEnd } from "../turn-end.ts";
 import type { HttpRequest } from "./request.ts";
@@ -75,7 +76,7 @@ test("what is pipelined beyond a bound waits in the kernel, and is answered", as
   const client = await bareClient(port);
   const more = `x: ${"x".repeat(8000)}\r\n`;
   client.socket.write(get("/first"));
-  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  await eventually(() => expect(waiting).toHaveLength(1));
   for (let at = 0; at < 100; at += 1) client.socket.write(get(`/${at}`, more));
   client.socket.write(get("/last", "connection: close\r\n"));
   waiting[0]?.();
@@ -202,7 +203,7 @@ test("a client that falls behind is waited for, and heard of when it has caught 
   });
   socket.pause();
   socket.write(get("/", "connection: close\r\n"));
-  await vi.waitFor(() => expect(written).toBeGreaterThan(0));
+  await eventually(() => expect(written).toBeGreaterThan(0));
   expect(written).toBeLessThan(30);
   let bytes = 0;
   socket.on("data", (got) => {
@@ -218,7 +219,7 @@ test("a body that nobody takes is not read into memory; one that is taken slowly
   const seen: HttpRequest[] = [];
   const { port } = await startServer((request, response) => {
     seen.push(request);
-    vi.waitFor(() => expect(client.writableLength).toBeGreaterThan(0))
+    eventually(() => expect(client.writableLength).toBeGreaterThan(0))
       .then(() => echoLength(request, response))
       .catch(() => response.destroy());
   });
@@ -289,7 +290,7 @@ test("a client that waits to be told is told to go on once, and not when it has 
   expect(await ask(port, `${head}hi`)).toMatch(/^HTTP\/1\.1 200 OK/);
 });
 
-test("a client that leaves ends its request, once; one that has its answer has not left", async () => {
+test("a client that leaves ends its request, once, whether its connection is reset or closed; one that has its answer has not left", async () => {
   const ends: boolean[] = [];
   const open: HttpResponse[] = [];
   const { port } = await startServer((request, response) => {
@@ -297,15 +298,66 @@ test("a client that leaves ends its request, once; one that has its answer has n
     response.onClose = () => ends.push(response.isFinished);
     if (request.url === "/at-once") response.send(200, []);
   });
-  const [leaving, halfClosing] = [await bareClient(port), await bareClient(port)];
-  for (const client of [leaving, halfClosing]) client.socket.write(get("/"));
-  await vi.waitFor(() => expect(open).toHaveLength(2));
-  leaving.socket.destroy();
-  halfClosing.socket.end();
-  await vi.waitFor(() => expect(ends).toEqual([false, false]));
+  const [reset, closed] = [await bareClient(port), await bareClient(port)];
+  for (const client of [reset, closed]) client.socket.write(get("/"));
+  await eventually(() => expect(open).toHaveLength(2));
+  reset.socket.resetAndDestroy();
+  closed.socket.destroy();
+  await eventually(() => expect(ends).toEqual([false, false]));
   for (const response of open) response.send(200, []); // to nobody, which is no error
   await ask(port, get("/at-once", "connection: close\r\n"));
   expect(ends).toEqual([false, false, true]);
+});
+
+describe("a client that ends its side when it has asked", () => {
+  const interims = /HTTP\/1\.1 100 Continue\r\n\r\n/g;
+
+  test("has all its answers, at once and later, and then the end", async () => {
+    const open: HttpResponse[] = [];
+    const { port } = await startServer((request, response) => {
+      if (request.url === "/later") open.push(response);
+      else response.send(200, [], Buffer.from(request.url));
+    });
+    for (const asked of [["/a"], ["/a", "/b"], ["/later"], ["/a", "/later", "/later", "/b"]]) {
+      const client = await bareClient(port);
+      client.socket.end(asked.map((path) => get(path)).join(""));
+      for (const _ of asked.filter((path) => path === "/later")) {
+        await eventually(() => expect(open).toHaveLength(1));
+        open.pop()?.send(200, [], Buffer.from("/later"));
+      }
+      const received = (await client.closed()).replaceAll(interims, "");
+      expect(bodiesOf(received)).toEqual(asked);
+    }
+  });
+
+  test("is asked by a few interim answers whether it is there, where it knows them", async () => {
+    const open: HttpResponse[] = [];
+    const { port } = await startServer((_request, response) => void open.push(response));
+    const client = await bareClient(port);
+    client.socket.end(get("/"));
+    await client.until((text) => text.match(interims)?.length === 4);
+    open.pop()?.send(200, []);
+    expect((await client.closed()).match(/^HTTP\/1\.1 \d+/gm)).toEqual([
+      ...Array.from({ length: 4 }, () => "HTTP/1.1 100"),
+      "HTTP/1.1 200",
+    ]);
+  });
+
+  test("counts as left within an answer, and where it is too old for interim ones", async () => {
+    const ends: boolean[] = [];
+    const { port } = await startServer((request, response) => {
+      response.onClose = () => ends.push(response.isFinished);
+      if (request.url !== "/begun") return;
+      response.begin(200, [], null);
+      response.write(Buffer.from("a"));
+    });
+    const [begun, old] = [await bareClient(port), await bareClient(port)];
+    begun.socket.write(get("/begun"));
+    await begun.until((text) => text.endsWith("a\r\n"));
+    begun.socket.end();
+    old.socket.end(get("/", "", "1.0"));
+    await eventually(() => expect(ends).toEqual([false, false]));
+  });
 });
 
 test("a body that is not as long as its head says is broken off, not taken for the next answer", async () => {
@@ -344,6 +396,24 @@ test("connections that say nothing are closed without a word, slow heads and bod
   expect(used).toMatch(/^HTTP\/1\.1 200 [\s\S]*GET \/ $/);
 });
 
+test("a server that has stood still reads what has come meanwhile before it calls anybody late", async () => {
+  const headMs = 500;
+  const { server, port } = await startServer(echo, { headMs });
+  const nextSweep = async (after: number) =>
+    await eventually(() => expect(server.sweeps).toBeGreaterThan(after));
+  await nextSweep(0);
+  const client = await bareClient(port);
+  client.socket.write("GET / HTTP/1.1\r\n");
+  await ask(port, get("/", "connection: close\r\n")); // by then the other one has been read, too
+  // The sweep after the next one finds the head late.
+  await nextSweep(server.sweeps);
+  // Behind this turn's reading, so that the timers come before the next one.
+  await new Promise((resolve) => setImmediate(resolve));
+  client.socket.write("host: a\r\nconnection: close\r\n\r\n");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1.5 * headMs);
+  expect(bodiesOf(await client.closed())).toEqual(["GET / "]);
+});
+
 test("a client that never takes its answer is cut", async () => {
   const ends: boolean[] = [];
   const { port } = await startServer(
@@ -359,7 +429,7 @@ test("a client that never takes its answer is cut", async () => {
   });
   socket.pause();
   socket.write(get("/"));
-  await vi.waitFor(() => expect(ends).toEqual([false]), 5000);
+  await eventually(() => expect(ends).toEqual([false]));
 });
 
 test("its end: no new connections; those that wait may still ask until they are closed, and streams finish", async () => {

@@ -4,6 +4,7 @@
  */
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import { AwakeClock } from "../awake-clock.ts";
 import type { TurnEnd } from "../turn-end.ts";
 import { Connection, type ConnectionHost, type ConnectionLimits } from "./connection.ts";
 import type { HttpRequest } from "./request.ts";
@@ -38,6 +39,7 @@ export class HttpServer implements ConnectionHost {
   readonly #options: HttpServerOptions;
   readonly #server: Server;
   readonly #sweepMs: number;
+  readonly #clock: AwakeClock;
   readonly #connections = new Set<Connection>();
   /** Connections that have not got through their TLS handshake are here only; where there is none, nothing is. */
   readonly #sockets = new Set<Socket>();
@@ -51,6 +53,7 @@ export class HttpServer implements ConnectionHost {
     this.turnEnd = options.turnEnd;
     this.keptLines = `connection: keep-alive\r\nkeep-alive: timeout=${Math.floor(options.limits.idleMs / 1000)}\r\n`;
     this.#sweepMs = Math.min(maxSweepMs, options.limits.headMs);
+    this.#clock = new AwakeClock(() => performance.now(), this.#sweepMs);
     this.#server = this.#createServer();
     this.#server.maxConnections = options.limits.connectionsMax;
   }
@@ -95,6 +98,10 @@ export class HttpServer implements ConnectionHost {
     return Math.ceil(ms / this.#sweepMs) + 1;
   }
 
+  get sleeps(): number {
+    return this.#clock.sleeps();
+  }
+
   get dateLine(): string {
     const second = Math.floor(this.#options.now() / 1000);
     if (second !== this.#dateSecond) {
@@ -117,14 +124,14 @@ export class HttpServer implements ConnectionHost {
       this.#connections.add(new Connection(socket, this));
     };
     const { tls } = this.#options;
-    if (tls === null) return createServer({ noDelay: true }, accept);
+    if (tls === null) return createServer({ noDelay: true, allowHalfOpen: true }, accept);
     const server = createTlsServer(
       {
         ...tls,
         minVersion: "TLSv1.2",
         handshakeTimeout: handshakeMs,
         ALPNProtocols: ["http/1.1"],
-        noDelay: true,
+        ...{ noDelay: true, allowHalfOpen: true },
       },
       accept,
     );
@@ -134,8 +141,13 @@ export class HttpServer implements ConnectionHost {
     });
   }
 
+  /** However long this process has stood still, that was no more than one sweep. */
   #sweep(): void {
     this.sweeps += 1;
-    for (const connection of this.#connections) connection.sweep();
+    this.#clock.now();
+    // What has come is read before: a timer may go off while it still waits in the kernel.
+    setImmediate(() => {
+      for (const connection of this.#connections) connection.sweep();
+    });
   }
 }
