@@ -191,7 +191,7 @@ export const settingsShape = {
   BERTH_SCALE_COVER: part
     .default(1)
     .describe(
-      "Part of BERTH_SCALE_DOWN_S that the instances shall suffice for. 1 follows every burst; less lets short bursts wait and costs fewer GPUs.",
+      "From thrifty to generous: 1 follows every burst; 0.95 keeps an instance that was needed for a twentieth of the last 20 minutes, and lets shorter bursts wait.",
     ),
   BERTH_LOAD_S: seconds(1, 86_400)
     .default(3600)
