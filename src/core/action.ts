@@ -46,6 +46,17 @@ export type Action =
   | { readonly do: "clear-tries"; readonly reason: string }
   | { readonly do: "fail"; readonly failure: Failure; readonly reason: string };
 
+/** How old a decision to start may be, milliseconds. */
+const maxStartAgeMs = 1000;
+
+/**
+ * True where the action is to be decided anew: those before it took long, and the GPUs that a start was given may be gone by
+ * now. All other actions are as right later.
+ */
+export function isStale(action: Action, decidedAtMs: number, nowMs: number): boolean {
+  return action.do === "start" && Math.abs(nowMs - decidedAtMs) > maxStartAgeMs;
+}
+
 export type Plan = {
   readonly actions: readonly Action[];
   /** When to look again though nothing has changed, milliseconds since the epoch; null: only on a change. */

@@ -5,7 +5,7 @@
  * does.
  */
 
-import type { Plan } from "../core/action.ts";
+import { isStale, type Plan } from "../core/action.ts";
 import type { Deployment } from "../core/deployment.ts";
 import type { DownloadProgress } from "../core/event.ts";
 import { measurementOf } from "../core/fit-deployment.ts";
@@ -97,7 +97,14 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       const before = waiting.get(deploymentId);
       if (plan.waitsFor === undefined) waiting.delete(deploymentId);
       else waiting.set(deploymentId, { reason: plan.waitsFor, claim: plan.claim });
-      for (const action of plan.actions) await actor.act(deployment, action);
+      const decidedAtMs = clock.now();
+      for (const action of plan.actions) {
+        if (isStale(action, decidedAtMs, clock.now())) {
+          mailboxes.poke(deploymentId);
+          break;
+        }
+        await actor.act(deployment, action);
+      }
       await tellOfWaiting(deployment, plan, before);
       if (plan.waitsFor !== undefined && freed !== freedBefore) mailboxes.poke(deploymentId);
       failedLooks.delete(deploymentId);

@@ -2,7 +2,7 @@
  * Control of a simulated world: observes, asks the real plan, and has its actions carried out, as the reconciler does. What is
  * on its disk survives a crash; its memory does not. Decides nothing itself.
  */
-import type { Action, Plan } from "../core/action.ts";
+import { type Action, isStale, type Plan } from "../core/action.ts";
 import {
   type Deployment,
   firstRevisions,
@@ -193,6 +193,11 @@ export class Control {
   #carryOut(world: World, plan: Plan, at: number, then: () => void): void {
     const action = plan.actions[at];
     if (action === undefined) {
+      then();
+      return;
+    }
+    if (isStale(action, world.now, this.now())) {
+      this.poke(world.deployment.id);
       then();
       return;
     }
