@@ -135,7 +135,9 @@ function changes(most: number): fc.Arbitrary<readonly Change[]> {
 /** A copy with these changes, each at some place in it, however deep. */
 function spoil(body: unknown, how: readonly Change[]): unknown {
   const copy = structuredClone(body);
-  for (const { at, how: kind, value } of how) {
+  for (const { at, how: kind, value: given } of how) {
+    // A later change may be within this one, and what was given is others' too.
+    const value = structuredClone(given);
     const places = placesIn(copy);
     const place = places[at % Math.max(1, places.length)];
     if (place === undefined) return value;
