@@ -2,7 +2,7 @@
  * Wires the supervisor: `berth serve`. Flat, decides nothing.
  */
 
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { banner } from "../cli/banner.ts";
 import { makeHome, readPrices, readTls } from "../settings-files.ts";
@@ -12,6 +12,9 @@ import { systemClock } from "../telemetry/clock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { controlFlags, gatewayFlags } from "./node-flags.ts";
 import { loadSettings, openLog, publicUrl, root, sockets, takeLock, version } from "./process.ts";
+
+/** Gateways end within milliseconds of a killed supervisor; on a machine without a free processor, or when they are stopped, later. */
+const goneWithinMs = 10_000;
 
 /** The supervisor: keeps control and gateway running, and tells the person where Berth is. */
 export async function serve(extra: Readonly<Record<string, string>>): Promise<number> {
@@ -25,7 +28,8 @@ export async function serve(extra: Readonly<Record<string, string>>): Promise<nu
   const busy = `Berth already runs on ${home}. Stop it first, or set another BERTH_HOME.`;
   const lock = await takeLock(join(home, "serve.lock"), 0, busy);
   // Held here, so that connections wait while the gateway is started again.
-  const held = await holdPort(settings.BERTH_HOST, settings.BERTH_PORT);
+  const patience = wasHere(home, settings.BERTH_PORT) ? { ms: goneWithinMs, sleep: systemClock.sleep } : null;
+  const held = await holdPort(settings.BERTH_HOST, settings.BERTH_PORT, patience);
   const { port } = held;
   const env = { ...process.env, ...extra, BERTH_PORT: String(port) };
   const url = publicUrl(settings, port);
@@ -86,6 +90,15 @@ function removeSockets(directory: string): void {
 }
 
 /** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
+/** This Berth was on the port the last time. One that was killed leaves gateways, which end when they notice. */
+function wasHere(home: string, port: number): boolean {
+  try {
+    return new URL(readFileSync(join(home, "address"), "utf8").trim()).port === String(port);
+  } catch {
+    return false; // it has never run, or not on a port of its own
+  }
+}
+
 function writeAddress(home: string, url: string, log: Log): void {
   try {
     writeFileSync(join(home, "address"), `${url}\n`);

@@ -31,6 +31,27 @@ it("holds a free port for 0: connections wait for the next who listens, and are 
   expect(error.code).toBe("ECONNREFUSED");
 });
 
+it("waits for one who is about to go, and no longer than it was told", async () => {
+  const leaving = createServer().listen(0, "127.0.0.1");
+  await once(leaving, "listening");
+  const address = leaving.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const pauses: number[] = [];
+  const stays = { ms: 300, sleep: async (ms: number) => void pauses.push(ms) };
+  expect(await holdPort("127.0.0.1", port, stays).catch(explainListenError)).toContain("another program");
+  expect(pauses.reduce((sum, ms) => sum + ms, 0)).toBe(300);
+  const goes = {
+    ms: 300,
+    sleep: async () => {
+      leaving.close();
+      await once(leaving, "close");
+    },
+  };
+  const held = await holdPort("127.0.0.1", port, goes);
+  expect(held.port).toBe(port);
+  held.release();
+});
+
 it("says why a port cannot be had", async () => {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -12,16 +12,38 @@ export type HeldPort = {
   release(): void;
 };
 
+/** How long a port that is taken is waited for. */
+export type Patience = { readonly ms: number; sleep(ms: number): Promise<void> };
+
+const pollMs = 100;
+
 /**
  * Takes the port: `port` itself, or for 0 one that the system chooses.
+ * @param patience where whoever has it may be about to go; null says at once that it is taken
  * @throws the system's error when it cannot be listened on, which explainListenError puts into words
  */
-export async function holdPort(host: string, port: number): Promise<HeldPort> {
-  const chosen = await tryPort(host, port);
+export async function holdPort(
+  host: string,
+  port: number,
+  patience: Patience | null = null,
+): Promise<HeldPort> {
+  const chosen = await waitForPort(host, port, patience);
   const { address } = await lookup(host);
   // Bound and not listened on: a server of node:net would accept connections here.
   const bound = new net.BoundSocket({ host: address, port: chosen });
   return { port: chosen, fd: bound.fd(), release: () => bound.close() };
+}
+
+async function waitForPort(host: string, port: number, patience: Patience | null): Promise<number> {
+  for (let leftMs = patience?.ms ?? 0; ; leftMs -= pollMs) {
+    try {
+      return await tryPort(host, port);
+    } catch (error) {
+      const isTaken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+      if (patience === null || !isTaken || leftMs <= 0) throw error;
+    }
+    await patience.sleep(pollMs);
+  }
 }
 
 /** Listens for a moment: what would be wrong is said by the system, with all its words. */
