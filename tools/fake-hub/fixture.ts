@@ -49,7 +49,8 @@ export async function startFixture(
     setAccess: (access) => writeFile(join(root, "access.json"), JSON.stringify(access)),
     async [Symbol.asyncDispose]() {
       await hub.close();
-      await rm(folder, { recursive: true, force: true });
+      // Whoever used it may still put down what it has fetched, as a keeper does behind an answer.
+      await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
     },
   };
 }
