@@ -1,36 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { type Deployment, firstRevisions, noEngineArgs, noTries } from "./deployment.ts";
+import type { Deployment } from "./deployment.ts";
 import { failure } from "./failure.ts";
 import type { InstanceRecord, ObservedInstance } from "./instance.ts";
+import { deployment } from "./plan-samples.ts";
 import { updateArgs } from "./revision.ts";
 import { routesOf } from "./routes.ts";
 import { statusOf } from "./status.ts";
 
-const base: Deployment = {
-  id: "d1",
-  account: "alice",
-  name: "alice/m",
-  isPublic: false,
-  config: {
-    gpu: "other",
-    numGpus: 1,
-    maxBatchSize: 4,
-    weights: { repo: "o/n", revision: null },
-    baseModel: null,
-    containerImage: null,
-  },
+const base = deployment({
   settings: { minInstances: 1, maxInstances: 1, inactiveShutdownS: null },
-  desired: "run",
   createdAtMs: 0,
   updatedAtMs: 0,
-  loadTimeMs: null,
   resolved: { commit: "c", files: [], engine: "embedded", entryFile: "m.gguf", task: "text-generation" },
   weightsReadyAtMs: 1,
-  failure: null,
-  hasRun: false,
-  tries: noTries,
-  revisions: firstRevisions(noEngineArgs),
-};
+});
 const broken = failure("repo_gated", "It is gated.", "Ask for access.");
 
 function record(state: ObservedInstance["state"] | null, intent: "run" | "drain" = "run"): InstanceRecord {

@@ -19,6 +19,7 @@ import type { HttpResponse } from "./http/response.ts";
 import { HttpServer } from "./http/server.ts";
 import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
+import { lookEveryMs } from "./look-every.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
 import { sendMetrics } from "./metrics-page.ts";
 import { type Directory, indexSnapshot } from "./models.ts";
@@ -69,9 +70,6 @@ const farewellMs = 500;
 const lingerMs = 2_000;
 /** Between two looks whether other processes are done. */
 const peersPollMs = 50;
-/** The limit of a whole request is looked at so many times within it: that part of it is how late it may be. */
-const looksPerLimit = 8;
-const maxLookEveryMs = 250;
 const retryAfterS = 2;
 /** Connections that may wait until they are accepted: those of the time in which a gateway is started again, too. */
 const backlog = 4096;
@@ -355,7 +353,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     async start() {
       const { listenFd, port, host } = options;
       const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
-      looks ??= setInterval(cutOverdue, Math.min(maxLookEveryMs, limits.totalMs / looksPerLimit)).unref();
+      looks ??= setInterval(cutOverdue, lookEveryMs(limits.totalMs)).unref();
       follow();
       return { host: bound.address, port: bound.port };
     },

@@ -6,6 +6,7 @@
 import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../core/instance.ts";
 import { AwakeClock } from "./awake-clock.ts";
+import { lookEveryMs } from "./look-every.ts";
 import { type BodyReader, createBodyReader } from "./response-body.ts";
 import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
 import type { TurnEnd, Unsent } from "./turn-end.ts";
@@ -60,10 +61,6 @@ const maxJoinedBytes = 16_384;
  */
 const readInto = Buffer.allocUnsafeSlow(65_536);
 
-/** Limits are looked at so many times within the shortest of them: that part of it is how late they may be. */
-const looksPerLimit = 8;
-const maxLookEveryMs = 250;
-
 export class EnginePool {
   readonly limits: CallLimits;
   readonly turnEnd: TurnEnd;
@@ -78,7 +75,7 @@ export class EnginePool {
     this.limits = limits;
     this.turnEnd = turnEnd;
     const shortestMs = Math.min(limits.connectMs, limits.firstTokenMs, limits.totalMs, limits.silenceMs);
-    this.#lookEveryMs = Math.min(maxLookEveryMs, Math.ceil(shortestMs / looksPerLimit));
+    this.#lookEveryMs = lookEveryMs(shortestMs);
     this.#clock = new AwakeClock(now, this.#lookEveryMs);
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isAlive } from "../../test/harness/alive.ts";
 import { until } from "../../test/harness/until.ts";
 import { restartDelayMs, type Supervisor, supervise } from "./supervise.ts";
 
@@ -57,15 +58,6 @@ function start(behaviours: Record<string, string>, now: () => number = Date.now)
     log: (_, message) => logged.push(message),
   });
   return supervisor;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const pidsOf = (role: string) => ready.filter(([name]) => name === role).map(([, pid]) => pid);

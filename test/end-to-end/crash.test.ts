@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { isAlive } from "../harness/alive.ts";
 import { type Berth, isReady, startBerth, token, until, untilStatus } from "../harness/berth.ts";
 import { startTestHub, type TestHub } from "../harness/weights.ts";
 
@@ -264,12 +265,3 @@ describe("the supervisor", () => {
     expect(berth.pids("engine")).toEqual(engines);
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

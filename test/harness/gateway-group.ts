@@ -7,6 +7,7 @@ import { gatewayFlags } from "../../src/roles/node-flags.ts";
 import { holdPort } from "../../src/supervisor/address.ts";
 import { supervise } from "../../src/supervisor/supervise.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
+import { isAlive } from "./alive.ts";
 
 const main = join(import.meta.dirname, "../../src/main.ts");
 
@@ -65,12 +66,4 @@ export async function startGatewayGroup(
       await supervisor.done;
     },
   };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false; // it has ended
-  }
 }
