@@ -86,6 +86,12 @@ function describeOutputError(error: NodeJS.ErrnoException): CliError {
   );
 }
 
+/** What Commander says of wrong usage, in one line and with what to do next. */
+function describeUsage(text: string): string {
+  const said = text.replace(/^error: /, "").trim().replace(/\s*\n\s*/g, " ").replace(/\.$/, "");
+  return `${said}. \`berth --help\` lists the commands, \`berth <command> --help\` what one takes.`;
+}
+
 function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): Command {
   const program = new Command("berth")
     .description("Deploys Hugging Face models on your own machines behind an OpenAI-compatible endpoint.")
@@ -100,7 +106,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
       writeErr: (text) => void deps.stderr.write(text),
       // With --json, `reportEnd` prints the error as an object.
       outputError: (text, write) => {
-        if (!wantsJson) write(text.replace(/^error:/, "berth:"));
+        if (!wantsJson) write(`berth: ${describeUsage(text)}\n`);
       },
       getOutHelpWidth: () => deps.stdout.columns || 100,
       getErrHelpWidth: () => deps.stderr.columns || 100,
@@ -162,7 +168,7 @@ function describeEnd(error: unknown, wantsJson: boolean): { exitCode: number; me
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return { exitCode: exitCodes.ok, message: null };
     // Commander has printed it, unless JSON is wanted.
-    return { exitCode: exitCodes.usage, message: wantsJson ? error.message.replace(/^error: /, "") : null };
+    return { exitCode: exitCodes.usage, message: wantsJson ? describeUsage(error.message) : null };
   }
   const text = error instanceof Error ? error.message : String(error);
   const message = `This is a defect in Berth's command line: ${text}. BERTH_DEBUG=1 shows where it happened.`;
