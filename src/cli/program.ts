@@ -44,8 +44,9 @@ Environment:
   NO_COLOR          no colours
 
 Exit codes:
-  0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached   4 no such deployment, model or token
-  5 token missing, wrong or without the right   130 ended by Ctrl-C`;
+  0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached, or cannot answer now
+  4 no such deployment, model or token   5 token missing, wrong or without the right
+  78 settings, a file or the state cannot be used (serve, simulate, backup, restore)   130 ended by Ctrl-C`;
 
 /**
  * The command line of Berth.
@@ -88,7 +89,11 @@ function describeOutputError(error: NodeJS.ErrnoException): CliError {
 
 /** What Commander says of wrong usage, in one line and with what to do next. */
 function describeUsage(text: string): string {
-  const said = text.replace(/^error: /, "").trim().replace(/\s*\n\s*/g, " ").replace(/\.$/, "");
+  const said = text
+    .replace(/^error: /, "")
+    .trim()
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "");
   return `${said}. \`berth --help\` lists the commands, \`berth <command> --help\` what one takes.`;
 }
 
