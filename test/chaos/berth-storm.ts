@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Berth, isReady, startBerth, token, until } from "../harness/berth.ts";
+import { findSteadyPort } from "../harness/steady-port.ts";
 import { KeepingClient } from "./client.ts";
 import { pick, seededRandom } from "./tasks.ts";
 
@@ -42,7 +43,8 @@ const clients = 4;
 const lossMs = 1_000;
 
 export async function runBerthStorm(options: BerthStormOptions): Promise<BerthStormReport> {
-  const storm = new BerthStorm(options, await startBerth({ env }));
+  const port = String(await findSteadyPort());
+  const storm = new BerthStorm(options, await startBerth({ env: { ...env, BERTH_PORT: port } }));
   try {
     return await storm.run();
   } finally {
