@@ -39,6 +39,8 @@ import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
+  /** Its port, where others share it: may rest while they have room. */
+  readonly port: Pick<HttpServer, "rest" | "listenAgain">;
   /** Begins to follow control's routes, without opening the port. */
   follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -291,7 +293,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   const server = new HttpServer({
     ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
-    onRequest: handle,
+    ...{ onRequest: handle, onRoom: options.shared?.onRoom },
   });
 
   /** One look at all visits is cheaper than a timer for each. */
@@ -345,6 +347,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   return {
+    port: server,
     routed,
     follow,
     settled: peers?.settled ?? Promise.resolve(),
