@@ -27,6 +27,8 @@ import { createVersionGate } from "./version-gate.ts";
 import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
+  /** Its port, where others share it: may rest while they have room. */
+  readonly port: Pick<HttpServer, "rest" | "listenAgain">;
   /** Begins to follow control's routes, without opening the port. */
   follow(): void;
   /** Resolves when the port is open; routes may come later, until then inference answers 503. */
@@ -163,6 +165,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const server = new HttpServer({
     ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
     onRequest: (request, response) => reception.receive(request, response),
+    onRoom: options.shared?.onRoom,
   });
 
   function directory(): Directory {
@@ -211,6 +214,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   return {
+    port: server,
     routed,
     follow,
     settled: peers?.settled ?? Promise.resolve(),
