@@ -18,7 +18,7 @@ export type Launch = (deployment: Deployment, action: Extract<Action, { do: "sta
 
 export function createLaunch(
   options: ReconcilerOptions,
-  { tell, countTry }: Facts,
+  { record, tell, countTry }: Facts,
   room: Room,
   poke: (deploymentId: string) => void,
 ): Launch {
@@ -67,6 +67,7 @@ export function createLaunch(
           weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          ...(config.containerImage === null ? {} : { image: config.containerImage }),
           isShared: deployment.isPublic,
           isUnmeasured: input.measured === null,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
@@ -82,7 +83,10 @@ export function createLaunch(
           if (!isStarted) room.release(id);
         });
       else room.release(id);
-      await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
+      const cause = startFailure(error);
+      // What was fetched with the weights is looked for anew with them.
+      if (cause.code === "image_missing") await record(deployment.id, () => ({ weightsReadyAtMs: null }));
+      await countTry(deployment.id, cause, fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
   };

@@ -18,7 +18,12 @@ export type StandInHome = {
   /** Another control's driver on this home; close the one before. */
   openDriver(
     limits?: Partial<LocalLimits>,
-    more?: { readyTimeoutMs?: number; socketDirectory?: string; isolates?: boolean },
+    more?: {
+      readyTimeoutMs?: number;
+      socketDirectory?: string;
+      isolates?: boolean;
+      containerRuntime?: string;
+    },
   ): LocalDriver;
   /** A process that has nothing to do with the driver. */
   startOther(program: readonly string[]): ChildProcess;
