@@ -53,7 +53,7 @@ export const failureCodes = {
   },
   image_missing: {
     retryable: true,
-    meaning: "The engine's container image was removed from this machine; it is fetched again.",
+    meaning: "The engine's container image is not on this machine, or not any more; it is fetched by itself.",
   },
   image_not_found: {
     retryable: false,

@@ -24,6 +24,12 @@ export function createLaunch(
 ): Launch {
   const { store, hub, driver, clock, log } = options;
 
+  /** The image came with the weights, and comes again with them: nothing of the deployment has failed. */
+  async function fetchAnew({ id }: Deployment, { code, message, next }: Failure): Promise<void> {
+    await record(id, () => ({ weightsReadyAtMs: null }));
+    await tell(id, code, message, {}, next);
+  }
+
   return async function launch(deployment, { placement, reason, inputs }) {
     const { resolved, config } = deployment;
     const { wanted, fallback } = deployment.revisions;
@@ -84,9 +90,8 @@ export function createLaunch(
         });
       else room.release(id);
       const cause = startFailure(error);
-      // What was fetched with the weights is looked for anew with them.
-      if (cause.code === "image_missing") await record(deployment.id, () => ({ weightsReadyAtMs: null }));
-      await countTry(deployment.id, cause, fallback === null ? "deployment" : "update");
+      if (cause.code === "image_missing") await fetchAnew(deployment, cause);
+      else await countTry(deployment.id, cause, fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
   };

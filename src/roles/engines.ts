@@ -103,8 +103,8 @@ async function examine(settings: Settings, wantsJson: boolean): Promise<number> 
     ),
     image === undefined
       ? describeFound("vllm", vllm, "Models in safetensors files cannot be deployed.")
-      : describeImage(image),
-    await examineContainers(settings, containerRuntime, image !== undefined),
+      : describeImage(image, settings.BERTH_VLLM === "image"),
+    await examineContainers(settings, containerRuntime, image),
     ...(await examineTools()),
   ];
   if (wantsJson) print(`${JSON.stringify(findings, null, 2)}\n`);
@@ -135,20 +135,24 @@ function describeFound(
   return { check: name, state: "ok", detail: `${version} (${path})`, next: "" };
 }
 
-function describeImage(image: string): Finding {
-  const next =
-    "It is fetched with the first deployment. vLLM on PATH, or from `berth engines install vllm`, would go before it.";
+function describeImage(image: string, isTheOnly: boolean): Finding {
+  const others = isTheOnly ? "" : " vLLM on PATH, or from `berth engines install vllm`, would go before it.";
+  const next = `It is fetched with the first deployment.${others}`;
   return { check: "vllm", state: "ok", detail: `in the image ${image}`, next };
 }
 
 async function examineContainers(
   settings: Settings,
   program: string | null,
-  isNeeded: boolean,
+  image: string | undefined,
 ): Promise<Finding> {
   const check = "containers";
+  const { BERTH_VLLM: vllm, BERTH_CONTAINER_RUNTIME: named, BERTH_CONTAINER_IMAGES: images } = settings;
+  const isNeeded = image !== undefined || vllm === "image" || images !== "";
   if (program === null) {
-    return { check, state: "ok", detail: "no container runtime is here, and no engine needs one", next: "" };
+    const isMissed = isNeeded || (named !== undefined && named !== "off");
+    const next = isMissed ? "Install Docker or Podman, or name it with BERTH_CONTAINER_RUNTIME." : "";
+    return { check, state: isMissed ? "warn" : "ok", detail: "no container runtime is here", next };
   }
   const { BERTH_HOME: home, BERTH_IMAGE_S: imageS } = settings;
   const containers = createContainers({

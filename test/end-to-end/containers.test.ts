@@ -123,10 +123,12 @@ test("an image that was removed is fetched again; one that does not come fails w
   const id = await deploy("again");
   await untilRunning(id);
   runtime.become({ images: [] });
-  await berth.call("POST", `/deploy/${id}/stop`);
-  await untilGone(id);
-  await berth.call("POST", `/deploy/${id}/start`);
+  const [first] = runtime.containers(id);
+  for (const pid of berth.pids("engine")) process.kill(pid, "SIGKILL");
+  await until("another container", () => runtime.containers(id).some((name) => name !== first));
   await untilRunning(id);
+  expect(await codesOf(id)).toContain("image_missing");
+  expect(await (await stream("again")).text()).toContain("[DONE]");
   await berth.call("DELETE", `/deploy/${id}`);
 
   runtime.become({ images: [], registry: { [image]: { ...vllmInImage, fault: "forbidden" } } });

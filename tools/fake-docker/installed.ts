@@ -1,7 +1,6 @@
 /** Puts the stand-in for a container runtime into a folder as a program, with a world that a test can change under it. */
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { isAlive } from "../../test/harness/alive.ts";
 import { listContainers, type Published, readWorld, type World, writeWorld } from "./state.ts";
 
 const berthFolder = join(import.meta.dirname, "../..");
@@ -51,6 +50,9 @@ export function installFakeDocker(folder: string, world: Partial<World> = {}): I
       listContainers(state)
         .filter(({ labels }) => deploymentId === undefined || labels["io.berth.deployment"] === deploymentId)
         .map(({ name }) => name),
-    pulling: () => readdirSync(join(state, "pulling")).map(Number).filter(isAlive),
+    pulling: () =>
+      readdirSync(join(state, "pulling"))
+        .map(Number)
+        .filter((pid) => existsSync(`/proc/${pid}`)),
   };
 }

@@ -84,5 +84,11 @@ function confined({ command: [program = "", ...args], mounts, user, workdir, fol
     writes: own.filter(({ isReadOnly }) => !isReadOnly).map(({ at }) => at),
   };
   writeFileSync(table, mountTable(view));
-  return shutIn({ command: program, args }, { table, view, user: user.uid, hasNetwork: false });
+  const shut = shutIn({ command: program, args }, { table, view, user: user.uid, hasNetwork: false });
+  // Of the network there is a loopback interface, as with the real ones' `--network none`; where there is no ip(8), not even that.
+  const [at, loopback] = [shut.args.indexOf("--"), 'ip link set lo up 2>/dev/null || :; exec "$@"'];
+  return {
+    command: shut.command,
+    args: [...shut.args.slice(0, at + 1), "/bin/sh", "-c", loopback, "container", ...shut.args.slice(at + 1)],
+  };
 }

@@ -3,7 +3,6 @@
  * it how it is. A healthy engine is never touched. Ends what nobody can own: processes whose record is damaged or gone.
  */
 import { realpath } from "node:fs/promises";
-import type { ContainerName } from "./containers/containers.ts";
 import type { LocalContext } from "./context.ts";
 import { makeInstance } from "./instance.ts";
 import type { MarkedProcess, ProcessIdentity } from "./process.ts";
@@ -46,9 +45,7 @@ async function adoptOne(context: LocalContext, id: string, marked: readonly Mark
   if (!saved.ok) return await endNobodys(context, id, saved.why);
   const process = saved.record.process ?? findEngine(id, marked);
   // Control ended between the record and the process: it never started, and whoever wanted it starts another.
-  if (process === null) {
-    return await endNobodys(context, id, "its process was never started", saved.record.container);
-  }
+  if (process === null) return await endNobodys(context, id, "its process was never started");
   await adoptRecorded(context, saved, process);
 }
 
@@ -87,13 +84,8 @@ function orphansOf(root: string, ids: readonly string[], marked: readonly Marked
   return [...lost].filter((id) => idPattern.test(id));
 }
 
-/** A container that no record names is found by its label (`containers/sweep.ts`). */
-async function endNobodys(
-  context: LocalContext,
-  id: string,
-  why: string,
-  container: ContainerName | null = null,
-): Promise<void> {
+/** Its container, if it has one, is found by its label then (`containers/sweep.ts`): a runtime that hangs must not hold up the rest. */
+async function endNobodys(context: LocalContext, id: string, why: string): Promise<void> {
   context.log("warn", "an instance is cleaned up", { instanceId: id, why });
-  await clearInstance(id, context.limits.endGraceMs, container, context);
+  await clearInstance(id, context.limits.endGraceMs, null, context);
 }

@@ -4,7 +4,7 @@
  * instance; never touches one that was released.
  */
 import { explainLimit } from "../../core/engine-memory.ts";
-import { type Failure, failure } from "../../core/failure.ts";
+import { type Failure, FailureError, failure } from "../../core/failure.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { EngineHealth } from "../../ports/engine.ts";
 import { explainContainerExit } from "./containers/failures.ts";
@@ -100,6 +100,17 @@ async function end(instance: Instance, cause: Failure, context: LocalContext): P
   instance.endedBecause = cause;
   await endAll(instance, context.limits.endGraceMs, context);
   return 0;
+}
+
+/** A runtime that fails to remove a container must not hide that its engine has ended: whoever removes the instance insists. */
+async function endRest(instance: Instance, context: LocalContext): Promise<void> {
+  try {
+    await endAll(instance, 0, context);
+  } catch (error) {
+    if (!(error instanceof FailureError)) throw error;
+    const { id } = instance.record;
+    context.log("warn", "a container could not be removed yet", { instanceId: id, error: String(error) });
+  }
 }
 
 async function endAll(
@@ -204,7 +215,7 @@ async function hasEnded(instance: Instance, { processes }: LocalContext): Promis
 export async function settleExit(instance: Instance, context: LocalContext): Promise<void> {
   const { clock, folders, log } = context;
   const { record, output } = instance;
-  await endAll(instance, 0, context);
+  await endRest(instance, context);
   if (instance.isReleased) return;
   await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };

@@ -8,8 +8,13 @@ import { isAlive } from "../../../../test/harness/alive.ts";
 import { until } from "../../../../test/harness/until.ts";
 import { type InstalledRuntime, installFakeDocker } from "../../../../tools/fake-docker/installed.ts";
 import type { Published, World } from "../../../../tools/fake-docker/state.ts";
-import { standInSpec } from "../stand-in.ts";
+import { installFakeTool } from "../../../../tools/fake-nvidia-smi/installed.ts";
+import { fakeMachine } from "../../../../tools/fake-nvidia-smi/machine.ts";
+import type { LocalDriver } from "../driver.ts";
+import { standInEngine, standInSpec } from "../stand-in.ts";
 import { openStandInHome, reach, type StandInHome } from "../stand-in-home.ts";
+import { callRuntime } from "./call.ts";
+import { explainRuntime } from "./failures.ts";
 
 const image = "registry.test/stand-in:1";
 const berthFolder = join(import.meta.dirname, "../../../..");
@@ -69,6 +74,43 @@ describe("an instance in a container", () => {
     await second.remove("one", 5_000);
     expect(runtime.containers()).toEqual([]);
     expect(await at.markedPids("one")).toEqual([]);
+  });
+
+  it("is one of Podman's just as well", async () => {
+    rmSync(runtime.program);
+    runtime = installFakeDocker(folder, {
+      kind: "podman",
+      registry: { [image]: published },
+      images: [image],
+    });
+    const driver = openDriver();
+    await driver.start(specOf("one"));
+    await reach(driver, "one", "running");
+    await driver.remove("one", 5_000);
+    expect(runtime.containers()).toEqual([]);
+  });
+
+  it("uses its GPUs as Berth's, which another Berth is told of as somebody else's", async () => {
+    const tool = installFakeTool(folder, fakeMachine("contained", 1));
+    const [uuid = ""] = tool.machine.gpus.map((gpu) => gpu.uuid);
+    const more = {
+      engines: new Map([["stand-in", { ...standInEngine, runsOn: "gpu" as const }]]),
+      ...{ nvidiaSmi: tool.program, gpuPollMs: 200, containerRuntime: runtime.program },
+    };
+    const driver = at.openDriver({}, more);
+    await driver.start(specOf("one", [], [uuid]));
+    await reach(driver, "one", "running");
+    const gpuOf = async (of: LocalDriver) => (await of.capacity())[0]?.gpus[0];
+    const other = await openStandInHome();
+    try {
+      const foreign = other.openDriver({}, more);
+      await until("a stranger to see the process", async () =>
+        /^process \d+ \(\w+\), not of Berth/.test((await gpuOf(foreign))?.reason ?? ""),
+      );
+      await until("the owner to know it", async () => (await gpuOf(driver))?.usable);
+    } finally {
+      await other.end();
+    }
   });
 
   it("is killed when it does not end for being asked", async () => {
@@ -143,6 +185,18 @@ describe("a runtime that does not do it", () => {
       code: "image_unusable",
       message: `The image ${image} has no program stand-in.`,
     });
+  });
+
+  it("gives no answer, or was removed: it is given up in time", async () => {
+    runtime.become({ daemon: "hung" });
+    const { isOk, said } = await callRuntime(runtime.program, ["info"], process.env, 500);
+    expect(isOk).toBe(false);
+    expect(explainRuntime(image, said)).toMatchObject({
+      code: "container_failed",
+      message: "The container runtime gave no answer within 0.5 s.",
+    });
+    const gone = await callRuntime(join(folder, "gone"), ["info"], process.env);
+    expect(explainRuntime(image, gone.said).message).toMatch(/is not on this machine any more\.$/);
   });
 
   it("is not there at all", async () => {

@@ -70,8 +70,8 @@ const ofRuntime: readonly Pattern[] = [
   {
     pattern: /[Uu]nable to find image|[Nn]o such image|image not known/,
     code: "image_missing",
-    message: (image) => `The image ${image} is not on this machine any more.`,
-    next: "It is fetched again by itself.",
+    message: (image) => `The container image ${image} is not on this machine.`,
+    next: "It is fetched by itself.",
   },
   {
     pattern: /no space left on device/,
