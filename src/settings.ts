@@ -155,7 +155,7 @@ export const settingsShape = {
   BERTH_CONNECTIONS: wholeNumber(10, 1_000_000)
     .default(100_000)
     .describe(
-      "Most connections of clients at once (for each process of the gateway), an idle one being about 4 kB; more are closed at once. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
+      "Most connections of clients at once (for each process of the gateway), an idle one being about 4 kB; more are told 503, where no other process has room for them. Fewer where the limit of open files (ulimit -n) is low: engines need some too.",
     ),
   BERTH_KEEP_ALIVE_S: seconds(0, 3600)
     .default(0)

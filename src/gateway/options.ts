@@ -68,6 +68,8 @@ export type GatewayOptions = {
     readonly path: string;
     /** There is more than one all the time, not only while one takes another's place. */
     readonly areMany: boolean;
+    /** It has as many connections as it may, and has left the port to the others, or room for more again. */
+    onRoom(hasRoom: boolean): void;
   };
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;

@@ -13,6 +13,7 @@ import { listed } from "../settings-kinds.ts";
 import {
   answerSupervisor,
   endAfterSuccessor,
+  followPortShare,
   onSupervisorMessage,
   sharedFd,
   tellSupervisor,
@@ -44,6 +45,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
     root: join(settings.BERTH_HOME, "spool"),
     maxBytes: settings.BERTH_SPOOL_MB * 1_000_000,
   });
+  const onRoom = (hasRoom: boolean) => void tellSupervisor({ type: "room", hasRoom });
   let records = 0;
   const gateway = createGateway({
     gatewayId,
@@ -51,7 +53,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
     apiSocket: api,
     host: settings.BERTH_HOST,
     port: settings.BERTH_PORT,
-    ...(isShared && { listenFd: sharedFd, shared: { self, path, areMany } }),
+    ...(isShared && { listenFd: sharedFd, shared: { self, path, areMany, onRoom } }),
     tls: readTls(settings),
     trustedProxies: listed(settings.BERTH_TRUSTED_PROXIES),
     corsOrigins: listed(settings.BERTH_CORS_ORIGINS.toLowerCase()),
@@ -98,6 +100,7 @@ export async function runGateway(isShared: boolean): Promise<void> {
   const { host, port } = await gateway.start();
   // Before, it answers, but only with 503.
   await (others === null ? gateway.routed : others.joined);
+  followPortShare(gateway.port);
   tellSupervisor({ type: "ready", details: { host, port: String(port), pid: self } });
   answerSupervisor();
 }

@@ -116,7 +116,8 @@ export const httpErrors = {
   overloaded: {
     status: 503,
     type: "server_error",
-    meaning: "A slot would become free too late for this request: the model is busy.",
+    meaning:
+      "A slot would become free too late for this request, or as many clients are connected as may be.",
   },
   shutting_down: { status: 503, type: "server_error", meaning: "Berth is stopping." },
   timeout: { status: 504, type: "server_error", meaning: "The engine did not answer within the limit." },

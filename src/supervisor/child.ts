@@ -2,6 +2,7 @@
  * The supervised side: how a role notices that its supervisor is gone, and talks to it. Both do nothing in a role that
  * was started by itself.
  */
+import { Socket } from "node:net";
 import { type ChildMessage, parseSupervisorMessage, type SupervisorMessage } from "./message.ts";
 
 /**
@@ -43,6 +44,24 @@ export function onSupervisorMessage(callback: (message: SupervisorMessage) => vo
   // Listening must not be what keeps a role alive.
   process.channel?.unref();
   return true;
+}
+
+/** Takes connections from a port, or leaves them to the others that share it. */
+export type SharedPort = {
+  rest(): void;
+  /** @param port the port, in what can be listened on in place of an address */
+  listenAgain(port: Socket): void;
+};
+
+/** From now on this role listens, or not, as its supervisor says. */
+export function followPortShare(port: SharedPort): void {
+  if (process.send === undefined) return;
+  process.on("message", (value, handle) => {
+    const message = parseSupervisorMessage(value);
+    if (message?.type === "rest") port.rest();
+    if (message?.type === "listen" && handle instanceof Socket) port.listenAgain(handle);
+  });
+  process.channel?.unref();
 }
 
 /** From now on this role shows its supervisor that it runs whenever it is asked, and is replaced when it does not. */

@@ -23,6 +23,8 @@ export type ChildMessage =
   | { readonly type: "join"; readonly path: string }
   /** It has entered this view, and the others have been told. */
   | { readonly type: "entered"; readonly version: number }
+  /** Of a shared port: it has as many connections as it may, and rests, or room for more again. */
+  | { readonly type: "room"; readonly hasRoom: boolean }
   /** It runs: the answer to `ask`. */
   | { readonly type: "alive" }
   /** It was asked to end: another shall take its place first. It serves until it hears that it may end. */
@@ -33,6 +35,10 @@ export type SupervisorMessage =
   | { readonly type: "end"; readonly hasSuccessor: boolean }
   /** Who shares the work; one that has not joined yet hears of it too. */
   | { readonly type: "view"; readonly view: View }
+  /** Of a shared port: leave it to the others that have room. */
+  | { readonly type: "rest" }
+  /** Of a shared port, which comes with this: take connections again. */
+  | { readonly type: "listen" }
   /** Is it running? To be answered with `alive`. */
   | { readonly type: "ask" }
   /** What had to be started again lately, the newest last. */
@@ -48,7 +54,7 @@ export function parseSupervisorMessage(value: unknown): SupervisorMessage | null
     const view = "view" in value ? parseView(value.view) : null;
     return view === null ? null : { type: "view", view };
   }
-  if (value.type === "ask") return { type: "ask" };
+  if (value.type === "ask" || value.type === "rest" || value.type === "listen") return { type: value.type };
   if (value.type === "restarts") {
     const restarts = "restarts" in value ? parseAll(value.restarts, parseRestart) : null;
     return restarts === null ? null : { type: "restarts", restarts };
@@ -68,6 +74,7 @@ export function parseChildMessage(value: unknown): ChildMessage | null {
     const { version = null } = value as { readonly version?: unknown };
     return typeof version === "number" ? { type: "entered", version } : null;
   }
+  if (value.type === "room") return { type: "room", hasRoom: "hasRoom" in value && value.hasRoom === true };
   if (value.type !== "ready") return null;
   const details = "details" in value ? value.details : {};
   if (typeof details !== "object" || details === null) return null;

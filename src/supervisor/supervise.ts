@@ -6,9 +6,11 @@
  * their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Clock } from "../ports/clock.ts";
 import { configurationExitCode } from "./child.ts";
 import { type Hearer, Members, tell } from "./members.ts";
 import { parseChildMessage, type Restart, type SupervisorMessage } from "./message.ts";
+import { PortShare } from "./port-share.ts";
 import { Pulse, standingOf } from "./pulse.ts";
 
 export type Role = {
@@ -24,10 +26,18 @@ export type Role = {
   readonly sharedFd?: number;
 };
 
+/** What children are told of, or are watched by. */
+type Watchers = {
+  readonly members: Members;
+  readonly pulse: Pulse | null;
+  /** Of the port of those that have a seat; null without one. */
+  readonly share: PortShare | null;
+};
+
 export type SuperviseOptions = {
   /** In the order of their start; they are stopped in the opposite order, one after the other but for those that share. */
   readonly roles: readonly Role[];
-  readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
+  readonly clock: Clock;
   /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
   readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
@@ -144,6 +154,8 @@ export function supervise(options: SuperviseOptions): Supervisor {
   const forcing = new AbortController();
   const places = options.roles.map((role) => new Place(role));
   const members = new Members(clock, (message) => log("error", message));
+  const sharedFd = options.roles.find(({ seat }) => seat !== undefined)?.sharedFd;
+  const share = sharedFd === undefined ? null : new PortShare(sharedFd);
   const hung = new WeakSet<Hearer>();
   const pulse = options.hangMs === undefined ? null : openPulse(options.hangMs);
   let restarts: readonly Restart[] = [];
@@ -227,7 +239,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
   }
 
   function start(place: Place): Life {
-    const life = startLife(place, { members, pulse }, options, {
+    const life = startLife(place, { members, pulse, share }, options, {
       onDown: () => void shutDown(0),
       onRenew: (child) => {
         if (stopping.signal.aborted) tell(child, { type: "end", hasSuccessor: false });
@@ -271,6 +283,7 @@ export function supervise(options: SuperviseOptions): Supervisor {
 
   /** Its successor serves: it finishes what it has. */
   async function retire(child: ChildProcess): Promise<void> {
+    share?.leaves(child);
     await endChild(child, options, forcing.signal, { type: "end", hasSuccessor: true });
   }
 
@@ -294,7 +307,7 @@ function stages(places: readonly Place[]): Place[][] {
 
 function startLife(
   place: Place,
-  { members, pulse }: { readonly members: Members; readonly pulse: Pulse | null },
+  { members, pulse, share }: Watchers,
   { onReady, log }: SuperviseOptions,
   on: { onDown(): void; onRenew(child: ChildProcess): void },
 ): Life {
@@ -316,11 +329,13 @@ function startLife(
     else if (message.type === "alive") pulse?.heard(child);
     else if (message.type === "down") on.onDown();
     else if (message.type === "renew") on.onRenew(child);
+    else if (message.type === "room") share?.hasRoom(child, message.hasRoom);
     else if (message.type === "entered") members.entered(child, message.version);
     else if (message.type === "join") {
       if (role.seat !== undefined) members.joins(child, role.seat, message.path);
     } else {
       served.resolve(true);
+      if (role.seat !== undefined) share?.serves(child);
       onReady(role.name, message.details);
     }
   });
@@ -328,6 +343,7 @@ function startLife(
     place.alive.delete(child);
     members.ended(child);
     pulse?.ended(child);
+    share?.leaves(child);
     served.resolve(false);
     exit.resolve(how);
   };
@@ -362,7 +378,7 @@ async function endChild(
   await tooLong;
 }
 
-async function pause(clock: SuperviseOptions["clock"], ms: number, signal: AbortSignal): Promise<void> {
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   try {
     await clock.sleep(ms, signal);

@@ -21,6 +21,7 @@ export type GatewayGroup = {
 /**
  * Resolves when all of them serve, for which control must be there.
  * @param via a command that becomes the process, such as `taskset`
+ * @param env more settings
  * @param hangMs who is silent for so long is replaced; nobody is unless it is given
  */
 export async function startGatewayGroup(
@@ -29,8 +30,14 @@ export async function startGatewayGroup(
   {
     logLevel,
     via = [],
+    env = {},
     hangMs,
-  }: { readonly logLevel: string; readonly via?: readonly string[]; readonly hangMs?: number },
+  }: {
+    readonly logLevel: string;
+    readonly via?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+    readonly hangMs?: number;
+  },
 ): Promise<GatewayGroup> {
   const held = await holdPort("127.0.0.1", 0);
   const node = [process.execPath, ...gatewayFlags, main, "gateway", "shared"];
@@ -43,7 +50,7 @@ export async function startGatewayGroup(
       env: {
         ...process.env,
         ...{ BERTH_HOME: home, BERTH_PORT: String(held.port), BERTH_LOG_LEVEL: logLevel },
-        BERTH_GATEWAY_PROCESSES: String(count),
+        ...{ BERTH_GATEWAY_PROCESSES: String(count), ...env },
       },
       ...{ isRenewable: true, seat, sharedFd: held.fd },
     })),

@@ -40,8 +40,15 @@ export type GatewayProcesses = {
   end(): Promise<void>;
 };
 
-/** Three deployments of one account, `ann/chat-0` to `ann/chat-2`, each with one instance of `slots` slots. */
-export async function startGatewayProcesses(count: number, slots: number): Promise<GatewayProcesses> {
+/**
+ * Three deployments of one account, `ann/chat-0` to `ann/chat-2`, each with one instance of `slots` slots.
+ * @param env more settings of the processes
+ */
+export async function startGatewayProcesses(
+  count: number,
+  slots: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<GatewayProcesses> {
   const home = mkdtempSync(join(tmpdir(), "berth-processes-"));
   const directory = runDirectory(home);
   const control = createFakeControl(join(directory, "link.sock"), join(directory, "api.sock"));
@@ -64,7 +71,7 @@ export async function startGatewayProcesses(count: number, slots: number): Promi
   }
   control.publish(models);
   await control.listen();
-  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs: 6000 });
+  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs: 6000, env });
   /** Each process's last word, of those that follow the routes. */
   const load = () => {
     const models = control.reports().flatMap((report) => Object.values(report.models));

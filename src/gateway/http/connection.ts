@@ -56,6 +56,9 @@ export type ConnectionLimits = {
 const lingerMs = 5000;
 const lingerBytes = 128 * 1024 * 1024;
 
+/** When who was turned away may ask again. */
+const retryAfterS = 2;
+
 /** Bytes that are read ahead of an answer: within them a client that leaves is noticed, and no client can fill memory. */
 const maxHeldBytes = 65_536;
 
@@ -116,6 +119,12 @@ export class Connection implements Wire, RequestEvents {
     if (this.#phase === "head" || this.#phase === "body") {
       this.#refuse(new Refusal(408, "The request did not come in time. Send it without long pauses."));
     } else if (this.#phase !== "answer") this.destroy();
+  }
+
+  /** Tells the client, before it has asked anything, that there are as many as there may be. */
+  turnAway(): void {
+    const text = "As many clients are connected to this Berth as may be. Try again in a moment.";
+    this.#refuse(new Refusal(503, text));
   }
 
   /** Closes it where it waits for a request. */
@@ -295,9 +304,11 @@ export class Connection implements Wire, RequestEvents {
       return;
     }
     const refusal = new HttpResponse(this, refusedRequest);
-    const body = Buffer.from(JSON.stringify(openAiError(new HttpError("bad_request", message))));
+    const code = status === 503 ? "overloaded" : "bad_request";
+    const body = Buffer.from(JSON.stringify(openAiError(new HttpError(code, message))));
+    const retry = status === 503 ? ["retry-after", String(retryAfterS)] : [];
     refusal.keepsAlive = false;
-    refusal.send(status, ["content-type", "application/json"], body);
+    refusal.send(status, ["content-type", "application/json", ...retry], body);
     this.#close();
     this.#request = null;
     this.#response = null;

@@ -3,7 +3,7 @@
  * the connection's. After one the connection is closed: where its next request would begin can no longer be trusted.
  */
 
-export type RefusalStatus = 400 | 408 | 413 | 417 | 431 | 501 | 505;
+export type RefusalStatus = 400 | 408 | 413 | 417 | 431 | 501 | 503 | 505;
 
 export class Refusal extends Error {
   readonly status: RefusalStatus;

@@ -7,6 +7,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { AwakeClock } from "../awake-clock.ts";
 import type { TurnEnd } from "../turn-end.ts";
 import { Connection, type ConnectionHost, type ConnectionLimits } from "./connection.ts";
+import { ConnectionRoom } from "./connection-room.ts";
 import type { HttpRequest } from "./request.ts";
 import type { HttpResponse } from "./response.ts";
 
@@ -14,21 +15,28 @@ export type HttpServerOptions = {
   /** PEM text; null for plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly limits: ConnectionLimits & {
-    /** Connections at once; those above are closed as they come. */
+    /** Connections at once; those above are told 503. */
     readonly connectionsMax: number;
   };
   readonly turnEnd: TurnEnd;
   /** Milliseconds since the epoch. */
   now(): number;
   onRequest(request: HttpRequest, response: HttpResponse): void;
+  /**
+   * Where others listen at the same port: it has as many connections as it may, and rests, or room for more again. Either
+   * way `listenAgain` is to follow as soon as it shall accept.
+   */
+  readonly onRoom?: ((hasRoom: boolean) => void) | undefined;
 };
 
 /** Where to listen: an address, or a socket that is bound already. */
-export type ListenAt = { readonly port: number; readonly host: string } | { readonly fd: number };
+export type ListenAt = { readonly port: number; readonly host: string } | { readonly fd: number } | Socket;
 
 /** Longest time between two sweeps. */
 const maxSweepMs = 5000;
 const handshakeMs = 10_000;
+/** Connections above the limit that are told so at once; further ones are closed as they come. */
+const refusedMax = 32;
 
 export class HttpServer implements ConnectionHost {
   readonly limits: ConnectionLimits;
@@ -41,6 +49,9 @@ export class HttpServer implements ConnectionHost {
   readonly #sweepMs: number;
   readonly #clock: AwakeClock;
   readonly #connections = new Set<Connection>();
+  readonly #room: ConnectionRoom;
+  #backlog = 0;
+  #isOver = false;
   /** Connections that have not got through their TLS handshake are here only; where there is none, nothing is. */
   readonly #sockets = new Set<Socket>();
   #sweeper: NodeJS.Timeout | null = null;
@@ -54,12 +65,15 @@ export class HttpServer implements ConnectionHost {
     this.keptLines = `connection: keep-alive\r\nkeep-alive: timeout=${Math.floor(options.limits.idleMs / 1000)}\r\n`;
     this.#sweepMs = Math.min(maxSweepMs, options.limits.headMs);
     this.#clock = new AwakeClock(() => performance.now(), this.#sweepMs);
+    const { connectionsMax } = options.limits;
+    this.#room = new ConnectionRoom(connectionsMax, (hasRoom) => this.#tellRoom(hasRoom));
     this.#server = this.#createServer();
-    this.#server.maxConnections = options.limits.connectionsMax;
+    this.#server.maxConnections = connectionsMax + refusedMax;
   }
 
   async listen(at: ListenAt, backlog: number): Promise<AddressInfo> {
     const server = this.#server;
+    this.#backlog = backlog;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(at, backlog, () => {
@@ -71,8 +85,20 @@ export class HttpServer implements ConnectionHost {
     return server.address() as AddressInfo;
   }
 
+  /** Accepts no more for now. What waits for that is left to others that listen at the same port. */
+  rest(): void {
+    this.#server.close();
+  }
+
+  /** Accepts again, after `rest`. @param port the same port, which was closed */
+  listenAgain(port: Socket): void {
+    if (this.#isOver) port.destroy();
+    else this.#server.listen(port, this.#backlog);
+  }
+
   /** Accepts no more. Resolves when the last connection has gone. */
   async close(): Promise<void> {
+    this.#isOver = true;
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
@@ -117,13 +143,25 @@ export class HttpServer implements ConnectionHost {
 
   onGone(connection: Connection): void {
     this.#connections.delete(connection);
+    if (this.#options.tls === null) this.#room.leave();
+  }
+
+  /** Who comes now is left to others without being told of it. Where there are none, this is undone at once. */
+  #tellRoom(hasRoom: boolean): void {
+    const { onRoom } = this.#options;
+    if (onRoom === undefined) return;
+    if (!hasRoom) this.rest();
+    onRoom(hasRoom);
   }
 
   #createServer(): Server {
-    const accept = (socket: Socket) => {
-      this.#connections.add(new Connection(socket, this));
-    };
     const { tls } = this.#options;
+    const accept = (socket: Socket) => {
+      const connection = new Connection(socket, this);
+      this.#connections.add(connection);
+      if (tls === null) this.#room.enter();
+      if (this.#room.isExceeded) connection.turnAway();
+    };
     if (tls === null) return createServer({ noDelay: true, allowHalfOpen: true }, accept);
     const server = createTlsServer(
       {
@@ -137,7 +175,11 @@ export class HttpServer implements ConnectionHost {
     );
     return server.on("connection", (socket) => {
       this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
+      this.#room.enter();
+      socket.once("close", () => {
+        this.#sockets.delete(socket);
+        this.#room.leave();
+      });
     });
   }
 
