@@ -63,17 +63,17 @@ const recordOf = (id: string) =>
 describe("an instance in a container", () => {
   it("serves, outlives its driver, is taken over, and is ended without a trace", async () => {
     const first = openDriver();
-    await first.start(specOf("one"));
-    const before = await reach(first, "one", "running");
-    expect(runtime.containers()).toEqual([recordOf("one").container.name]);
+    await first.start(specOf("boxed"));
+    const before = await reach(first, "boxed", "running");
+    expect(runtime.containers()).toEqual([recordOf("boxed").container.name]);
     await first.close();
     const second = openDriver();
     expect(await second.observe()).toEqual([{ ...before, loadReport: undefined, memory: expect.anything() }]);
     const logs = await second.readLogs("dep");
     expect(logs[0]?.lines.map(({ text }) => text)).toEqual(["loading the model", "listening"]);
-    await second.remove("one", 5_000);
+    await second.remove("boxed", 5_000);
     expect(runtime.containers()).toEqual([]);
-    expect(await at.markedPids("one")).toEqual([]);
+    expect(await at.markedPids("boxed")).toEqual([]);
   });
 
   it("is one of Podman's just as well", async () => {
@@ -84,9 +84,9 @@ describe("an instance in a container", () => {
       images: [image],
     });
     const driver = openDriver();
-    await driver.start(specOf("one"));
-    await reach(driver, "one", "running");
-    await driver.remove("one", 5_000);
+    await driver.start(specOf("boxed"));
+    await reach(driver, "boxed", "running");
+    await driver.remove("boxed", 5_000);
     expect(runtime.containers()).toEqual([]);
   });
 
@@ -98,8 +98,8 @@ describe("an instance in a container", () => {
       ...{ nvidiaSmi: tool.program, gpuPollMs: 200, containerRuntime: runtime.program },
     };
     const driver = at.openDriver({}, more);
-    await driver.start(specOf("one", [], [uuid]));
-    await reach(driver, "one", "running");
+    await driver.start(specOf("boxed", [], [uuid]));
+    await reach(driver, "boxed", "running");
     const gpuOf = async (of: LocalDriver) => (await of.capacity())[0]?.gpus[0];
     const other = await openStandInHome();
     try {
@@ -115,16 +115,16 @@ describe("an instance in a container", () => {
 
   it("is killed when it does not end for being asked", async () => {
     const driver = openDriver();
-    await driver.start(specOf("one", ["stubborn"]));
-    await reach(driver, "one", "running");
-    await driver.remove("one", 100);
+    await driver.start(specOf("boxed", ["stubborn"]));
+    await reach(driver, "boxed", "running");
+    await driver.remove("boxed", 100);
     expect(runtime.containers()).toEqual([]);
   });
 
   it("tells what it printed last when it crashes", async () => {
     const driver = openDriver();
-    await driver.start(specOf("one", ["crash"]));
-    const { failure } = await reach(driver, "one", "exited");
+    await driver.start(specOf("boxed", ["crash"]));
+    const { failure } = await reach(driver, "boxed", "exited");
     expect(failure?.message).toMatch(
       /^exit 7 null: stand-in: error: the weights are damaged; secret \[hidden\]/,
     );
@@ -133,22 +133,22 @@ describe("an instance in a container", () => {
 
   it("ends with its client, which may be killed", async () => {
     const driver = openDriver();
-    await driver.start(specOf("one"));
-    await reach(driver, "one", "running");
-    process.kill(recordOf("one").process.pid, "SIGKILL");
-    await reach(driver, "one", "exited");
+    await driver.start(specOf("boxed"));
+    await reach(driver, "boxed", "running");
+    process.kill(recordOf("boxed").process.pid, "SIGKILL");
+    await reach(driver, "boxed", "exited");
     expect(runtime.containers()).toEqual([]);
   });
 
   it("is ended when nothing of Berth's knows it any more", async () => {
     const first = openDriver();
-    await first.start(specOf("one"));
-    await reach(first, "one", "running");
+    await first.start(specOf("boxed"));
+    await reach(first, "boxed", "running");
     await first.close();
-    const { pid } = recordOf("one").process;
+    const { pid } = recordOf("boxed").process;
     process.kill(pid, "SIGKILL");
     await until("the client to be gone", () => !isAlive(pid));
-    rmSync(join(at.home, "instances", "one"), { recursive: true });
+    rmSync(join(at.home, "instances", "boxed"), { recursive: true });
     expect(runtime.containers()).toHaveLength(1);
     const second = openDriver();
     expect(await second.observe()).toEqual([]);
@@ -164,7 +164,7 @@ describe("a runtime that does not do it", () => {
   ])("%s: no start, and nothing left", async (_, world, code, message) => {
     runtime.become(world);
     const driver = openDriver();
-    await expect(driver.start(specOf("one"))).rejects.toMatchObject({
+    await expect(driver.start(specOf("boxed"))).rejects.toMatchObject({
       failure: { code, message: expect.stringMatching(message), next: expect.stringMatching(/\S/) },
     });
     runtime.become({ daemon: "up" });
@@ -201,7 +201,7 @@ describe("a runtime that does not do it", () => {
 
   it("is not there at all", async () => {
     const driver = at.openDriver();
-    await expect(driver.start(specOf("one"))).rejects.toThrow("no container runtime is on this machine");
+    await expect(driver.start(specOf("boxed"))).rejects.toThrow("no container runtime is on this machine");
     expect(await driver.fetchImage(image, () => undefined, new AbortController().signal)).toMatchObject({
       code: "container_failed",
     });

@@ -57,7 +57,7 @@ const labels = { home: "io.berth.home", instance: "io.berth.instance", deploymen
 
 export function createContainers(options: ContainersOptions): Containers {
   const { program, home, environment } = options;
-  const puller = createPuller({ program, environment, limitMs: options.imageLimitMs });
+  const puller = createPuller({ program, environment, limitMs: options.imageLimitMs, isHere });
   // Two Berths on one machine have the same runtime, and may give the same ids.
   const prefix = `berth-${createHash("sha256").update(home).digest("hex").slice(0, 8)}-`;
   let known: RuntimeState | null = null;
@@ -81,13 +81,7 @@ export function createContainers(options: ContainersOptions): Containers {
     async fetchImage(image, onLayers, signal) {
       const runtime = await state();
       if (!runtime.ok) return runtime.failure;
-      const before = await isHere(image);
-      if (before !== false) return before === true ? null : before;
-      const failed = await puller.pull(image, onLayers, signal);
-      if (failed !== null) return failed;
-      const after = await isHere(image);
-      if (after === true) return null;
-      return after === false ? explainRuntime(image, `No such image: ${image}`) : after;
+      return await puller.pull(image, onLayers, signal);
     },
     nameOf: (instanceId, image) => ({ program, name: prefix + instanceId, image }),
     async wrap(quarters, { gpus, memoryBytes, deploymentId }) {

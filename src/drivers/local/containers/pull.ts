@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { type Failure, failure } from "../../../core/failure.ts";
 import { clientEnvironment } from "./call.ts";
-import { explainPull } from "./failures.ts";
+import { explainPull, explainRuntime } from "./failures.ts";
 
 /** Layers of an image; `all` grows while the runtime finds out which there are. */
 export type Layers = { readonly done: number; readonly all: number };
@@ -14,7 +14,8 @@ type Pull = {
   readonly outcome: Promise<Failure | null>;
   readonly stop: AbortController;
   readonly watchers: Set<(layers: Layers) => void>;
-  layers: Layers;
+  /** Null until it is known that the image has to be fetched. */
+  layers: Layers | null;
 };
 
 export type Puller = {
@@ -26,6 +27,8 @@ export function createPuller(of: {
   readonly program: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly limitMs: number;
+  /** Whether the image is on this machine, or why that is not known. */
+  isHere(image: string): Promise<boolean | Failure>;
 }): Puller {
   const pulls = new Map<string, Pull>();
 
@@ -36,10 +39,21 @@ export function createPuller(of: {
       pull.layers = layers;
       for (const watch of watchers) watch(layers);
     };
-    const outcome = runPull({ ...of, image, onLayers, signal: stop.signal }).finally(() => {
+    // Looked for within: who asks a moment later must not find that it was absent, and fetch it a second time.
+    const bring = async (): Promise<Failure | null> => {
+      const before = await of.isHere(image);
+      if (before !== false) return before === true ? null : before;
+      onLayers({ done: 0, all: 0 });
+      const failed = await runPull({ ...of, image, onLayers, signal: stop.signal });
+      if (failed !== null) return failed;
+      const after = await of.isHere(image);
+      if (after === true) return null;
+      return after === false ? explainRuntime(image, `No such image: ${image}`) : after;
+    };
+    const outcome = bring().finally(() => {
       if (pulls.get(image) === pull) pulls.delete(image);
     });
-    const pull: Pull = { outcome, stop, watchers, layers: { done: 0, all: 0 } };
+    const pull: Pull = { outcome, stop, watchers, layers: null };
     pulls.set(image, pull);
     return pull;
   }
@@ -52,7 +66,7 @@ export function createPuller(of: {
       const pull = running === undefined || running.stop.signal.aborted ? begin(image) : running;
       const watch = (layers: Layers) => onLayers(layers);
       pull.watchers.add(watch);
-      watch(pull.layers);
+      if (pull.layers !== null) watch(pull.layers);
       try {
         return await Promise.race([pull.outcome, rejectOn(signal)]);
       } finally {
