@@ -68,13 +68,18 @@ function residentMB(pids: readonly number[]): number {
   return each.reduce((sum, one) => sum + one, 0);
 }
 
-/** How many descriptors of connections that were accepted at the port each process has. */
+/** Theirs are 127.0.0.2 and on, the low byte first. What this process has asked itself came from 127.0.0.1. */
+function isClients(address: string): boolean {
+  return /^(?!01)[0-9A-F]{2}00007F:/.test(address);
+}
+
+/** How many descriptors of the clients' connections each process has. */
 function acceptedBy(pids: readonly number[], port: string): number[] {
   const own = `:${Number(port).toString(16).toUpperCase().padStart(4, "0")}`;
   const sockets = new Set<string>();
   for (const line of readFileSync("/proc/net/tcp", "utf8").split("\n")) {
-    const [, local = "", , state, , , , , , inode] = line.trim().split(/\s+/);
-    if (local.endsWith(own) && state !== "0A") sockets.add(`socket:[${inode}]`);
+    const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/);
+    if (local.endsWith(own) && isClients(remote)) sockets.add(`socket:[${inode}]`);
   }
   return pids.map(
     (pid) => readdirSync(`/proc/${pid}/fd`).filter((fd) => sockets.has(readFd(pid, fd))).length,
