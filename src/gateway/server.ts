@@ -9,6 +9,7 @@ import { reasonUnavailable } from "../schema/unavailable.ts";
 import { createAdmission } from "./admission.ts";
 import { sendError, sendJson } from "./answer.ts";
 import { createAuthenticator } from "./auth.ts";
+import { AwakeClock } from "./awake-clock.ts";
 import { trustList } from "./client-address.ts";
 import { proxyToControl } from "./control-proxy.ts";
 import { answerCors } from "./cors.ts";
@@ -84,7 +85,8 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const { now } = new TurnClock(() => clock.now());
-  const { now: uptime } = new TurnClock(() => performance.now());
+  const awake = new AwakeClock(() => performance.now(), lookEveryMs(limits.totalMs));
+  const { now: uptime } = new TurnClock(() => awake.now());
   const isTrusted = trustList(options.trustedProxies);
   const visits = new Set<Visit>();
   let latest: Directory | null = null;
@@ -109,7 +111,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueBytes: limits.queueBytes,
     },
     isShared: options.shared !== undefined,
-    now,
+    ...{ now, stoodStillMs: () => awake.stoodStillMs() },
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const peers =
