@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** For all projects. A limit ends what hangs; it must not end what is slow, since the machine may be busy with other things. */
-const common = { testTimeout: 300_000, hookTimeout: 300_000 };
+const common = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 /** What one process of Berth has compiled the next one need not: half of the time that it takes to start. */
 const env = { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/berth-tests") };

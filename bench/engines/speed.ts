@@ -97,7 +97,7 @@ async function compareEmbedded(folder: string, model: string, size: string, stre
 }
 
 async function compareThroughBerth(model: string, size: string): Promise<Row> {
-  await using berth = await startThroughBerth(model, berthStreams, llamaServerPath);
+  await using berth = await startThroughBerth(model, berthStreams, core, llamaServerPath);
   const work = { streams: berthStreams, promptBytes, tokens };
   const noCpu = () => 0;
   const speeds = await alternate(

@@ -1,10 +1,11 @@
 /**
  * A JSON schema as engines read it when they make a grammar of it: which alternatives a value has, and what lies within them. Owns
  * references, and what tells alternatives apart before a value within them begins. Pure; knows only what counts for that, and takes
- * whatever else it finds for anything.
+ * whatever else it finds for anything. Pays for each step: a schema may lead to the same parts from everywhere.
  */
+import type { Effort } from "./effort.ts";
 import { parseRegex, RegexError } from "./regex.ts";
-import { waysToFind } from "./regex-ways.ts";
+import { followToFind } from "./regex-ways.ts";
 
 export type SchemaObject = { readonly [keyword: string]: unknown };
 
@@ -14,6 +15,8 @@ export type Alternatives = {
   readonly arrays: readonly SchemaObject[];
   /** Ways at once through its texts and other plain values. */
   readonly plainWays: number;
+  /** How often it is led to one of them once more: engines follow each of these ways before the value begins. */
+  readonly detours: number;
 };
 
 /** A value within one alternative. */
@@ -21,7 +24,6 @@ export type Within = { readonly of: SchemaObject; readonly schema: unknown };
 
 /** May be any value. */
 const anything: SchemaObject = {};
-const mostCompared = 200_000;
 const joining = ["anyOf", "oneOf", "allOf"] as const;
 const holding = ["properties", "items", "prefixItems"] as const;
 const containerWords = {
@@ -33,14 +35,17 @@ export class SchemaReader {
   readonly #root: unknown;
   /** What a reader of an expression that is not known here is given for it. */
   readonly #sizeOfPattern: (source: string) => number;
+  readonly #effort: Effort;
   readonly #known = new Map<SchemaObject, Alternatives>();
+  readonly #led = new Map<SchemaObject, readonly SchemaObject[] | null>();
+  readonly #waysTo = new Map<SchemaObject, number>();
+  readonly #plainWays = new Map<SchemaObject, number>();
   readonly #orders = new Map<SchemaObject, Order>();
-  /** Properties that were compared so far, which is what takes time. */
-  #compared = 0;
 
-  constructor(root: unknown, sizeOfPattern: (source: string) => number) {
+  constructor(root: unknown, sizeOfPattern: (source: string) => number, effort: Effort) {
     this.#root = root;
     this.#sizeOfPattern = sizeOfPattern;
+    this.#effort = effort;
   }
 
   alternativesOf(schema: unknown): Alternatives {
@@ -52,11 +57,6 @@ export class SchemaReader {
     return found;
   }
 
-  /** It has given up telling alternatives apart: there is too much to compare. */
-  get isOverburdened(): boolean {
-    return this.#compared > mostCompared;
-  }
-
   /** The values that may lie within alternatives of one kind: in each list what is entered without knowing of which. */
   within(group: readonly SchemaObject[], kind: "object" | "array"): Within[][] {
     return kind === "array" ? [group.flatMap(itemsOf)] : this.#withinObjects(group);
@@ -64,44 +64,86 @@ export class SchemaReader {
 
   #collect(start: SchemaObject): Alternatives {
     const found = { objects: new Set<SchemaObject>(), arrays: new Set<SchemaObject>(), plainWays: 0 };
+    let distinct = 0;
     const seen = new Set<SchemaObject>();
     const left = [start];
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      this.#effort.pay(1);
       // A reference that leads to itself has no value.
       if (seen.has(next)) continue;
       seen.add(next);
-      const more = this.#ledTo(next);
-      left.push(...(more ?? []));
-      // Engines differ in what they make of alternatives beside properties or items: all of it counts.
-      if (more === null || holding.some((word) => next[word] !== undefined)) this.#addTyped(next, found);
+      left.push(...(this.#ledTo(next) ?? []));
+      if (!this.#isAlternative(next)) continue;
+      distinct += 1;
+      this.#addTyped(next, found);
     }
-    return { objects: [...found.objects], arrays: [...found.arrays], plainWays: found.plainWays };
+    const detours = this.#waysFrom(start) - distinct;
+    return { ...found, objects: [...found.objects], arrays: [...found.arrays], detours };
+  }
+
+  /** In how many ways one is led to alternatives from here. */
+  #waysFrom(start: SchemaObject): number {
+    const begun = new Set<SchemaObject>();
+    const left = [start];
+    for (let next = left.at(-1); next !== undefined; next = left.at(-1)) {
+      const led = this.#ledTo(next) ?? [];
+      this.#effort.pay(1 + led.length);
+      const unknown = begun.has(next) ? [] : led.filter((one) => !this.#waysTo.has(one) && !begun.has(one));
+      begun.add(next);
+      left.push(...unknown);
+      if (unknown.length > 0) continue;
+      left.pop();
+      const ownWays = this.#isAlternative(next) ? 1 : 0;
+      // What leads to itself is not known yet, and leads nowhere that way.
+      this.#waysTo.set(next, ownWays + sum(led.map((one) => this.#waysTo.get(one) ?? 0)));
+    }
+    return this.#waysTo.get(start) ?? 0;
   }
 
   /** What it stands for; null where it says all itself. */
-  #ledTo(schema: SchemaObject): SchemaObject[] | null {
-    if (typeof schema.$ref === "string") return [asObject(this.#resolve(schema.$ref))];
+  #ledTo(schema: SchemaObject): readonly SchemaObject[] | null {
+    const known = this.#led.get(schema);
+    if (known !== undefined) return known;
     const lists = joining.map((word) => schema[word]).filter(Array.isArray);
-    return lists.length === 0 ? null : (lists.flat() as unknown[]).map(asObject);
+    const listed = lists.length === 0 ? null : (lists.flat() as unknown[]).map(asObject);
+    const led = typeof schema.$ref === "string" ? [asObject(this.#resolve(schema.$ref))] : listed;
+    this.#effort.pay(1 + (led?.length ?? 0));
+    this.#led.set(schema, led);
+    return led;
+  }
+
+  /** Engines differ in what they make of alternatives beside properties or items: all of it counts. */
+  #isAlternative(schema: SchemaObject): boolean {
+    return this.#ledTo(schema) === null || holding.some((word) => schema[word] !== undefined);
   }
 
   #addTyped(
     schema: SchemaObject,
     found: { objects: Set<SchemaObject>; arrays: Set<SchemaObject>; plainWays: number },
   ): void {
-    if (schema.const !== undefined || Array.isArray(schema.enum)) {
-      found.plainWays += Array.isArray(schema.enum) ? schema.enum.length : 1;
-      return;
-    }
+    found.plainWays += this.#plainWaysOf(schema);
+    if (isListed(schema)) return;
     const types = typesOf(schema);
     if (types.has("object")) found.objects.add(schema);
     if (types.has("array")) found.arrays.add(schema);
-    found.plainWays += typeof schema.pattern === "string" ? this.#waysOfPattern(schema.pattern) : 1;
+  }
+
+  #plainWaysOf(schema: SchemaObject): number {
+    const known = this.#plainWays.get(schema);
+    if (known !== undefined) return known;
+    const ways = Array.isArray(schema.enum)
+      ? schema.enum.length
+      : isListed(schema) || typeof schema.pattern !== "string"
+        ? 1
+        : this.#waysOfPattern(schema.pattern);
+    this.#plainWays.set(schema, ways);
+    return ways;
   }
 
   #waysOfPattern(source: string): number {
+    this.#effort.pay(source.length);
     try {
-      return waysToFind(parseRegex(source));
+      return followToFind(parseRegex(source)).ways;
     } catch (error) {
       if (error instanceof RegexError) return this.#sizeOfPattern(source);
       throw error;
@@ -119,6 +161,7 @@ export class SchemaReader {
     );
     const names = new Set(group.flatMap((of) => Object.keys(propertiesOf(of))));
     const named = [...names].flatMap((name) => {
+      this.#effort.pay(group.length);
       const members = group.filter((of) => Object.hasOwn(propertiesOf(of), name));
       const told = this.#byFirstWords(members, name).flatMap((part) => this.#unparted(part, name));
       return told.map((part) => [...part.map((of) => ({ of, schema: propertiesOf(of)[name] })), ...open]);
@@ -132,6 +175,7 @@ export class SchemaReader {
     if (first === undefined || members.length === 1) return [members];
     const said = this.#orderOf(first).required.find((word) =>
       members.every((member) => {
+        this.#effort.pay(1);
         const order = this.#orderOf(member);
         return order.requiredNames.has(word) && placeBefore(order, word, name)?.values?.size === 1;
       }),
@@ -159,7 +203,6 @@ export class SchemaReader {
   }
 
   #areTold(a: SchemaObject, b: SchemaObject, name: string): boolean {
-    if (this.isOverburdened) return false;
     const [inA, inB] = [this.#orderOf(a), this.#orderOf(b)];
     return this.#tells(inA, inB, name) || this.#tells(inB, inA, name);
   }
@@ -168,16 +211,15 @@ export class SchemaReader {
   #tells(one: Order, other: Order, name: string): boolean {
     if (other.isOpen) return false;
     return one.required.some((said) => {
-      this.#compared += 1;
+      this.#effort.pay(1);
       const mine = placeBefore(one, said, name);
       if (mine === null) return false;
       const others = placeBefore(other, said, name);
       if (others === null) return true;
-      return (
-        mine.values !== null &&
-        others.values !== null &&
-        ![...mine.values].some((value) => others.values?.has(value))
-      );
+      if (mine.values === null || others.values === null) return false;
+      this.#effort.pay(mine.values.size);
+      const { values } = others;
+      return ![...mine.values].some((value) => values.has(value));
     });
   }
 
@@ -201,7 +243,8 @@ export class SchemaReader {
   /** A property's schema, through one reference. */
   #plain(value: unknown): SchemaObject {
     const schema = asObject(value);
-    return typeof schema.$ref === "string" ? asObject(this.#resolve(schema.$ref)) : schema;
+    const [target = schema] = typeof schema.$ref === "string" ? (this.#ledTo(schema) ?? []) : [];
+    return target;
   }
 }
 
@@ -273,6 +316,15 @@ function valuesOf(schema: SchemaObject): ReadonlySet<string> | null {
       ? null
       : [schema.const];
   return values === null ? null : new Set(values.map((value) => JSON.stringify(value)));
+}
+
+/** Its values are said one by one. */
+function isListed(schema: SchemaObject): boolean {
+  return schema.const !== undefined || Array.isArray(schema.enum);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
 }
 
 /** Of the two kinds that other values lie within. */

@@ -3,9 +3,10 @@
  * them before the first token, some while nothing else is served, and a few hundred bytes can be made to take minutes and
  * gigabytes. Pure, and linear in what it reads. Knows no engine: what one cannot enforce, it refuses itself.
  */
+import type { Effort } from "./effort.ts";
 import { parseRegex, RegexError, type RegexOption } from "./regex.ts";
-import { waysToFind, waysToMatch } from "./regex-ways.ts";
-import { excessOfWays } from "./schema-ways.ts";
+import { type Following, followToFind, followToMatch } from "./regex-ways.ts";
+import { effortOfRequest, excessOfWays } from "./schema-ways.ts";
 
 export const schemaLimits = {
   /** Levels of objects and lists within each other. */
@@ -19,13 +20,18 @@ export const schemaLimits = {
   regexSize: 100_000,
   /** Ways in which an expression may have been read so far, all of which an engine follows side by side. */
   regexWays: 1000,
+  /** Steps from all of these ways to what may come next: an engine makes them for each character, and compares them. */
+  regexSteps: 5000,
 } as const;
 
 const counts = new Set(["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"]);
 
-/** What is over a limit, as the rest of a sentence about the schema; null where nothing is. */
-export function excessOfSchema(schema: unknown): string | null {
-  return excessOfSize(schema) ?? excessOfWays(schema, writtenOut);
+/**
+ * What is over a limit, as the rest of a sentence about the schema; null where nothing is.
+ * @param effort for all the schemas of a request, where there are several
+ */
+export function excessOfSchema(schema: unknown, effort: Effort = effortOfRequest()): string | null {
+  return excessOfSize(schema) ?? excessOfWays(schema, writtenOut, effort);
 }
 
 /** The same for whatever a schema may be somewhere in. */
@@ -57,16 +63,18 @@ function excessOfKeyword(key: string, value: unknown): string | null {
     return `has a ${key} above ${schemaLimits.count}`;
   }
   if (key !== "pattern" || typeof value !== "string") return null;
-  const excess = excessOf(value, waysToFind);
+  const excess = excessOf(value, followToFind);
   return excess === null ? null : `has a pattern that ${excess}`;
 }
 
 /** The same for a regular expression. One that is not well formed is measured as far as it can be read. */
 export function excessOfRegex(source: string): string | null {
-  return excessOf(source, waysToMatch);
+  return excessOf(source, followToMatch);
 }
 
-function excessOf(source: string, count: (options: readonly RegexOption[]) => number): string | null {
+type Follow = (options: readonly RegexOption[]) => Following;
+
+function excessOf(source: string, follow: Follow): string | null {
   if (source.length > schemaLimits.regexCharacters) {
     return `is longer than ${schemaLimits.regexCharacters} characters`;
   }
@@ -74,17 +82,26 @@ function excessOf(source: string, count: (options: readonly RegexOption[]) => nu
   if (size > schemaLimits.regexSize) {
     return `comes to more than ${schemaLimits.regexSize} characters when its repetitions are written out`;
   }
-  return waysOf(source, size, count) > schemaLimits.regexWays
-    ? `may be followed in more than ${schemaLimits.regexWays} ways at once: repetitions of different lengths lie within each other`
-    : null;
+  return excessOfFollowing(followingOf(source, size, follow));
+}
+
+/** What is too much of what an engine has to follow side by side, as the rest of a sentence about the expression. */
+export function excessOfFollowing({ ways, steps }: Following): string | null {
+  if (ways > schemaLimits.regexWays) {
+    return `may be followed in more than ${schemaLimits.regexWays} ways at once: repetitions of different lengths lie within each other`;
+  }
+  if (steps > schemaLimits.regexSteps) {
+    return `may go on in more than ${schemaLimits.regexSteps} ways at once: too much in it may be left out, or begins alike`;
+  }
+  return null;
 }
 
 /** One that is not in the part of the language that is known here is taken for as many ways as it has places. */
-function waysOf(source: string, size: number, count: (options: readonly RegexOption[]) => number): number {
+function followingOf(source: string, size: number, follow: Follow): Following {
   try {
-    return count(parseRegex(source));
+    return follow(parseRegex(source));
   } catch (error) {
-    if (error instanceof RegexError) return size;
+    if (error instanceof RegexError) return { ways: size, steps: 0 };
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { excessOfRegex, excessOfSchema } from "./schema-size.ts";
+import { effortOfRequest } from "./schema-ways.ts";
 
 const list = (items: unknown, minItems: number) => ({ type: "array", items, minItems, maxItems: minItems });
 const object = (properties: Record<string, unknown>, required = Object.keys(properties)) => ({
@@ -97,12 +98,72 @@ describe("alternatives that begin alike within each other", () => {
     const events = Array.from({ length: 100 }, (_, i) => object({ type: { const: `event${i}` }, ...fields }));
     expect(excessOfSchema(recursive(...events))).toBeNull();
   });
+});
 
-  test("what takes too long to tell apart is refused", () => {
-    const wide = Array.from({ length: 100 }, () =>
-      object(Object.fromEntries(Array.from({ length: 90 }, (_, i) => [`p${i}`, {}]))),
-    );
-    expect(excessOfSchema({ anyOf: wide })).toMatch(/more than 256 ways/);
+/** So many properties, by name. */
+const many = (count: number, schema: unknown) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, schema]));
+
+/** As it is when it has been sent: what is in it twice is there twice. */
+const reread = (schema: unknown): unknown => JSON.parse(JSON.stringify(schema));
+
+describe("what takes too long to be looked through", () => {
+  const chain = Array.from({ length: 4000 }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }]);
+  const wide = object(many(90, {}));
+  const reversed = object(many(2400, {}), Object.keys(many(2400, {})).reverse());
+  const listing = (word: string) =>
+    object({ kind: { enum: Array.from({ length: 4000 }, (_, i) => `${word}${i}`) }, ...many(1500, {}) });
+  test.each<[string, unknown]>([
+    ["alternatives of many properties", { anyOf: Array.from({ length: 100 }, () => wide) }],
+    ["properties that are required in another order", { anyOf: [reversed, reversed] }],
+    ["what tells them apart is long lists", { anyOf: [listing("a"), listing("b")] }],
+    [
+      "each step of a long chain of references is entered",
+      {
+        properties: Object.fromEntries(chain.map(([name], i) => [`p${i}`, { $ref: `#/$defs/${name}` }])),
+        $defs: { ...Object.fromEntries(chain), d4000: { type: "integer" } },
+      },
+    ],
+    [
+      "many are led to the same many",
+      {
+        properties: many(2000, { anyOf: [ref] }),
+        $defs: { x: { anyOf: Array.from({ length: 2000 }, () => ({ type: "null" })) } },
+      },
+    ],
+  ])("%s: refused", (_name, schema) => {
+    expect(excessOfSchema(reread(schema))).toMatch(/more than 200000 steps/);
+  });
+
+  test("all schemas of a request count together", () => {
+    const effort = effortOfRequest();
+    const large = object(many(900, { anyOf: Array.from({ length: 5 }, () => ({ type: "null" })) }));
+    const excesses = Array.from({ length: 60 }, () => excessOfSchema(reread(large), effort));
+    expect([excesses[0], excesses.at(-1)]).toEqual([null, expect.stringContaining("steps")]);
+  });
+});
+
+describe("the same alternatives, once more each time", () => {
+  const twice = (levels: number) => {
+    const defs = Array.from({ length: levels }, (_, i) => {
+      const next = { $ref: `#/$defs/d${i + 1}` };
+      return [`d${i}`, { anyOf: [next, next] }];
+    });
+    const $defs = { ...Object.fromEntries(defs), [`d${levels}`]: { type: "integer" } };
+    return { $ref: "#/$defs/d0", $defs };
+  };
+
+  test.each([[9], [40], [1500]])("%d levels of references: refused", (levels) => {
+    const schema = twice(levels);
+    expect(excessOfSchema(schema)).toMatch(/leads to the same alternatives in more than 256 ways/);
+    const within = { type: "array", items: { $ref: "#/$defs/d0" }, $defs: schema.$defs };
+    expect(excessOfSchema(within)).toMatch(/leads to the same alternatives/);
+  });
+
+  test("a few are taken, and what leads back to itself", () => {
+    expect(excessOfSchema(twice(8))).toBeNull();
+    expect(excessOfSchema(recursive(ref, ref, list(ref, 2)))).toBeNull();
+    expect(excessOfSchema({ anyOf: Array.from({ length: 200 }, () => ref), $defs: { x: {} } })).toBeNull();
   });
 });
 
@@ -121,7 +182,18 @@ describe("expressions", () => {
     expect(excessOfSchema({ pattern: ".{1,1900}" })).toMatch(/more than 1000 ways/);
   });
 
+  test.each(["a?".repeat(120), `(${"a|".repeat(80)}b)*`, "(a?b?c?){40}"])(
+    "%s: refused for its steps",
+    (source) => {
+      expect(excessOfRegex(source)).toMatch(/may go on in more than 5000 ways at once/);
+    },
+  );
+
   test.each([
+    "a?".repeat(90),
+    "([a-z]|[0-9]|_|-){0,1999}",
+    "(cat|dog|cow|horse){1,40}",
+    "((a*)*b)*",
     "^[a-zA-Z0-9._%+-]{1,64}@[a-zA-Z0-9.-]{1,255}\\.[a-zA-Z]{2,24}$",
     "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "(([01]?[0-9]|2[0-3]):[0-5][0-9]){1,40}",

@@ -7,9 +7,12 @@
  * in which alternative it is. So sets of alternatives that are followed together are led down into the values within, with the
  * number of ways of each, as deep as answers go.
  */
+import { Effort, EffortSpent } from "./effort.ts";
 import { type Alternatives, type SchemaObject, SchemaReader } from "./schema-parts.ts";
 
 export const wayLimits = {
+  /** Steps of looking, for all the schemas of one request: tens of milliseconds. What people write takes a hundredth of it. */
+  steps: 200_000,
   /** Through what lies within each other. */
   nested: 256,
   /** Through texts and other values at one place; those of a long list differ soon. */
@@ -18,10 +21,6 @@ export const wayLimits = {
 
 /** Levels of an answer that are looked at: what grows with each is too much before. */
 const deepest = 64;
-/** Sets of alternatives that are looked at; a schema without doubt has one for each of its values. */
-const mostSets = 20_000;
-/** Values that are entered from sets, all together: what takes time. */
-const mostEntered = 300_000;
 
 /** Alternatives of one kind that are followed together, with the number of ways of each. */
 type Together = { readonly kind: "object" | "array"; readonly ways: ReadonlyMap<SchemaObject, number> };
@@ -31,47 +30,69 @@ const tooMany = [
   "(a property of its own in front tells them apart)",
 ].join(" ");
 
+const tooManyDetours = `leads to the same alternatives in more than ${wayLimits.nested} ways before they begin`;
+const tooLong = `needs more than ${wayLimits.steps} steps to be looked through`;
+
+/** What looking at the schemas of one request may take. */
+export function effortOfRequest(): Effort {
+  return new Effort(wayLimits.steps);
+}
+
 /**
  * What is too much, as the rest of a sentence about the schema; null where nothing is.
  * @param sizeOfPattern how large an expression is that cannot be read here
  */
-export function excessOfWays(schema: unknown, sizeOfPattern: (source: string) => number): string | null {
-  const reader = new SchemaReader(schema, sizeOfPattern);
+export function excessOfWays(
+  schema: unknown,
+  sizeOfPattern: (source: string) => number,
+  effort: Effort,
+): string | null {
+  try {
+    return excessWithin(schema, new SchemaReader(schema, sizeOfPattern, effort), effort);
+  } catch (error) {
+    if (error instanceof EffortSpent) return tooLong;
+    throw error;
+  }
+}
+
+function excessWithin(schema: unknown, reader: SchemaReader, effort: Effort): string | null {
   const seen = new Seen();
-  let entries = 0;
-  let level = enter(reader, [[schema, 1]]);
-  for (let depth = 0; depth < deepest && level !== null && level.length > 0; depth += 1) {
+  const root = enter(reader, effort, [[schema, 1]]);
+  if (typeof root === "string") return root;
+  let level = root;
+  for (let depth = 0; depth < deepest && level.length > 0; depth += 1) {
     const next: Together[] = [];
     for (const set of level) {
+      effort.pay(set.ways.size);
       if (!seen.addSet(set)) continue;
-      if (seen.size > mostSets || reader.isOverburdened) return tooMany;
       for (const within of reader.within([...set.ways.keys()], set.kind)) {
-        entries += within.length;
-        if (entries > mostEntered) return tooMany;
         const values = within.map((one) => [one.schema, set.ways.get(one.of) ?? 1] as const);
         const [[only, ways] = [undefined, 0]] = values;
         // Most values lie in one alternative, and many lead to the same.
         if (values.length === 1 && !seen.addValue(reader.alternativesOf(only), ways)) continue;
-        const entered = enter(reader, values);
-        if (entered === null) return tooMany;
+        const entered = enter(reader, effort, values);
+        if (typeof entered === "string") return entered;
         next.push(...entered);
       }
     }
     level = next;
   }
-  return level === null ? tooMany : null;
+  return null;
 }
 
-/** What is followed once these values begin, each in so many ways; null where it is too much. */
+/** What is followed once these values begin, each in so many ways; a sentence where it is too much. */
 function enter(
   reader: SchemaReader,
+  effort: Effort,
   values: readonly (readonly [schema: unknown, ways: number])[],
-): Together[] | null {
+): Together[] | string {
   const [objects, arrays] = [new Map<SchemaObject, number>(), new Map<SchemaObject, number>()];
-  let plain = 0;
+  let [plain, detours] = [0, 0];
   for (const [schema, ways] of values) {
     const alternatives = reader.alternativesOf(schema);
+    effort.pay(1 + alternatives.objects.length + alternatives.arrays.length);
     plain += ways * alternatives.plainWays;
+    detours += ways * alternatives.detours;
     for (const one of alternatives.objects) objects.set(one, (objects.get(one) ?? 0) + ways);
     for (const one of alternatives.arrays) arrays.set(one, (arrays.get(one) ?? 0) + ways);
   }
@@ -79,8 +100,9 @@ function enter(
     { kind: "object", ways: objects },
     { kind: "array", ways: arrays },
   ] as const;
+  if (detours > wayLimits.nested) return tooManyDetours;
   const isTooMuch = sets.some(({ ways }) => sum(ways.values()) > wayLimits.nested) || plain > wayLimits.plain;
-  return isTooMuch ? null : sets.filter(({ ways }) => ways.size > 0);
+  return isTooMuch ? tooMany : sets.filter(({ ways }) => ways.size > 0);
 }
 
 function sum(numbers: Iterable<number>): number {
@@ -92,10 +114,6 @@ class Seen {
   readonly #numbers = new Map<SchemaObject, number>();
   readonly #sets = new Set<string>();
   readonly #values = new Map<Alternatives, Set<number>>();
-
-  get size(): number {
-    return this.#sets.size;
-  }
 
   addSet({ kind, ways }: Together): boolean {
     const parts = [...ways].map(([one, count]) => `${this.#numberOf(one)}x${count}`);

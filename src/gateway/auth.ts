@@ -1,6 +1,6 @@
 /**
  * Who calls: reads the token from a request's headers and looks its hash up; a scoped JWT is looked up in the book of
- * scopes. Owns which headers carry a token and from where it may be used; must not keep or log the secret.
+ * scopes. Owns which headers carry a token and from where it may be used; must not log the secret.
  */
 import { hash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
@@ -35,9 +35,24 @@ export type Authenticator = {
   require(visit: Pick<Visit, "request" | "origin">, directory: Directory): Caller | Promise<Caller>;
 };
 
+/** Secrets whose hashes are remembered. */
+const maxHashes = 1000;
+
 export function createAuthenticator(scopes: ScopeBook): Authenticator {
   /** Ranges of the tokens that have some, parsed; they go with their snapshot. */
   const rangesOf = new WeakMap<RouteToken, readonly IpRange[]>();
+  /** By the secret, of tokens that were good when they called: to hash one costs as much as all else here. In memory alone. */
+  const hashes = new Map<string, string>();
+
+  function hashOf(secret: string): string {
+    return hashes.get(secret) ?? hash("sha256", secret);
+  }
+
+  function remember(secret: string, secretHash: string): void {
+    if (hashes.has(secret)) return;
+    if (hashes.size >= maxHashes) hashes.clear();
+    hashes.set(secret, secretHash);
+  }
 
   function checkAddress(token: RouteToken, address: string): void {
     if (token.allowedIps === null) return;
@@ -60,9 +75,10 @@ export function createAuthenticator(scopes: ScopeBook): Authenticator {
       if (request.headers.authorization === undefined) return null;
       throw new HttpError("unauthenticated", "The Authorization header is not of the form `Bearer <token>`.");
     }
-    const secretHash = hash("sha256", secret);
+    const secretHash = hashOf(secret);
     const token = directory.tokensByHash.get(secretHash);
     if (token !== undefined) {
+      remember(secret, secretHash);
       checkAddress(token, origin.address);
       const { account, tokenId, isAdmin } = token;
       return { account, tokenId, secretHash, scope: null, isAdmin };

@@ -82,7 +82,10 @@ const letterU = 0x75;
 /** Bytes that may follow a backslash, `u` apart. */
 const escapes = new Set([...'"\\/bfnrt'].map((char) => char.charCodeAt(0)));
 
-/** Reads a text and not the bytes: a piece of a text, of which there are many, costs a tenth of one of a Buffer. */
+/**
+ * Takes pieces of a text and not of the bytes: there are many, and one costs a tenth of a Buffer's. Strings, which are most
+ * of a body, are gone through as bytes, which is faster than by characters.
+ */
 class Scanner implements ScannedObject {
   readonly bytes: Buffer;
   readonly latin1: string;
@@ -215,11 +218,11 @@ class Scanner implements ScannedObject {
   }
 
   #string(): boolean {
-    const text = this.latin1;
-    if (text.charCodeAt(this.#at) !== quote) return false;
+    const { bytes } = this;
+    if (bytes[this.#at] !== quote) return false;
     this.#hasEscape = false;
-    for (let i = this.#at + 1; i < text.length; i += 1) {
-      const byte = text.charCodeAt(i);
+    for (let i = this.#at + 1; i < bytes.length; i += 1) {
+      const byte = bytes[i] ?? 0;
       if (byte === quote) {
         this.#at = i + 1;
         return true;
@@ -228,9 +231,9 @@ class Scanner implements ScannedObject {
       if (byte === backslash) {
         this.#hasEscape = true;
         i += 1;
-        const escaped = text.charCodeAt(i);
+        const escaped = bytes[i] ?? 0;
         if (escaped === letterU) {
-          if (!isHex(text, i + 1, i + 5)) return false;
+          if (!isHex(this.latin1, i + 1, i + 5)) return false;
           i += 4;
         } else if (!escapes.has(escaped)) return false;
       }

@@ -74,3 +74,8 @@ export class RequestRecord implements RequestStart {
 
 /** Status of a request whose client left before the answer began; only logs ever see it. */
 export const clientLeftStatus = 499;
+
+/** What watches Berth is not what it serves. */
+export function isProbe({ path }: RequestRecord): boolean {
+  return path === "/healthz" || path === "/readyz" || path === "/metrics";
+}

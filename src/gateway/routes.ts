@@ -3,8 +3,9 @@
  * Must not authenticate; control's internal routes live on another socket that no path leads to.
  */
 
+import { deepError, openAiError } from "../schema/errors.ts";
 import { anthropicFace } from "./faces/anthropic.ts";
-import type { Face } from "./faces/face.ts";
+import type { ErrorBody, Face } from "./faces/face.ts";
 import { nativeFace } from "./faces/native.ts";
 import { openAiFace } from "./faces/openai.ts";
 import { responsesFace } from "./faces/responses.ts";
@@ -80,6 +81,12 @@ function readRoute(target: string): Route {
   if (path.startsWith("/v1/openai/")) return { kind: "nothing", face: openAiFace };
   if (path.startsWith("/anthropic/")) return { kind: "nothing", face: anthropicFace };
   return { kind: "control", target: origin.startsWith("/") ? origin : `/${origin}` };
+}
+
+/** The form that errors of a path have. */
+export function errorBodyOf(route: Route): ErrorBody {
+  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
+  return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
 }
 
 /** The path alone, for logs: queries can hold secrets, and so does the path of a token that is named by its secret. */

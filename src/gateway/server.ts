@@ -1,42 +1,30 @@
 /**
- * The gateway: the public port and everything behind it, put together. Owns listening, sending each request to the
- * right neighbour, and stopping; must not decide what a neighbour decides.
+ * The gateway: the public port and everything behind it, put together. Owns listening and stopping; must not decide what a
+ * neighbour decides.
  */
 import type { GatewayView } from "../core/gateway-view.ts";
 import { readTargets, type WebhookTargets } from "../core/webhook.ts";
-import { deepError, HttpError, openAiError } from "../schema/errors.ts";
-import { reasonUnavailable } from "../schema/unavailable.ts";
+import { HttpError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
-import { sendError, sendJson } from "./answer.ts";
 import { createAuthenticator } from "./auth.ts";
 import { AwakeClock } from "./awake-clock.ts";
 import { trustList } from "./client-address.ts";
-import { proxyToControl } from "./control-proxy.ts";
-import { answerCors } from "./cors.ts";
-import type { ErrorBody } from "./faces/face.ts";
-import { noStoredResponse } from "./faces/responses.ts";
-import type { HttpRequest } from "./http/request.ts";
-import type { HttpResponse } from "./http/response.ts";
 import { HttpServer } from "./http/server.ts";
-import { serveInference } from "./inference.ts";
 import { createLink } from "./link.ts";
 import { lookEveryMs } from "./look-every.ts";
 import { Metrics, type SpoolReading } from "./metrics.ts";
-import { sendMetrics } from "./metrics-page.ts";
 import { type Directory, indexSnapshot } from "./models.ts";
-import { type ModelsRoute, sendModels } from "./models-page.ts";
 import type { GatewayOptions } from "./options.ts";
 import { Peers } from "./peers.ts";
-import type { RequestRecord } from "./record.ts";
-import { tooLong } from "./refusals.ts";
-import { findRoute, type Route } from "./routes.ts";
+import { Reception } from "./reception.ts";
+import { isProbe } from "./record.ts";
 import { askAboutScope } from "./scope-question.ts";
 import { createScopeBook } from "./scopes.ts";
+import { createService } from "./service.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { EnginePool } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
-import { ClientLeft, openVisit, type Visit } from "./visit.ts";
 import { createWebhooks } from "./webhooks.ts";
 
 export type Gateway = {
@@ -88,13 +76,11 @@ export function createGateway(options: GatewayOptions): Gateway {
   const awake = new AwakeClock(() => performance.now(), lookEveryMs(limits.totalMs));
   const { now: uptime } = new TurnClock(() => awake.now());
   const isTrusted = trustList(options.trustedProxies);
-  const visits = new Set<Visit>();
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
   let isStopping = false;
   let isFollowing = false;
   let stopped: Promise<void> | null = null;
-  let onQuiet: (() => void) | null = null;
   let looks: NodeJS.Timeout | null = null;
 
   const turnEnd = new TurnEnd();
@@ -149,8 +135,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     targets: targetsOf(options.webhookTargets),
     clock,
     log,
-    onOpen: (job) => visits.add(job),
-    onEnd: closeVisit,
+    onOpen: (job) => reception.open(job),
+    onEnd: (job) => reception.close(job),
   });
   const { continuesStreams } = options;
   const parts = { admission, pool, webhooks, authenticator };
@@ -162,8 +148,27 @@ export function createGateway(options: GatewayOptions): Gateway {
     spool: (await options.readSpool?.()) ?? nothingSpooled,
     residentBytes: process.memoryUsage.rss(),
   });
-  const { linkSocket } = options;
-  const metricsPage = { metrics, authenticator, directory, linkSocket, isTrusted, peers, readings };
+  const { linkSocket, apiSocket, corsOrigins } = options;
+  const routesReached = routesEverywhere.reached;
+  const reception = new Reception({
+    ...{ isTls: options.tls !== null, isTrusted, corsOrigins, totalMs: limits.totalMs },
+    ...{ clock, log, now, uptime },
+    serve: createService({
+      inference,
+      metricsPage: { metrics, authenticator, directory, linkSocket, isTrusted, peers, readings },
+      control: { apiSocket, silenceMs: apiSilenceMs, routesReached },
+      isReady: () => latest !== null && link.isFresh && !isStopping,
+    }),
+    onRecord(record) {
+      if (!isProbe(record)) metrics.note(record);
+      options.onRecord?.(record);
+    },
+  });
+  const server = new HttpServer({
+    ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
+    onRequest: (request, response) => reception.receive(request, response),
+    onRoom: options.shared?.onRoom,
+  });
 
   function directory(): Directory {
     if (latest !== null && link.isFresh) return latest;
@@ -176,162 +181,24 @@ export function createGateway(options: GatewayOptions): Gateway {
     );
   }
 
-  /** Throws, or rejects, with what the client is to be told. */
-  function serve(visit: Visit, route: Route): void | Promise<void> {
-    const { response } = visit;
-    switch (route.kind) {
-      case "healthz":
-        return sendJson(response, 200, { status: "ok" });
-      case "readyz": {
-        const isReady = latest !== null && link.isFresh && !isStopping;
-        return sendJson(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready" });
-      }
-      case "metrics":
-        if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return sendMetrics(metricsPage, visit);
-      case "inference":
-        if (!allows(visit, ["POST"], route)) return;
-        return serveInference(inference, visit, route);
-      case "models":
-      case "model":
-        if (!allows(visit, ["GET", "HEAD"], route)) return;
-        return serveModels(visit, route);
-      case "response":
-        return refuseStored(visit);
-      case "nothing": {
-        const reason = reasonUnavailable(visit.record.method, visit.record.path);
-        if (reason !== null) throw new HttpError("not_implemented", reason);
-        throw new HttpError("not_found", "There is nothing at this path. GET /docs shows what there is.");
-      }
-      case "control":
-        return proxyToControl(visit, route.target, {
-          apiSocket: options.apiSocket,
-          silenceMs: apiSilenceMs,
-          routesReached: routesEverywhere.reached,
-        });
-    }
-  }
-
-  async function serveModels(visit: Visit, route: ModelsRoute): Promise<void> {
-    sendModels(visit.response, await authenticator.find(visit, directory()), directory(), route);
-  }
-
-  async function refuseStored(visit: Visit): Promise<never> {
-    await authenticator.require(visit, directory());
-    throw noStoredResponse();
-  }
-
-  /** Serves and, whatever goes wrong, answers. Never throws. */
-  function handle(request: HttpRequest, response: HttpResponse): void {
-    const visit = openVisit(request, response, {
-      isTls: options.tls !== null,
-      isTrusted,
-      now,
-      onEnd: () => finish(),
-    });
-    visits.add(visit);
-    // The client's end and ours come in either order; what was used is known only after both.
-    let ends = 0;
-    const finish = () => {
-      ends += 1;
-      if (ends === 2) closeVisit(visit);
-    };
-    if (isStopping) response.keepsAlive = false;
-    const cors = answerCors(options.corsOrigins, request.method, request.headers);
-    for (const [name, value] of cors.headers) response.setHeader(name, value);
-    if (cors.isPreflight) {
-      response.send(204, []);
-      finish();
-      return;
-    }
-    const route = findRoute(request.url);
-    const fail = (error: unknown) => {
-      const isClientGone = error instanceof ClientLeft || visit.signal.reason instanceof ClientLeft;
-      if (!isClientGone) answerError(visit, route, error);
-      finish();
-    };
-    try {
-      const served = serve(visit, route);
-      if (served === undefined) finish();
-      else void served.then(finish, fail);
-    } catch (error) {
-      fail(error);
-    }
-  }
-
-  function answerError(visit: Visit, route: Route, error: unknown): void {
-    const { requestId, record, response } = visit;
-    if (!(error instanceof HttpError)) {
-      log("error", "a request failed on a defect", {
-        requestId,
-        error: String((error as Error)?.stack ?? error),
-      });
-    }
-    const known =
-      error instanceof HttpError
-        ? error
-        : new HttpError(
-            "internal",
-            `Something went wrong inside Berth. Its log has the details under ${requestId}.`,
-          );
-    record.error = known.code;
-    if (response.headersSent) response.destroy();
-    else sendError(response, known, errorBodyOf(route));
-  }
-
-  function closeVisit(visit: Visit): void {
-    visits.delete(visit);
-    if (visits.size === 0) onQuiet?.();
-    logRecord(visit.record);
-    if (!isProbe(visit.record)) metrics.note(visit.record);
-    options.onRecord?.(visit.record);
-  }
-
-  function logRecord(record: RequestRecord): void {
-    const { method, path, status, durationMs } = record;
-    const fields = record.error === null ? { request: record } : { request: record, error: record.error };
-    log(isProbe(record) ? "debug" : "info", `${method} ${path} ${status} ${durationMs} ms`, fields);
-  }
-
-  const server = new HttpServer({
-    ...{ tls: options.tls, limits: { ...limits, idleMs }, turnEnd, now },
-    ...{ onRequest: handle, onRoom: options.shared?.onRoom },
-  });
-
-  /** One look at all visits is cheaper than a timer for each. */
-  function cutOverdue(): void {
-    const uptimeMs = uptime();
-    for (const visit of visits) if (visit.dueAtMs <= uptimeMs) visit.cut(tooLong(limits.totalMs));
-  }
-
-  /** Waits until nothing is under way, at most `ms`. */
-  async function quiet(ms: number): Promise<void> {
-    if (visits.size === 0) return;
-    const waiting = new AbortController();
-    onQuiet = () => waiting.abort();
-    await clock.sleep(ms, waiting.signal).catch(() => undefined); // aborted: it is quiet
-  }
-
   async function stop(hasSuccessor: boolean): Promise<void> {
     isStopping = true;
     const endsAtMs = clock.now() + limits.drainMs;
     const leftMs = () => Math.max(0, endsAtMs - clock.now());
-    for (const { response } of visits) if (!response.headersSent) response.keepsAlive = false;
+    reception.keepNoConnections();
     const closed = server.close();
     // With a successor, connections that wait for a request are kept for now: it may be on its way.
     if (!hasSuccessor) server.closeIdle();
-    await quiet(leftMs());
+    await reception.quiet(leftMs());
     if (hasSuccessor) {
       await clock.sleep(lingerMs);
       server.closeIdle();
-      await quiet(leftMs());
+      await reception.quiet(leftMs());
     }
-    for (const visit of visits) {
-      visit.cut(
-        new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
-      );
-    }
-    await quiet(farewellMs);
+    reception.cutAll(
+      new HttpError("shutting_down", "Berth is stopping and could not wait any longer.", { retryAfterS }),
+    );
+    await reception.quiet(farewellMs);
     server.destroy();
     await closed;
     // What other processes have in lines here goes on until they are done too.
@@ -358,7 +225,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     async start() {
       const { listenFd, port, host } = options;
       const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
-      looks ??= setInterval(cutOverdue, lookEveryMs(limits.totalMs)).unref();
+      looks ??= setInterval(() => reception.cutOverdue(), lookEveryMs(limits.totalMs)).unref();
       follow();
       return { host: bound.address, port: bound.port };
     },
@@ -380,26 +247,4 @@ function targetsOf(list: readonly string[]): WebhookTargets {
   const targets = readTargets(list);
   if (targets === null) throw new Error("a target of webhooks is neither a host nor an address");
   return targets;
-}
-
-/** What watches Berth is not what it serves. */
-function isProbe({ path }: RequestRecord): boolean {
-  return path === "/healthz" || path === "/readyz" || path === "/metrics";
-}
-
-function errorBodyOf(route: Route): ErrorBody {
-  if (route.kind === "inference" || route.kind === "nothing") return route.face.errorBody;
-  return route.kind === "control" ? (error) => deepError(error.message) : openAiError;
-}
-
-/** True when the method is one of these; else answers 405, or what is allowed when that was the question. */
-function allows({ request, response }: Visit, methods: readonly string[], route: Route): boolean {
-  if (methods.includes(request.method)) return true;
-  response.setHeader("allow", [...methods, "OPTIONS"].join(", "));
-  if (request.method === "OPTIONS") response.send(204, []);
-  else {
-    const text = `This path takes ${methods.join(" and ")} only.`;
-    sendError(response, new HttpError("method_not_allowed", text), errorBodyOf(route));
-  }
-  return false;
 }

@@ -198,6 +198,18 @@ test("a segment of another version is delivered as far as it can be read", async
   expect(spool.dropped).toBe(2);
 });
 
+test("does not take all memory while the disk does not keep up, and says what it gave up", async () => {
+  const control = await startControl();
+  const spool = spoolOf("g1", { maxBytes: 100_000_000 });
+  spool.start();
+  // Nothing is written before this turn ends.
+  for (let n = 0; n < 50_003; n += 1) spool.add(record(String(n)));
+  await spool.stop();
+  expect(spool.dropped).toBe(3);
+  expect(control.ids).toHaveLength(50_000);
+  expect(logs).toContainEqual(expect.stringContaining('"records":3,"why":"the disk does not keep up"'));
+});
+
 test("beyond the bound the oldest are given up, and the log says so", async () => {
   const spool = spoolOf("g1", { maxBytes: 400_000 });
   spool.start();

@@ -49,8 +49,8 @@ const postTimeoutMs = 20_000;
 const farewellMs = 3_000;
 /** Records in one segment, which is one batch. */
 const segmentRecords = 1000;
-/** Records held in memory while the disk refuses them. */
-const maxHeld = 20_000;
+/** Records held in memory while the disk refuses them, or does not keep up; some 1 KB each. */
+const maxHeld = 50_000;
 
 export function createSpool(options: SpoolOptions): Spool {
   const { clock, log } = options;
@@ -180,6 +180,8 @@ function createWriter(folder: SpoolFolder, { clock, log, maxBytes }: SpoolOption
   let unsyncedSinceMs: number | null = null;
   let turn: Promise<void> = Promise.resolve();
   let isDiskSick = false;
+  /** Records that found no room since the disk last took some. */
+  let turnedAway = 0;
 
   function inTurn(work: () => Promise<void>): Promise<void> {
     const mine = turn.then(work);
@@ -221,6 +223,8 @@ function createWriter(folder: SpoolFolder, { clock, log, maxBytes }: SpoolOption
         continue;
       }
       isDiskSick = false;
+      if (turnedAway > 0) drop(turnedAway, "the disk does not keep up");
+      turnedAway = 0;
       unsyncedSinceMs ??= clock.now();
       held = held.slice(batch.length);
       segment.records += batch.length;
@@ -263,7 +267,8 @@ function createWriter(folder: SpoolFolder, { clock, log, maxBytes }: SpoolOption
       return segment?.file.bytes ?? 0;
     },
     add(record) {
-      held.push(record);
+      if (held.length < maxHeld) held.push(record);
+      else turnedAway += 1;
       plan();
     },
     closeSegment: () =>
@@ -274,7 +279,8 @@ function createWriter(folder: SpoolFolder, { clock, log, maxBytes }: SpoolOption
     async stop() {
       await writer.closeSegment().catch(() => undefined); // `refused` has said it
       if (timer !== null) clearTimeout(timer);
-      if (held.length > 0) drop(held.length, "the disk refuses them and the gateway stops");
+      const lost = held.length + turnedAway;
+      if (lost > 0) drop(lost, "the disk refuses them and the gateway stops");
     },
   };
   return writer;

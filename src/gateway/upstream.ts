@@ -65,7 +65,7 @@ export class EnginePool {
   readonly limits: CallLimits;
   readonly turnEnd: TurnEnd;
   readonly #clock: AwakeClock;
-  readonly #idle = new Map<string, Connection[]>();
+  readonly #siblings = new Map<string, Siblings>();
   readonly #open = new Set<Connection>();
   readonly #lookEveryMs: number;
   #look: NodeJS.Timeout | null = null;
@@ -97,21 +97,20 @@ export class EnginePool {
   /** An idle connection to the endpoint, else a new one. */
   checkOut(endpoint: Endpoint, isFreshNeeded: boolean): Connection {
     const key = keyOf(endpoint);
-    if (!isFreshNeeded) {
-      const idle = this.#idle.get(key)?.pop();
-      if (idle !== undefined) return idle;
-    }
-    const connection = new Connection(endpoint, () => this.#forget(key, connection));
+    const siblings = this.#siblings.get(key) ?? { idle: [], open: 0 };
+    const idle = isFreshNeeded ? undefined : siblings.idle.pop();
+    if (idle !== undefined) return idle;
+    const connection = new Connection(endpoint, siblings, () => this.#forget(key, connection));
+    siblings.open += 1;
+    this.#siblings.set(key, siblings);
     this.#open.add(connection);
     this.#look ??= setInterval(() => this.#lookForOverdue(), this.#lookEveryMs).unref();
     return connection;
   }
 
   /** Takes a connection back after a whole answer. */
-  checkIn(endpoint: Endpoint, connection: Connection): void {
-    const key = keyOf(endpoint);
-    const idle = this.#idle.get(key) ?? [];
-    this.#idle.set(key, idle);
+  checkIn(connection: Connection): void {
+    const { idle } = connection.siblings;
     if (idle.length >= maxIdlePerEndpoint) {
       connection.socket.destroy();
       return;
@@ -140,13 +139,20 @@ export class EnginePool {
       clearInterval(this.#look);
       this.#look = null;
     }
-    const idle = this.#idle.get(key);
-    if (idle === undefined) return;
-    const at = idle.indexOf(connection);
-    if (at !== -1) idle.splice(at, 1);
-    if (idle.length === 0) this.#idle.delete(key);
+    const { siblings } = connection;
+    const at = siblings.idle.indexOf(connection);
+    if (at !== -1) siblings.idle.splice(at, 1);
+    siblings.open -= 1;
+    if (siblings.open === 0) this.#siblings.delete(key);
   }
 }
+
+/** The connections that lead to one endpoint. */
+type Siblings = {
+  readonly idle: Connection[];
+  /** How many there are, idle or not. */
+  open: number;
+};
 
 function keyOf(endpoint: Endpoint): string {
   return endpoint.kind === "unix" ? endpoint.path : `${endpoint.host}:${endpoint.port}`;
@@ -155,6 +161,7 @@ function keyOf(endpoint: Endpoint): string {
 /** A socket that serves one call after another. Its listeners are set once; they speak to the call of the moment. */
 class Connection implements Unsent {
   readonly socket: Socket;
+  readonly siblings: Siblings;
   call: EngineCall | null = null;
   isConnected = false;
   /** It has carried a whole answer before. */
@@ -165,7 +172,8 @@ class Connection implements Unsent {
   unsent = "";
   #lastError = "";
 
-  constructor(endpoint: Endpoint, onGone: () => void) {
+  constructor(endpoint: Endpoint, siblings: Siblings, onGone: () => void) {
+    this.siblings = siblings;
     const onread = { buffer: readInto, callback: (length: number) => this.#take(length) };
     this.socket =
       endpoint.kind === "unix"
@@ -370,7 +378,7 @@ export class EngineCall {
     // An answer that came before the whole request was taken leaves bytes that would spoil the next request.
     if (this.#head?.isReusable === true && socket.writableLength === 0 && unsent === "") {
       if (this.#isPaused) socket.resume();
-      this.#pool.checkIn(this.#request.endpoint, this.#connection);
+      this.#pool.checkIn(this.#connection);
     } else socket.destroy();
     this.#events.onEnd();
   }

@@ -88,7 +88,7 @@ test("killed at random moments of one download of many pieces, in a thread, it c
   expect(fixture.hub.sentBytes()).toBeLessThanOrEqual(content.length + kills * maxConnections * chunkBytes);
   expect(shown).toEqual(shown.toSorted((a, b) => a - b));
   expect(shown.at(-1)).toBe(content.length);
-}, 300_000);
+});
 
 test("eight processes at once make one download", async () => {
   await using fixture = await startFixture({ "acme/tiny": { "model.gguf": weights } });
@@ -98,7 +98,7 @@ test("eight processes at once make one download", async () => {
   expect(codes).toEqual(children.map(() => 0));
   expect(fixture.hub.requests.filter(({ url }) => url.startsWith("/storage/"))).toHaveLength(1);
   expect((await readFile(join(blobFolder(fixture), sha256Of(weights)))).equals(weights)).toBe(true);
-}, 300_000);
+});
 
 test("threads of a process speak TLS by the authorities it trusts, with the storage on a port of its own", async () => {
   const certificate = makeCertificate();

@@ -84,6 +84,12 @@ describe("keda", () => {
     expect(said.get(300)).toBe(5);
     expect(said.get(450)).toBe(1);
   });
+
+  it("gives up at the next poll where there is no stabilization window", () => {
+    const settings = { threshold: 2, stabilizationWindowSeconds: 0, runningWeight: 1 };
+    const said = watch(keda, settings, (atMs) => ({ open: atMs < 100_000 ? 10 : 0 }), 300_000);
+    expect([said.get(90), said.get(105)]).toEqual([5, 1]);
+  });
 });
 
 describe("what a person may write", () => {

@@ -3,6 +3,7 @@
  * on a file, taken through SQLite because Node itself offers none. Owns nothing but the file, which stays empty.
  */
 import { DatabaseSync } from "node:sqlite";
+import type { Clock } from "../ports/clock.ts";
 
 /** SQLITE_BUSY, https://www.sqlite.org/rescode.html. */
 const busy = 5;
@@ -39,11 +40,7 @@ export function holdLock(path: string): HeldLock | null {
 }
 
 /** Takes the lock as soon as it is free; null when somebody still holds it after `waitMs`. */
-export async function waitForLock(
-  path: string,
-  waitMs: number,
-  clock: { now(): number; sleep(ms: number): Promise<void> },
-): Promise<HeldLock | null> {
+export async function waitForLock(path: string, waitMs: number, clock: Clock): Promise<HeldLock | null> {
   const endsAtMs = clock.now() + waitMs;
   for (;;) {
     const lock = holdLock(path);

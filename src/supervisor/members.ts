@@ -3,6 +3,7 @@
  * ended, in the same order to each. Who does not enter a view in time hangs, and holds up all others: it is killed. Must
  * not know what the work is.
  */
+import type { Clock } from "../ports/clock.ts";
 import type { SharingProcess, SupervisorMessage, View } from "./message.ts";
 
 /** As much of a child process as is needed. */
@@ -12,8 +13,6 @@ export type Hearer = {
   send(message: SupervisorMessage, callback: (error: Error | null) => void): boolean;
   kill(signal: "SIGKILL"): boolean;
 };
-
-type Clock = { sleep(ms: number, signal?: AbortSignal): Promise<void> };
 
 /** A process enters a view within milliseconds. */
 const enterMs = 15_000;
@@ -25,7 +24,7 @@ type Member = SharingProcess & {
 };
 
 export class Members {
-  readonly #clock: Clock;
+  readonly #clock: Pick<Clock, "sleep">;
   readonly #log: (message: string) => void;
   /** In the order in which they joined. */
   readonly #joined = new Map<Hearer, Member>();
@@ -33,7 +32,7 @@ export class Members {
   readonly #listeners = new Set<Hearer>();
   #version = 0;
 
-  constructor(clock: Clock, log: (message: string) => void) {
+  constructor(clock: Pick<Clock, "sleep">, log: (message: string) => void) {
     this.#clock = clock;
     this.#log = log;
   }

@@ -5,9 +5,8 @@
  * what a process does.
  */
 import { readFileSync } from "node:fs";
+import type { Clock } from "../ports/clock.ts";
 import { type Hearer, tell } from "./members.ts";
-
-type Clock = { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
 
 /** What the system says of a process. */
 export type Standing = {

@@ -6,6 +6,7 @@
  * their work (members.ts) are told who is there. Knows nothing of what a role does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Clock } from "../ports/clock.ts";
 import { configurationExitCode } from "./child.ts";
 import { type Hearer, Members, tell } from "./members.ts";
 import { parseChildMessage, type Restart, type SupervisorMessage } from "./message.ts";
@@ -36,7 +37,7 @@ type Watchers = {
 export type SuperviseOptions = {
   /** In the order of their start; they are stopped in the opposite order, one after the other but for those that share. */
   readonly roles: readonly Role[];
-  readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
+  readonly clock: Clock;
   /** SIGHUP renews. Otherwise it stops, as is right at a terminal, whose end it tells of. */
   readonly renewsOnHangup?: boolean;
   /** How long each role may take to stop before it is killed. */
@@ -377,7 +378,7 @@ async function endChild(
   await tooLong;
 }
 
-async function pause(clock: SuperviseOptions["clock"], ms: number, signal: AbortSignal): Promise<void> {
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   try {
     await clock.sleep(ms, signal);

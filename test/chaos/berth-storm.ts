@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Berth, isReady, startBerth, token, until } from "../harness/berth.ts";
+import { findSteadyPort } from "../harness/steady-port.ts";
 import { KeepingClient } from "./client.ts";
 import { pick, seededRandom } from "./tasks.ts";
 
@@ -38,9 +39,12 @@ const recoverMs = 300_000;
 /** No answer may take longer than all limits together. */
 const requestLimitMs = 400_000;
 const clients = 4;
+/** Most that a killed gateway loses of what was used. */
+const lossMs = 1_000;
 
 export async function runBerthStorm(options: BerthStormOptions): Promise<BerthStormReport> {
-  const storm = new BerthStorm(options, await startBerth({ env }));
+  const port = String(await findSteadyPort());
+  const storm = new BerthStorm(options, await startBerth({ env: { ...env, BERTH_PORT: port } }));
   try {
     return await storm.run();
   } finally {
@@ -57,10 +61,10 @@ class BerthStorm {
   /** Each deployment with the instances it must come back to. */
   readonly #wanted = new Map<string, { readonly model: string; readonly instances: number }>();
   readonly #report: BerthStormReport = { strikes: {}, outcomes: {}, rounds: 0, violations: [] };
-  /** Whole answers whose usage a client was told: what was accounted for may not be less. */
-  #answered = 0;
-  /** Gateways that were killed: each may take with it what it had not written yet. */
-  #gatewaysKilled = 0;
+  /** When each whole answer had come: what is accounted for may not be less, but for what a kill takes with it. */
+  readonly #answeredAtMs: number[] = [];
+  /** Answers that killed gateways may have taken with them. */
+  #mayBeLost = 0;
 
   constructor(options: BerthStormOptions, berth: Berth) {
     this.#options = options;
@@ -124,9 +128,17 @@ class BerthStorm {
       signal(pid, "SIGCONT");
       return;
     }
-    if (role === "gateway" || role === "supervisor") this.#gatewaysKilled += 1;
+    if (role === "gateway" || role === "supervisor") this.#mayBeLost += this.#answeredOfLate();
     signal(pid, "SIGKILL");
     if (role === "supervisor") await this.#startAgain();
+  }
+
+  /** What a gateway that is killed now may not have on disk, with an answer of each client that is on its way. */
+  #answeredOfLate(): number {
+    const sinceMs = Date.now() - lossMs;
+    return (
+      this.#answeredAtMs.length - 1 - this.#answeredAtMs.findLastIndex((atMs) => atMs < sinceMs) + clients
+    );
   }
 
   /** As systemd would. */
@@ -174,7 +186,7 @@ class BerthStorm {
 
   #judge(model: string, status: number, text: string, stream: boolean): string {
     if (status === 200 && (stream ? text.includes("data: [DONE]") : text.includes('"finish_reason"'))) {
-      this.#answered += 1;
+      this.#answeredAtMs.push(Date.now());
       return "whole";
     }
     const reason = /"error":\s*\{[^}]*"message":\s*"([^"]{10,})"/.exec(text)?.[1];
@@ -242,17 +254,19 @@ class BerthStorm {
     await this.#checkUsage(when);
   }
 
-  /** Told is stored, but for the quarter of a second that a killed gateway may take with it. */
+  /** Told is stored, but for what killed gateways may have taken with them. */
   async #checkUsage(when: string): Promise<void> {
-    const atMost = this.#gatewaysKilled * clients;
-    await this.#check(`usage of ${this.#answered} answers, up to ${atMost} less, ${when}`, async () => {
-      let requests = 0;
+    const answered = this.#answeredAtMs.length;
+    let requests = 0;
+    await this.#check(`usage of ${answered} answers, up to ${this.#mayBeLost} less, ${when}`, async () => {
+      requests = 0;
       for (const id of this.#wanted.keys()) {
         const { raw } = await this.#berth.call("GET", `/deploy/${id}/stats2?from=now-1d`);
         requests += (raw as { llm?: { requests?: number } }).llm?.requests ?? 0;
       }
-      return requests >= this.#answered - atMost;
+      return requests >= answered - this.#mayBeLost;
     });
+    this.#options.log(`${answered} whole answers, ${requests} accounted for`);
   }
 }
 

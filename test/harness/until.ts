@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
-const defaultLimitMs = 120_000;
+const defaultLimitMs = 60_000;
 
 /** Waits until there is something to see, and answers it. */
 export async function until<T>(

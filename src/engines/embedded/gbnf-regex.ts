@@ -10,6 +10,9 @@ import {
   type RegexOption,
   uniteRanges,
 } from "../../core/regex.ts";
+import { type Following, followToFind, followToMatch } from "../../core/regex-ways.ts";
+import { excessOfFollowing } from "../../core/schema-size.ts";
+import { solidRepeats } from "./regex-solid.ts";
 
 /** How a set of characters is written down where the text goes. */
 type WriteChars = (ranges: Ranges) => string;
@@ -17,7 +20,7 @@ type WriteChars = (ranges: Ranges) => string;
 /** Adds the rules for the texts that the whole expression matches and returns the expression for them; throws RegexError. */
 export function addRegex(source: string, rules: Map<string, string>): string {
   const writer = new Writer(rules, "x", writeClass);
-  return parseRegex(source)
+  return readSolid(source, followToMatch)
     .map(({ node }) => writer.write(node))
     .join(" | ");
 }
@@ -31,8 +34,16 @@ export function addPattern(source: string, rules: Map<string, string>, prefix: s
   const writer = new Writer(rules, prefix, writeJsonChars);
   const write = ({ node, isTiedToStart, isTiedToEnd }: RegexOption) =>
     [isTiedToStart ? "" : "character*", writer.write(node), isTiedToEnd ? "" : "character*"].join(" ").trim();
-  const options = parseRegex(source).map((option) => `(${write(option)})`);
+  const options = readSolid(source, followToFind).map((option) => `(${write(option)})`);
   return `(${options.join(" | ")})`;
+}
+
+/** What can be written: it may have more ways than what was asked for, since what may be empty is said in several. */
+function readSolid(source: string, follow: (options: readonly RegexOption[]) => Following): RegexOption[] {
+  const options = parseRegex(source).map((option) => ({ ...option, node: solidRepeats(option.node) }));
+  const excess = excessOfFollowing(follow(options));
+  if (excess !== null) throw new RegexError(`${excess}.`);
+  return options;
 }
 
 class Writer {
@@ -61,13 +72,9 @@ class Writer {
     }
   }
 
-  /** What is repeated gets a name (llama.cpp repeats symbols more often than groups) and is never empty: that has no end. */
+  /** What is repeated gets a name: llama.cpp repeats symbols more often than groups. */
   #repeat({ item, least, most }: Extract<RegexNode, { kind: "repeat" }>): string {
-    if (most === 0) return '""';
-    const solid = canBeEmpty(item) ? withoutEmpty(item) : item;
-    if (solid === null) return '""';
-    const from = solid === item ? least : 0;
-    return `${this.#name(this.write(solid))}{${from},${most ?? ""}}`;
+    return `${this.#name(this.write(item))}{${least},${most ?? ""}}`;
   }
 
   #name(body: string): string {
@@ -78,48 +85,6 @@ class Writer {
     this.#known.set(body, name);
     return name;
   }
-}
-
-function canBeEmpty(node: RegexNode): boolean {
-  switch (node.kind) {
-    case "chars":
-      return false;
-    case "sequence":
-      return node.items.every(canBeEmpty);
-    case "choice":
-      return node.options.some(canBeEmpty);
-    case "repeat":
-      return node.least === 0 || canBeEmpty(node.item);
-  }
-}
-
-/** The same texts but the empty one; null when there is no other. */
-function withoutEmpty(node: RegexNode): RegexNode | null {
-  if (!canBeEmpty(node)) return node;
-  switch (node.kind) {
-    case "chars":
-      return node;
-    case "choice":
-      return choiceOf(node.options.map(withoutEmpty));
-    case "sequence":
-      // The first item that is not empty, and whatever the items behind it are.
-      return choiceOf(
-        node.items.map((item, index) => {
-          const solid = withoutEmpty(item);
-          return solid === null ? null : { kind: "sequence", items: [solid, ...node.items.slice(index + 1)] };
-        }),
-      );
-    case "repeat": {
-      const solid = node.most === 0 ? null : withoutEmpty(node.item);
-      return solid === null ? null : { ...node, item: solid, least: 1 };
-    }
-  }
-}
-
-function choiceOf(options: readonly (RegexNode | null)[]): RegexNode | null {
-  const left = options.filter((option) => option !== null);
-  const [only, ...more] = left;
-  return only === undefined || more.length === 0 ? (only ?? null) : { kind: "choice", options: left };
 }
 
 function writeClass(ranges: Ranges): string {

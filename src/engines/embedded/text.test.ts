@@ -88,6 +88,23 @@ describe("createChatTemplate", () => {
     expect(() => other.render(request("Hi", { tools: [{}] }))).toThrow(/<tool_call>/);
   });
 
+  it("renders once where there is time enough", () => {
+    const patient = createChatTemplate(
+      tinyChatTemplate,
+      { bosText: "", eosText: "<|im_end|>", controlTexts },
+      60_000,
+    );
+    let begun = 0;
+    const variables = {
+      get pause() {
+        begun += 1;
+        return "";
+      },
+    };
+    expect(patient.render(request("Hi", { variables }))).toEqual(template.render(request("Hi")));
+    expect(begun).toBe(1);
+  });
+
   it("renders again where the time ran out without the process having had a turn", () => {
     const own = { bosText: "", eosText: "<|im_end|>", controlTexts };
     const patient = createChatTemplate(tinyChatTemplate, own, 50);
@@ -101,6 +118,7 @@ describe("createChatTemplate", () => {
       },
     };
     expect(patient.render(request("Hi", { variables }))).toEqual(template.render(request("Hi")));
+    // Once more, and on a machine that starves this thread for 50 ms at that time once more again.
     expect(begun).toBeGreaterThan(1);
   });
 

@@ -3,6 +3,7 @@
  * the size of a request's schemas as text; what is in them is measured by core/schema-size. Pure.
  */
 import { excessOfRegex, excessOfSchema, excessOfSize } from "../../core/schema-size.ts";
+import { effortOfRequest } from "../../core/schema-ways.ts";
 import { HttpError } from "../../schema/errors.ts";
 import type { Needs } from "./openai-abilities.ts";
 import { invalidInput } from "./openai-parameters.ts";
@@ -37,9 +38,11 @@ export function readFormat(json: string): Needs["format"] {
 export function checkTools(json: string): void {
   refuseLength("tools", json);
   const tools: unknown = JSON.parse(json);
-  // Each counts by itself: a long list of small ones is no trouble.
+  // Each counts by itself, a long list of small ones is no trouble; but the time that it takes to look at them adds up.
+  const effort = effortOfRequest();
   for (const tool of Array.isArray(tools) ? tools : []) {
-    const excess = excessOfSize(tool) ?? excessOfSchema(partOf(partOf(tool, "function"), "parameters"));
+    const excess =
+      excessOfSize(tool) ?? excessOfSchema(partOf(partOf(tool, "function"), "parameters"), effort);
     refuseExcess("tools", "The schema of a tool's parameters", excess);
   }
 }

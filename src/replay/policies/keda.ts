@@ -40,8 +40,10 @@ export const keda: PolicyKind = {
         const isTolerable = live > 0 && Math.abs(ratio - 1) <= tolerance;
         const asked = Math.max(isUsed ? 1 : 0, isTolerable ? live : Math.ceil(metric / threshold));
         const wanted = Math.min(asked, Math.max(2 * live, live + 4));
+        // Those of the window come before the one of now, which always counts: without a window it alone does.
+        while (wishes[0] !== undefined && wishes[0].atMs <= nowMs - stabilizationWindowSeconds * 1000)
+          wishes.shift();
         wishes.push({ atMs: nowMs, wanted });
-        while ((wishes[0]?.atMs ?? nowMs) <= nowMs - stabilizationWindowSeconds * 1000) wishes.shift();
         const most = wishes.reduce((so, wish) => Math.max(so, wish.wanted), 0);
         return wanted >= live ? wanted : Math.min(live, most);
       },
