@@ -59,6 +59,10 @@ test("wrong usage is exit code 2 and one line", async () => {
     expect([json.code, json.stdout]).toEqual([2, ""]);
     expect(JSON.parse(json.stderr)).toEqual({ error: expect.any(String) });
   }
+  const mistyped = await runCli(["depoly", "x"], { env: env() });
+  expect(mistyped.stderr).toBe(
+    "berth: unknown command 'depoly' (Did you mean deploy?). `berth --help` lists the commands, `berth <command> --help` what one takes.\n",
+  );
   expect((await runCli(["account"])).code).toBe(2);
   for (const url of ["nonsense", "ftp://x", "http://user:pw@host"]) {
     expect((await runCli(["ls", "--url", url])).code).toBe(2);

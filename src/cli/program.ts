@@ -44,8 +44,9 @@ Environment:
   NO_COLOR          no colours
 
 Exit codes:
-  0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached   4 no such deployment, model or token
-  5 token missing, wrong or without the right   130 ended by Ctrl-C`;
+  0 done   1 failed or refused   2 wrong usage   3 Berth cannot be reached, or cannot answer now
+  4 no such deployment, model or token   5 token missing, wrong or without the right
+  78 settings, a file or the state cannot be used (serve, simulate, backup, restore)   130 ended by Ctrl-C`;
 
 /**
  * The command line of Berth.
@@ -86,6 +87,16 @@ function describeOutputError(error: NodeJS.ErrnoException): CliError {
   );
 }
 
+/** What Commander says of wrong usage, in one line and with what to do next. */
+function describeUsage(text: string): string {
+  const said = text
+    .replace(/^error: /, "")
+    .trim()
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "");
+  return `${said}. \`berth --help\` lists the commands, \`berth <command> --help\` what one takes.`;
+}
+
 function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): Command {
   const program = new Command("berth")
     .description("Deploys Hugging Face models on your own machines behind an OpenAI-compatible endpoint.")
@@ -100,7 +111,7 @@ function buildProgram(deps: CliDeps, signal: AbortSignal, wantsJson: boolean): C
       writeErr: (text) => void deps.stderr.write(text),
       // With --json, `reportEnd` prints the error as an object.
       outputError: (text, write) => {
-        if (!wantsJson) write(text.replace(/^error:/, "berth:"));
+        if (!wantsJson) write(`berth: ${describeUsage(text)}\n`);
       },
       getOutHelpWidth: () => deps.stdout.columns || 100,
       getErrHelpWidth: () => deps.stderr.columns || 100,
@@ -162,7 +173,7 @@ function describeEnd(error: unknown, wantsJson: boolean): { exitCode: number; me
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return { exitCode: exitCodes.ok, message: null };
     // Commander has printed it, unless JSON is wanted.
-    return { exitCode: exitCodes.usage, message: wantsJson ? error.message.replace(/^error: /, "") : null };
+    return { exitCode: exitCodes.usage, message: wantsJson ? describeUsage(error.message) : null };
   }
   const text = error instanceof Error ? error.message : String(error);
   const message = `This is a defect in Berth's command line: ${text}. BERTH_DEBUG=1 shows where it happened.`;

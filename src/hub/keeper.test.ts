@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -214,6 +215,16 @@ describe("verification", () => {
     const path = join(kept.hub.snapshotPath("acme/tiny", commit), "model.gguf");
     expect((await readFile(path)).equals(weights)).toBe(true);
     expect((await verify(false)).damaged).toEqual([]);
+  });
+
+  test("does not take for damaged what is removed while it reads", async () => {
+    await using fixture = await startFixture({ "acme/tiny": files });
+    const kept = open(fixture);
+    await bring(kept, "acme/tiny");
+    const removeAll = () =>
+      rmSync(join(kept.root, "models--acme--tiny", "blobs"), { recursive: true, force: true });
+    const { files: read, damaged } = await kept.keeper.verify(null, true, removeAll, none);
+    expect([read, damaged]).toEqual([1, []]);
   });
 
   test("ends when it is told to", async () => {

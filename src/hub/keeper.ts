@@ -153,8 +153,11 @@ export class Keeper implements HubCache {
       for (const blob of found.blobs) {
         const release = this.hold(found.repo, [blob.name]);
         try {
+          const path = this.#blobPath(found.repo, blob.name);
+          // Removed since the cache was looked at, which may be minutes ago.
+          if ((await fileAt(path)) === null) continue;
           const isRight = await hasNamedHash(
-            join(found.folder, "blobs", blob.name),
+            path,
             blob.name,
             (bytes) => {
               done += bytes;
