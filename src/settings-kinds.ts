@@ -47,6 +47,11 @@ export const memoryRule = z.preprocess(
   ),
 );
 export const text = z.string("a text");
+/** As docker(1) and podman(1) take it. Nothing in it could be read as an option. */
+export const imageName = text.regex(
+  /^[a-z0-9][\w.-]*(?::\d{1,5})?(?:\/[a-z0-9][\w.-]*)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/,
+  "the name of an image, as registry/name:tag or registry/name@sha256:…",
+);
 export const httpUrl = z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" });
 
 /** The entries of a list that is separated by commas. */

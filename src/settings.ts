@@ -9,6 +9,7 @@ import {
   areOrigins,
   areTargets,
   httpUrl,
+  imageName,
   listed,
   memoryRule,
   onOff,
@@ -250,8 +251,22 @@ export const settingsShape = {
   BERTH_VLLM: text
     .optional()
     .describe(
-      "Folder of the virtual environment that vLLM is in, or off. Default: what `berth engines install vllm` made, else `vllm` on PATH.",
+      "Folder of the virtual environment that vLLM is in, `image` for a container image alone, or off. Default: what `berth engines install vllm` made, else `vllm` on PATH, else an image where a container runtime is.",
     ),
+  BERTH_VLLM_IMAGE: imageName
+    .optional()
+    .describe(
+      "Container image of vLLM, with its registry: registry/name:tag, or name@sha256:… for exactly one. Default: vllm/vllm-openai of Docker Hub, of the release that Berth knows, where nvidia-smi is.",
+    ),
+  BERTH_CONTAINER_RUNTIME: text
+    .regex(/^(?:off|[\w.-]{1,60}|~?\/.+)$/, "docker, podman, a path or off")
+    .optional()
+    .describe(
+      "Docker or Podman, by name or path, for engines in container images, or off. Default: `docker` on PATH, else `podman`.",
+    ),
+  BERTH_IMAGE_S: seconds(1, 86_400)
+    .default(3600)
+    .describe("Longest time that fetching a container image may take; what came of it is kept."),
   BERTH_TRUST_REMOTE_CODE: text
     .optional()
     .describe(

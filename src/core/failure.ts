@@ -46,6 +46,27 @@ export const failureCodes = {
   engine_timeout: { retryable: true, meaning: "The engine did not become ready within the limit." },
   engine_refused_model: { retryable: false, meaning: "The engine cannot load this model." },
   out_of_memory: { retryable: true, meaning: "The engine ran out of memory while loading." },
+  container_failed: {
+    retryable: true,
+    meaning:
+      "The container runtime that the engine's image runs in is not there, gives no answer, or refuses.",
+  },
+  image_missing: {
+    retryable: true,
+    meaning: "The engine's container image is not on this machine, or not any more; it is fetched by itself.",
+  },
+  image_not_found: {
+    retryable: false,
+    meaning: "The registry has no container image of that name, or does not give it to Berth.",
+  },
+  image_unreachable: {
+    retryable: true,
+    meaning: "The registry of the engine's container image did not answer, or not in time.",
+  },
+  image_unusable: {
+    retryable: false,
+    meaning: "The container image is for another processor, or the engine's program is not in it.",
+  },
   bad_engine_args: {
     retryable: false,
     meaning: "The engine does not accept an argument of standard_args or extra_args.",

@@ -14,10 +14,12 @@ import { chooseSafetensorsFiles } from "./safetensors-files.ts";
 import { explainVllmExit } from "./vllm/failures.ts";
 import { planVllm, refuseVllmArgs } from "./vllm/flags.ts";
 import { readLoadProgress } from "./vllm/output.ts";
-import type { VllmProgram } from "./vllm/program.ts";
+import { type VllmProgram, vllmOfImage } from "./vllm/program.ts";
 
 export type VllmOptions = {
   readonly program: VllmProgram;
+  /** Container images can be run here, also those that a deployment names. */
+  readonly runsImages: boolean;
   readonly allowPickle: boolean;
   /** `owner/name@commit`, whose own code an administrator lets run. */
   readonly trustedCode: readonly string[];
@@ -66,6 +68,8 @@ export function createVllmEngine(options: VllmOptions): Engine {
   return {
     name: "vllm",
     runsOn: program.isForCpu ? "cpu" : "gpu",
+    takesImages: options.runsImages,
+    ...(program.image === undefined ? {} : { image: program.image }),
     abilities,
     memory: {
       kind: "vllm",
@@ -94,7 +98,8 @@ export function createVllmEngine(options: VllmOptions): Engine {
 
 /** The key is in a file of settings: neither other users nor the engine's own log see it there. */
 function launchVllm(spec: LaunchSpec, options: VllmOptions): Launch {
-  const { program } = options;
+  const image = spec.image ?? options.program.image;
+  const program = spec.image === undefined ? options.program : vllmOfImage(spec.image);
   const { gpus } = spec.placement;
   const plan = planVllm(spec.engineArgs, {
     maxBatchSize: spec.maxBatchSize,
@@ -138,13 +143,14 @@ function launchVllm(spec: LaunchSpec, options: VllmOptions): Launch {
     ...(cache === null ? {} : { writes: [cache] }),
     // Its processes find each other over the loopback address.
     needsNetwork: true,
+    ...(image === undefined ? {} : { image }),
   };
 }
 
 /** Compiled code is another for each version, model and GPU, and no account's engine may write what another's runs. */
 function cacheName(spec: LaunchSpec, program: VllmProgram): string {
   const { account = "", repo = "", commit = spec.snapshotPath } = spec.weights ?? {};
-  const parts = [program.version, account, repo, commit, ...spec.placement.gpus];
+  const parts = [program.image ?? program.version, account, repo, commit, ...spec.placement.gpus];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
 }
 

@@ -50,6 +50,8 @@ export type AdmissionOptions = {
   /** There may be other processes: nothing is given out before they have been heard (`settle`). */
   readonly isShared?: boolean;
   now(): number;
+  /** How long this process has stood still so far: waiting does not count meanwhile. */
+  stoodStillMs?(): number;
   /** Something in `load()` has changed; urgent when control should act on it. */
   onLoad(isUrgent: boolean): void;
 };

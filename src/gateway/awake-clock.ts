@@ -36,6 +36,12 @@ export class AwakeClock {
     return nowMs - this.#sleptMs;
   }
 
+  /** How long it has stood still so far, in milliseconds. */
+  stoodStillMs(): number {
+    this.now();
+    return this.#sleptMs;
+  }
+
   /** How often it has stood still so far. */
   sleeps(): number {
     this.now();

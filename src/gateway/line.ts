@@ -201,6 +201,9 @@ export class Line implements SlotKeeper {
 
   #wait(bid: Bid, signal: CancelSignal, nowMs: number): Promise<Lease> {
     const sinceMs = bid.joinedAtMs ?? nowMs;
+    const stoodStillMs = () => this.#options.stoodStillMs?.() ?? 0;
+    const stoodBeforeMs = stoodStillMs();
+    const endsAtMs = () => this.#endsAtMs(bid, sinceMs) + stoodStillMs() - stoodBeforeMs;
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout;
       const settle = () => {
@@ -225,7 +228,7 @@ export class Line implements SlotKeeper {
         ticket.fail(signal.reason);
       };
       const check = () => {
-        const leftMs = this.#endsAtMs(bid, sinceMs) - this.#options.now();
+        const leftMs = endsAtMs() - this.#options.now();
         if (leftMs > 0) {
           timer = setTimeout(check, leftMs);
           return;
@@ -235,7 +238,7 @@ export class Line implements SlotKeeper {
           refusals.overdue(this.#named, this.#endsAtMs(bid, sinceMs) - sinceMs, this.#loadLeftMs()),
         );
       };
-      timer = setTimeout(check, Math.max(0, this.#endsAtMs(bid, sinceMs) - nowMs));
+      timer = setTimeout(check, Math.max(0, endsAtMs() - nowMs));
       signal.addEventListener("abort", leave);
       this.#enter(ticket, bid);
     });

@@ -7,6 +7,7 @@ import { readTargets, type WebhookTargets } from "../core/webhook.ts";
 import { HttpError } from "../schema/errors.ts";
 import { createAdmission } from "./admission.ts";
 import { createAuthenticator } from "./auth.ts";
+import { AwakeClock } from "./awake-clock.ts";
 import { trustList } from "./client-address.ts";
 import { HttpServer } from "./http/server.ts";
 import { createLink } from "./link.ts";
@@ -72,7 +73,8 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const { now } = new TurnClock(() => clock.now());
-  const { now: uptime } = new TurnClock(() => performance.now());
+  const awake = new AwakeClock(() => performance.now(), lookEveryMs(limits.totalMs));
+  const { now: uptime } = new TurnClock(() => awake.now());
   const isTrusted = trustList(options.trustedProxies);
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
@@ -95,7 +97,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       queueBytes: limits.queueBytes,
     },
     isShared: options.shared !== undefined,
-    now,
+    ...{ now, stoodStillMs: () => awake.stoodStillMs() },
     onLoad: (isUrgent) => link.loadChanged(isUrgent),
   });
   const peers =

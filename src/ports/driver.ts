@@ -1,6 +1,7 @@
 /**
  * Where instances run, as a port. It starts, shows and ends; it never decides that something should.
  */
+import type { Failure } from "../core/failure.ts";
 import type { NodeCapacity, ObservedInstance, Placement } from "../core/instance.ts";
 import type { Isolation } from "../core/isolation.ts";
 import type { LaunchSpec } from "./engine.ts";
@@ -22,6 +23,15 @@ export interface Driver {
   isolation(): Promise<Isolation>;
   /** Everything that exists, started by this control or an earlier one. One broken instance never hides the others. */
   observe(): Promise<readonly ObservedInstance[]>;
+  /**
+   * Brings a container image here that engines are to run in: null when it is here, else why not. Takes as long as it takes, up to a
+   * limit of the driver's; rejects when `signal` is aborted.
+   */
+  fetchImage(
+    image: string,
+    onLayers: (layers: { readonly done: number; readonly all: number }) => void,
+    signal: AbortSignal,
+  ): Promise<Failure | null>;
   /** Returns when the instance is recorded and its process started; loading goes on. The same id twice starts one. */
   start(spec: InstanceSpec): Promise<void>;
   /**

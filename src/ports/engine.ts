@@ -46,6 +46,8 @@ export type LaunchSpec = {
   /** What is served and for whom, for what engines keep or are allowed by it. */
   readonly weights?: { readonly repo: string; readonly commit: string; readonly account: string };
   readonly engineArgs: EngineArgs;
+  /** A container image to run it in, instead of what the engine itself would choose; only for engines that take images. */
+  readonly image?: string;
   readonly endpoint: Endpoint;
   readonly secret: string;
   readonly placement: Placement;
@@ -62,8 +64,10 @@ export type Launch = {
   readonly reads?: readonly string[];
   /** Absolute folders it may write besides its own, made where they are not: caches that outlive the instance. */
   readonly writes?: readonly string[];
-  /** True: it needs the machine's network; an isolated engine has none otherwise. */
+  /** True: it needs the machine's network; an isolated engine has none otherwise. A container has a loopback interface alone. */
   readonly needsNetwork?: boolean;
+  /** The container image that `command` is in; absent: `command` is a program of this machine. */
+  readonly image?: string;
 };
 
 /**
@@ -83,6 +87,10 @@ export interface Engine {
   /** Hardware it can use here. */
   readonly runsOn: "cpu" | "gpu";
   readonly abilities: Abilities;
+  /** It can be run in container images that deployments name. */
+  readonly takesImages?: boolean;
+  /** The container image that it runs in where a deployment names none; absent: it is a program of this machine. */
+  readonly image?: string;
   /** What it does with memory; absent: what is usual for the format of the weights. */
   readonly memory?: EngineMemory;
   /** The files of a repository it would load, or why it cannot. `quantization` as in `owner/name:Q4_K_M`. */

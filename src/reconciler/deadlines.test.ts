@@ -32,6 +32,7 @@ function fastClock(): Clock {
 }
 
 const quiet = {
+  fetchImage: async () => null,
   isolation: async () => ({ isIsolated: true }) as never,
   watch: () => () => undefined,
   watchCapacity: () => () => undefined,

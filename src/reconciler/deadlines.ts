@@ -49,6 +49,8 @@ export function withDeadlines(driver: Driver, clock: Clock): Driver {
     capacity: () => within("say what the machines have", answerMs, driver.capacity()),
     isolation: () => within("say how engines are shut in", answerMs, driver.isolation()),
     observe: () => within("say what runs", answerMs, driver.observe()),
+    // Has a limit of its own, and holds up nobody but who waits for the image.
+    fetchImage: (image, onLayers, signal) => driver.fetchImage(image, onLayers, signal),
     start: (spec) => within("start an instance", startMs, driver.start(spec)),
     remove: (id, graceMs) => within("end an instance", graceMs + removeMs, driver.remove(id, graceMs)),
     watch: (onChange) => driver.watch(onChange),

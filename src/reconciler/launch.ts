@@ -18,11 +18,17 @@ export type Launch = (deployment: Deployment, action: Extract<Action, { do: "sta
 
 export function createLaunch(
   options: ReconcilerOptions,
-  { tell, countTry }: Facts,
+  { record, tell, countTry }: Facts,
   room: Room,
   poke: (deploymentId: string) => void,
 ): Launch {
   const { store, hub, driver, clock, log } = options;
+
+  /** The image came with the weights, and comes again with them: nothing of the deployment has failed. */
+  async function fetchAnew({ id }: Deployment, { code, message, next }: Failure): Promise<void> {
+    await record(id, () => ({ weightsReadyAtMs: null }));
+    await tell(id, code, message, {}, next);
+  }
 
   return async function launch(deployment, { placement, reason, inputs }) {
     const { resolved, config } = deployment;
@@ -67,6 +73,7 @@ export function createLaunch(
           weights: { repo: repoPath(deployment), commit: resolved.commit, account: deployment.account },
           maxBatchSize: config.maxBatchSize,
           engineArgs: wanted.args,
+          ...(config.containerImage === null ? {} : { image: config.containerImage }),
           isShared: deployment.isPublic,
           isUnmeasured: input.measured === null,
           ...(fitting === null ? {} : { fittingContextTokens: fitting }),
@@ -82,7 +89,9 @@ export function createLaunch(
           if (!isStarted) room.release(id);
         });
       else room.release(id);
-      await countTry(deployment.id, startFailure(error), fallback === null ? "deployment" : "update");
+      const cause = startFailure(error);
+      if (cause.code === "image_missing") await fetchAnew(deployment, cause);
+      else await countTry(deployment.id, cause, fallback === null ? "deployment" : "update");
     }
     poke(deployment.id);
   };

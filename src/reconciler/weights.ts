@@ -5,7 +5,7 @@
 import { type Deployment, noTries, type ResolvedWeights } from "../core/deployment.ts";
 import { orderEngines } from "../core/engine-order.ts";
 import type { DownloadProgress } from "../core/event.ts";
-import { failure } from "../core/failure.ts";
+import { type Failure, failure } from "../core/failure.ts";
 import { isLocal, plainName, quantizationOf } from "../core/repo.ts";
 import type { Engine } from "../ports/engine.ts";
 import type { HubOutcome, RepoListing } from "../ports/hub.ts";
@@ -14,7 +14,7 @@ import { estimateFit, explainRefusal, readFacts } from "./model-facts.ts";
 import type { ReconcilerOptions } from "./options.ts";
 
 export function createWeights(options: ReconcilerOptions, { record, tell, countTry }: Facts) {
-  const { hub, clock } = options;
+  const { hub, clock, log } = options;
 
   async function resolve(deployment: Deployment, signal: AbortSignal): Promise<void> {
     const token = await options.hfToken(deployment);
@@ -49,6 +49,10 @@ export function createWeights(options: ReconcilerOptions, { record, tell, countT
     onProgress: (now: DownloadProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    // First, since it is smaller than most weights, and without it they would be of no use.
+    const imageFailure = await fetchImage(deployment, resolved, onProgress, signal);
+    if (signal.aborted) return;
+    if (imageFailure !== null) return await countTry(deployment.id, imageFailure);
     const token = await options.hfToken(deployment);
     const startedAtMs = clock.now();
     const outcome = await hub.fetch(
@@ -71,6 +75,42 @@ export function createWeights(options: ReconcilerOptions, { record, tell, countT
     await tell(deployment.id, "weights_ready", `${files} ${how}.`, {});
   }
 
+  /** The container image that the engine is in, where it is in one. Null when it is here, else why not. */
+  async function fetchImage(
+    { id, config }: Deployment,
+    { engine, files }: ResolvedWeights,
+    onProgress: (now: DownloadProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Failure | null> {
+    const image = config.containerImage ?? options.engines.get(engine)?.image;
+    if (image === undefined) return null;
+    const bytesTotal = files.reduce((sum, { bytes }) => sum + bytes, 0);
+    const startedAtMs = clock.now();
+    const told: Promise<void>[] = [];
+    const onLayers = ({ done, all }: { done: number; all: number }) => {
+      if (told.length === 0) told.push(tellFetching(id, image));
+      const layers = all === 0 ? "" : `: ${done} of ${all} layers`;
+      onProgress({ bytesDone: 0, bytesTotal, bytesPerS: 0, currentFiles: [`image ${image}${layers}`] });
+    };
+    let outcome: Failure | null;
+    try {
+      outcome = await options.driver.fetchImage(image, onLayers, signal);
+    } finally {
+      await Promise.all(told);
+    }
+    if (outcome !== null || told.length === 0) return outcome;
+    const seconds = ((clock.now() - startedAtMs) / 1000).toFixed(1);
+    await tell(id, "image_ready", `The container image ${image} is here (${seconds} s).`, { image });
+    return null;
+  }
+
+  /** Never rejects: nobody waits for it before the image is here. */
+  async function tellFetching(id: string, image: string): Promise<void> {
+    await tell(id, "image_fetching", `The container image ${image} is fetched.`, { image }).catch((error) =>
+      log("error", "an event could not be stored", { deploymentId: id, error: String(error) }),
+    );
+  }
+
   return { resolve, fetch };
 }
 
@@ -87,14 +127,15 @@ export function chooseEngine(
     "No engine is installed.",
     "See GET /deploy/llm/gpu_availability.",
   );
-  if (containerImage !== null) {
+  const fitting = [...engines.values()].filter(
+    (engine) => containerImage === null || engine.takesImages === true,
+  );
+  if (containerImage !== null && fitting.length === 0) {
     const sentence = "This installation runs engines as processes of the machine, not in container images.";
-    return {
-      ok: false,
-      failure: failure("bad_engine_args", sentence, "Deploy again without container_image."),
-    };
+    const next = "Deploy again without container_image, or have an administrator install Docker or Podman.";
+    return { ok: false, failure: failure("bad_engine_args", sentence, next) };
   }
-  for (const engine of orderEngines([...engines.values()], deployment)) {
+  for (const engine of orderEngines(fitting, deployment)) {
     const choice = engine.chooseFiles(listing, quantization);
     if (!choice.ok) {
       last = choice.failure;

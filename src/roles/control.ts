@@ -113,8 +113,9 @@ export async function runControl(): Promise<void> {
     limits: { maxConnections: settings.BERTH_HUB_CONNECTIONS },
   });
   const { hub } = hubRoom;
-  const engines = await openEngines(settings, log);
-  const driver = openDriver(settings, engines, log);
+  const machine = await openEngines(settings, log);
+  const { engines } = machine;
+  const driver = openDriver(settings, machine, log);
   const accountRates = {
     concurrentRequests: settings.BERTH_ACCOUNT_CONCURRENCY,
     requestsPerMinute: settings.BERTH_ACCOUNT_RPM,

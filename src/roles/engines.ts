@@ -10,6 +10,8 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { EnginesTask } from "../cli/context.ts";
+import { createContainers } from "../drivers/local/containers/containers.ts";
+import type { RuntimeUsers } from "../drivers/local/containers/run-args.ts";
 import { findShippedLibraries } from "../engines/embedded/shipped.ts";
 import { findProgram } from "../engines/find-program.ts";
 import { type Installation, llamaServerBuild, vllmInstallation } from "../engines/install.ts";
@@ -17,6 +19,7 @@ import { runInstallation } from "../engines/install-run.ts";
 import type { Found } from "../engines/llama-server/program.ts";
 import { findRelease, releaseInstallation, releasesUrl, runsWith } from "../engines/llama-server/releases.ts";
 import { engineFolder, findEngines } from "../engines/machine-engines.ts";
+import type { VllmProgram } from "../engines/vllm/program.ts";
 import type { Settings } from "../settings.ts";
 import { openEngines } from "./machine.ts";
 import { loadSettings, openLog } from "./process.ts";
@@ -46,19 +49,25 @@ type Row = {
 
 async function list(settings: Settings, wantsJson: boolean): Promise<number> {
   const log = openLog("engines", { ...settings, BERTH_LOG_LEVEL: "error" });
-  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const { llamaServer, vllm, containerRuntime } = await findEngines(settings, process.env);
   const programs: Record<string, { version: string; path: string }> = {
     embedded: { version: `llama.cpp ${(await readCarried()).release}`, path: "a part of Berth" },
     ...(llamaServer.state === "found" ? { "llama-server": llamaServer.program } : {}),
-    ...(vllm.state === "found" ? { vllm: vllm.program } : {}),
+    ...(vllm.state === "found"
+      ? { vllm: { ...vllm.program, path: placeOf(vllm.program, containerRuntime) } }
+      : {}),
   };
-  const rows: Row[] = [...(await openEngines(settings, log)).values()].map((engine) => ({
+  const rows: Row[] = [...(await openEngines(settings, log)).engines.values()].map((engine) => ({
     ...{ name: engine.name, runs_on: engine.runsOn },
     ...{ version: programs[engine.name]?.version ?? "", path: programs[engine.name]?.path ?? "" },
     abilities: Object.entries(engine.abilities).flatMap(([name, value]) => (value === true ? [name] : [])),
   }));
   print(wantsJson ? `${JSON.stringify(rows, null, 2)}\n` : rows.map(describeRow).join(""));
   return 0;
+}
+
+function placeOf({ path, image }: VllmProgram, containerRuntime: string | null): string {
+  return image === undefined ? path : `the image ${image}, run by ${containerRuntime}`;
 }
 
 function describeRow({ name, runs_on, version, path, abilities }: Row): string {
@@ -78,7 +87,8 @@ type Finding = {
 };
 
 async function examine(settings: Settings, wantsJson: boolean): Promise<number> {
-  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const { llamaServer, vllm, containerRuntime } = await findEngines(settings, process.env);
+  const image = vllm.state === "found" ? vllm.program.image : undefined;
   const findings: Finding[] = [
     {
       check: "embedded",
@@ -91,7 +101,10 @@ async function examine(settings: Settings, wantsJson: boolean): Promise<number> 
       llamaServer,
       "GGUF files are served by the embedded engine, which is slower and uses no GPU.",
     ),
-    describeFound("vllm", vllm, "Models in safetensors files cannot be deployed."),
+    image === undefined
+      ? describeFound("vllm", vllm, "Models in safetensors files cannot be deployed.")
+      : describeImage(image, settings.BERTH_VLLM === "image"),
+    await examineContainers(settings, containerRuntime, image),
     ...(await examineTools()),
   ];
   if (wantsJson) print(`${JSON.stringify(findings, null, 2)}\n`);
@@ -121,6 +134,50 @@ function describeFound(
   const { version, path } = found.program;
   return { check: name, state: "ok", detail: `${version} (${path})`, next: "" };
 }
+
+function describeImage(image: string, isTheOnly: boolean): Finding {
+  const others = isTheOnly ? "" : " vLLM on PATH, or from `berth engines install vllm`, would go before it.";
+  const next = `It is fetched with the first deployment.${others}`;
+  return { check: "vllm", state: "ok", detail: `in the image ${image}`, next };
+}
+
+async function examineContainers(
+  settings: Settings,
+  program: string | null,
+  image: string | undefined,
+): Promise<Finding> {
+  const check = "containers";
+  const { BERTH_VLLM: vllm, BERTH_CONTAINER_RUNTIME: named, BERTH_CONTAINER_IMAGES: images } = settings;
+  const isNeeded = image !== undefined || vllm === "image" || images !== "";
+  if (program === null) {
+    const isMissed = isNeeded || (named !== undefined && named !== "off");
+    const next = isMissed ? "Install Docker or Podman, or name it with BERTH_CONTAINER_RUNTIME." : "";
+    return { check, state: isMissed ? "warn" : "ok", detail: "no container runtime is here", next };
+  }
+  const { BERTH_HOME: home, BERTH_IMAGE_S: imageS } = settings;
+  const containers = createContainers({
+    ...{ program, home, environment: process.env, imageLimitMs: imageS * 1000 },
+  });
+  const state = await containers.state();
+  if (!state.ok) {
+    const { message, next } = state.failure;
+    return {
+      check,
+      state: isNeeded ? "warn" : "ok",
+      detail: `${program}: ${message}`,
+      next: isNeeded ? next : "",
+    };
+  }
+  const { kind, users } = state.runtime;
+  return { check, state: "ok", detail: `${kind} ${state.version} (${program}${ofUsers[users]})`, next: "" };
+}
+
+const ofUsers: Readonly<Record<RuntimeUsers, string>> = {
+  same: "",
+  remapped: ", which maps users",
+  "rootless-docker": ", without root",
+  "rootless-podman": ", without root",
+};
 
 const buildTools = ["git", "cmake", "c++"];
 

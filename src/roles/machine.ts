@@ -18,12 +18,18 @@ import { root, sockets } from "./process.ts";
 /** How long an engine may take to end before it is killed. */
 export const engineGraceMs = 5_000;
 
+export type OpenEngines = {
+  readonly engines: ReadonlyMap<string, Engine>;
+  /** The command that runs those that are in container images; absent where there is none. */
+  readonly containerRuntime?: string;
+};
+
 /** In the order of preference: the first that can load a repository gets it. */
-export async function openEngines(settings: Settings, log: Log): Promise<ReadonlyMap<string, Engine>> {
+export async function openEngines(settings: Settings, log: Log): Promise<OpenEngines> {
   const contextMemoryBytes = settings.BERTH_CPU_CONTEXT_MB * 2 ** 20;
   const threads = settings.BERTH_CPU_THREADS;
   const hasOwnUsers = process.getuid?.() === 0 && settings.BERTH_ISOLATION === "auto";
-  const { llamaServer, vllm } = await findEngines(settings, process.env);
+  const { llamaServer, vllm, containerRuntime } = await findEngines(settings, process.env);
   const engines: Engine[] = [];
   if (llamaServer.state === "found") {
     engines.push(createLlamaServerEngine({ program: llamaServer.program, contextMemoryBytes, threads }));
@@ -39,6 +45,7 @@ export async function openEngines(settings: Settings, log: Log): Promise<Readonl
     engines.push(
       createVllmEngine({
         ...{ program: vllm.program, allowPickle: settings.BERTH_ALLOW_PICKLE, contextMemoryBytes },
+        runsImages: containerRuntime !== null,
         trustedCode: listed(settings.BERTH_TRUST_REMOTE_CODE ?? ""),
         cacheFolder: hasOwnUsers ? null : join(settings.BERTH_HOME, "engine-cache"),
       }),
@@ -47,7 +54,10 @@ export async function openEngines(settings: Settings, log: Log): Promise<Readonl
   for (const found of [llamaServer, vllm]) {
     if (found.state === "broken") log("warn", "an engine is there and cannot be used", found);
   }
-  return new Map(engines.map((engine) => [engine.name, engine]));
+  return {
+    engines: new Map(engines.map((engine) => [engine.name, engine])),
+    ...(containerRuntime === null ? {} : { containerRuntime }),
+  };
 }
 
 /** How long an engine may take to one token when nothing else is asked of it; clients may be more patient. */
@@ -55,11 +65,12 @@ const longestFirstTokenMs = 120_000;
 export const firstTokenMs = (settings: Settings) =>
   Math.min(longestFirstTokenMs, settings.BERTH_FIRST_TOKEN_S * 1000);
 
-export function openDriver(settings: Settings, engines: ReadonlyMap<string, Engine>, log: Log) {
+export function openDriver(settings: Settings, open: OpenEngines, log: Log) {
   return createLocalDriver({
+    ...open,
+    imageLimitMs: settings.BERTH_IMAGE_S * 1000,
     home: settings.BERTH_HOME,
     socketDirectory: sockets(settings).directory,
-    engines,
     clock: systemClock,
     readyTimeoutMs: settings.BERTH_LOAD_S * 1000,
     environment: process.env,

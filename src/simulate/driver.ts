@@ -57,7 +57,9 @@ export class Driver {
     const luck = isTroubled ? this.#random.next() : 1;
     if (luck < 0.25) {
       this.#coverage.count("driver failed to start");
+      this.awaited.set(spec.id, spec.placement.gpus);
       this.#time.after(10, () => {
+        this.awaited.delete(spec.id);
         calls.answered(false);
         calls.settled(false);
       });

@@ -9,6 +9,7 @@ const found = [
   565424555, // a start that came too late is ended while a liar is replaced: nobody loses by it
   202292235, // both sides of an update go at once for one claim
   421862512, // a plan of two starts waits long for the first, and the GPU of the second is lost meanwhile
+  736397767, // a start fails at once, and another deployment gives way to it meanwhile
   593676875, // arguments that never worked are tried again and again, and the end falls into a pause
 ];
 const fresh = Array.from({ length: 8 }, () => Math.floor(Math.random() * 2 ** 30));

@@ -13,7 +13,7 @@ const each = 10;
 let berth: GatewayProcesses;
 const sockets: Socket[] = [];
 beforeAll(async () => {
-  berth = await startGatewayProcesses(processes, 1, { BERTH_CONNECTIONS: String(each) });
+  berth = await startGatewayProcesses(processes, 1, { env: { BERTH_CONNECTIONS: String(each) } });
 });
 afterAll(async () => {
   for (const socket of sockets) socket.destroy();

@@ -51,7 +51,13 @@ describe.runIf(environment !== undefined)("a real vLLM", () => {
       const vllm = await findVllm([environment ?? ""], {});
       if (vllm.state !== "found") throw new Error(`BERTH_TEST_VLLM: ${vllm.state}`);
       return createVllmEngine({
-        ...{ program: vllm.program, allowPickle: false, trustedCode: [], contextMemoryBytes: 2 ** 30 },
+        ...{
+          program: vllm.program,
+          runsImages: false,
+          allowPickle: false,
+          trustedCode: [],
+          contextMemoryBytes: 2 ** 30,
+        },
         cacheFolder: join(tmpdir(), "berth-contract-cache"),
       });
     },

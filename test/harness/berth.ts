@@ -85,7 +85,7 @@ export async function startBerth(
     HF_ENDPOINT: "http://127.0.0.1:9",
     BERTH_DRAIN_S: "60",
     // What else the machine has must not change what a test sees.
-    ...{ BERTH_LLAMA_SERVER: "off", BERTH_VLLM: "off" },
+    ...{ BERTH_LLAMA_SERVER: "off", BERTH_VLLM: "off", BERTH_CONTAINER_RUNTIME: "off" },
     ...options.env,
   });
   const main = join(options.code ?? root, "src/main.ts");

@@ -43,11 +43,15 @@ export type GatewayProcesses = {
 /**
  * Three deployments of one account, `ann/chat-0` to `ann/chat-2`, each with one instance of `slots` slots.
  * @param env more settings of the processes
+ * @param hangMs who is silent for so long is replaced
  */
 export async function startGatewayProcesses(
   count: number,
   slots: number,
-  env: Readonly<Record<string, string>> = {},
+  {
+    env = {},
+    hangMs = 6000,
+  }: { readonly env?: Readonly<Record<string, string>>; readonly hangMs?: number } = {},
 ): Promise<GatewayProcesses> {
   const home = mkdtempSync(join(tmpdir(), "berth-processes-"));
   const directory = runDirectory(home);
@@ -71,7 +75,7 @@ export async function startGatewayProcesses(
   }
   control.publish(models);
   await control.listen();
-  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs: 6000, env });
+  const group = await startGatewayGroup(home, count, { logLevel: "error", hangMs, env });
   /** Each process's last word, of those that follow the routes. */
   const load = () => {
     const models = control.reports().flatMap((report) => Object.values(report.models));

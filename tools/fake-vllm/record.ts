@@ -47,7 +47,7 @@ async function record(name: string, fault: Fault): Promise<string> {
   await fault.spoil?.(weights);
   const socket = join(folder, "s.sock");
   const engine = createVllmEngine({
-    ...{ program, allowPickle: false, trustedCode: [], cacheFolder: null },
+    ...{ program, runsImages: false, allowPickle: false, trustedCode: [], cacheFolder: null },
     contextMemoryBytes: (fault.contextGibibytes ?? 1) * 2 ** 30,
   });
   const launch = engine.launch({

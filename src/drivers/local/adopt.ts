@@ -84,7 +84,8 @@ function orphansOf(root: string, ids: readonly string[], marked: readonly Marked
   return [...lost].filter((id) => idPattern.test(id));
 }
 
+/** Its container, if it has one, is found by its label then (`containers/sweep.ts`): a runtime that hangs must not hold up the rest. */
 async function endNobodys(context: LocalContext, id: string, why: string): Promise<void> {
   context.log("warn", "an instance is cleaned up", { instanceId: id, why });
-  await clearInstance(id, context.limits.endGraceMs, context);
+  await clearInstance(id, context.limits.endGraceMs, null, context);
 }

@@ -64,7 +64,7 @@ export function mountTable(view: View): string {
 }
 
 /** Without those that lie within others of the list: each is shown once. */
-function outermost(paths: readonly string[]): string[] {
+export function outermost(paths: readonly string[]): string[] {
   const once = [...new Set(paths)];
   return once.filter((path) => !once.some((other) => other !== path && isWithin(path, other)));
 }

@@ -2,6 +2,7 @@
 import type { Clock } from "../../ports/clock.ts";
 import type { Engine } from "../../ports/engine.ts";
 import type { Bounder } from "./bounder.ts";
+import type { Containers } from "./containers/containers.ts";
 import type { HealthLimits } from "./health.ts";
 import type { Instance } from "./instance.ts";
 import type { Isolator } from "./isolation.ts";
@@ -32,6 +33,8 @@ export type LocalContext = {
   readonly shelf: LogShelf;
   readonly isolator: Isolator;
   readonly bounder: Bounder;
+  /** Null where no container runtime is. */
+  readonly containers: Containers | null;
   readonly socketDirectory: string;
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** Something an observer can see has changed. */

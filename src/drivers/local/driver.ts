@@ -11,17 +11,20 @@ import type { Engine } from "../../ports/engine.ts";
 import { adoptInstances } from "./adopt.ts";
 import { createBounder } from "./bounder.ts";
 import { readCapacity } from "./capacity.ts";
+import { type Containers, createContainers } from "./containers/containers.ts";
+import { createSweeper } from "./containers/sweep.ts";
 import type { LocalContext, LocalLimits } from "./context.ts";
-import { endProcesses } from "./end.ts";
+import { endInstance } from "./end.ts";
 import { openGpuInventory } from "./gpu-inventory.ts";
 import type { GpuOwners } from "./gpu-judge.ts";
-import { describeInstance, type Instance, wakeWatch } from "./instance.ts";
+import { describeInstance, enginePid, type Instance, wakeWatch } from "./instance.ts";
 import { createIsolator } from "./isolation.ts";
 import { openLogShelf } from "./logs.ts";
 import { processTable } from "./process.ts";
+import { processTree } from "./process-tree.ts";
 import { openInstanceFolders } from "./record.ts";
 import { removeSocket } from "./socket.ts";
-import { clearInstance, startInstance } from "./start.ts";
+import { clearInstance, noRuntime, startInstance } from "./start.ts";
 import { watchInstance } from "./watch.ts";
 
 /** How this machine's instances are treated where nothing else is said. */
@@ -55,6 +58,10 @@ export type LocalDriverOptions = {
   readonly gpuPollMs?: number;
   /** Shut engines in where this machine allows it; false: run them as any program. */
   readonly isolates: boolean;
+  /** The command of the container runtime, absolute; absent: no engine is run in a container. */
+  readonly containerRuntime?: string;
+  /** Longest time that fetching a container image may take; absent: an hour. */
+  readonly imageLimitMs?: number;
   /** Folders that every engine reads: Berth itself and its Node. */
   readonly programs: readonly string[];
   readonly limits?: Partial<LocalLimits>;
@@ -77,6 +84,13 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     ...{ home: options.home, programs: options.programs, environment: options.environment },
     isWanted: options.isolates,
   });
+  const containers: Containers | null =
+    options.containerRuntime === undefined
+      ? null
+      : createContainers({
+          ...{ program: options.containerRuntime, home: options.home, environment: options.environment },
+          imageLimitMs: options.imageLimitMs ?? 3_600_000,
+        });
   const instances = new Map<string, Instance>();
   const listeners = new Set<(deploymentId: string) => void>();
   const turns = new Map<string, Promise<void>>();
@@ -105,10 +119,18 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     const marked = await processes.findMarked();
     const own = marked.filter(({ instanceId }) => context.isKept(instanceId));
     const living = [...instances.values()].filter(({ ended }) => ended === null);
+    const contained = await Promise.all(living.map(containedPids));
     return {
-      pids: new Set(own.map(({ identity }) => identity.pid)),
+      pids: new Set([...own.map(({ identity }) => identity.pid), ...contained.flat()]),
       held: new Set(living.flatMap(({ record }) => record.placement.gpus)),
     };
+  }
+
+  /** What runs in a container carries no mark of Berth's that could be read from outside, whoever's it is. */
+  async function containedPids(instance: Instance): Promise<number[]> {
+    if (instance.record.container === undefined || instance.record.placement.gpus.length === 0) return [];
+    const pid = await enginePid(instance, containers);
+    return pid === null ? [] : await processTree(pid);
   }
 
   const context: LocalContext = {
@@ -120,6 +142,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     changed,
     shelf,
     isolator,
+    containers,
     bounder: createBounder(process.platform, log),
     engines,
     environment: options.environment,
@@ -129,11 +152,17 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     lookAtGpus: gpus.refresh,
   };
 
+  const sweeper =
+    containers === null
+      ? null
+      : createSweeper({ containers, clock, log, environment: options.environment, isKept: context.isKept });
+
   /** Everything waits for the first look at the disk; one that was not complete is repeated by the next caller. */
   async function adopted(): Promise<void> {
     adoption ??= (async () => {
       await mkdir(instancesRoot, { recursive: true, mode: 0o700 });
       if (!(await adoptInstances(context))) adoption = null;
+      sweeper?.look();
     })().catch((error: unknown) => {
       adoption = null;
       throw error;
@@ -157,19 +186,26 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     const instance = instances.get(instanceId);
     if (instance === undefined) {
       // There is none of that id, or its record could not be read so far.
-      if ((await folders.list()).includes(instanceId)) await clearInstance(instanceId, graceMs, context);
+      if ((await folders.list()).includes(instanceId)) {
+        await clearInstance(instanceId, graceMs, null, context);
+        sweeper?.look();
+      }
       return;
     }
     const { record, output } = instance;
     await release(instance);
     const folder = await folders.realPath(instanceId);
-    await endProcesses({ instanceId, folder, leader: record.process, graceMs, processes, clock });
+    await endInstance({
+      ...{ instanceId, folder, leader: record.process, container: record.container ?? null },
+      ...{ graceMs, processes, clock, environment: options.environment },
+    });
     await removeSocket(options.socketDirectory, instanceId, record.endpoint.path);
     // The log is worth keeping, but a full disk must not keep an instance from being forgotten.
     await output.finish().catch((error: unknown) => logTrouble(instanceId, error));
     await folders.remove(instanceId);
     await context.bounder.release(instanceId);
     instances.delete(instanceId);
+    if (record.container !== undefined) sweeper?.look();
     changed(instance);
     const others = [...instances.keys(), ...turns.keys()].filter((id) => id !== instanceId);
     await shelf.prune(new Set(others)).catch((error: unknown) => logTrouble(instanceId, error));
@@ -190,6 +226,9 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
     async observe() {
       await adopted();
       return [...instances.values()].map(describeInstance);
+    },
+    async fetchImage(image, onLayers, signal) {
+      return containers === null ? noRuntime(image) : await containers.fetchImage(image, onLayers, signal);
     },
     async start(spec) {
       await adopted();
@@ -218,6 +257,7 @@ export function createLocalDriver(options: LocalDriverOptions): LocalDriver {
       isClosed = true;
       listeners.clear();
       await Promise.all([...instances.values()].map(release));
+      await sweeper?.close();
       await gpus.close();
     },
   };

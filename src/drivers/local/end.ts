@@ -1,9 +1,10 @@
 /**
- * Ending all processes of an instance, for certain: politely through the engine's process group, then by force, and
- * then whatever else carries the instance's mark or is left of the group (children that outlived the engine). Touches no
+ * Ending all of an instance, for certain: politely through the engine's process group, then by force, then whatever else
+ * carries the instance's mark or is left of the group (children that outlived the engine), and its container. Touches no
  * process that is not provably the instance's.
  */
 import type { Clock } from "../../ports/clock.ts";
+import { type ContainerName, removeContainer } from "./containers/containers.ts";
 import type { ProcessIdentity, ProcessTable } from "./process.ts";
 
 /** How long a killed process may take to disappear; longer means that it hangs in the kernel. */
@@ -17,12 +18,22 @@ export type EndOptions = {
   readonly leader: ProcessIdentity | null;
   /** How long it may take to end politely; 0 kills at once. */
   readonly graceMs: number;
+  /** Null where the engine is a process of this machine. */
+  readonly container: ContainerName | null;
+  readonly environment: NodeJS.ProcessEnv;
   readonly processes: ProcessTable;
   readonly clock: Clock;
 };
 
-/** Resolves when no process of the instance is left. Throws when one cannot be killed. */
-export async function endProcesses(options: EndOptions): Promise<void> {
+/** Resolves when nothing of the instance runs any more. Throws when that cannot be had. */
+export async function endInstance(options: EndOptions): Promise<void> {
+  await endProcesses(options);
+  // Its client hands SIGTERM on and ends with it. One that was killed, or lost its daemon for a moment, has left it behind.
+  if (options.container !== null) await removeContainer(options.container, options.environment);
+}
+
+/** Throws when a process cannot be killed. */
+async function endProcesses(options: EndOptions): Promise<void> {
   const { processes, clock, instanceId, graceMs } = options;
   const findOwn = async () =>
     (await processes.findMarked()).filter(

@@ -6,6 +6,7 @@ import type { Failure } from "../../core/failure.ts";
 import type { MeasuredMemory } from "../../core/fit-measured.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
 import type { Engine } from "../../ports/engine.ts";
+import type { Containers } from "./containers/containers.ts";
 import type { FirstAnswer } from "./first-answer.ts";
 import type { InstanceOutput } from "./logs.ts";
 import type { SavedExit, SavedRecord } from "./record.ts";
@@ -20,6 +21,8 @@ export type Instance = {
   silentProbes: number;
   /** Of an engine that says it is ready for the first time; null before that. */
   firstAnswer: FirstAnswer | null;
+  /** The first process in its container, once that was asked for; null before, and where the engine is a process itself. */
+  containedPid: number | null;
   /** What it used of memory when it was looked at last; null before that, and where it cannot be told. */
   usedBytes: number | null;
   /** What the engine printed of its memory, once it is ready. */
@@ -55,6 +58,7 @@ export function makeInstance(
     loadProgress: null,
     silentProbes: 0,
     firstAnswer: null,
+    containedPid: null,
     usedBytes: null,
     loadReport: null,
     isOutputLost: false,
@@ -66,6 +70,17 @@ export function makeInstance(
     wake: new AbortController(),
     watching: Promise.resolve(),
   };
+}
+
+/** The engine's own process: in a container the first one there, whose number is asked of the runtime once. */
+export async function enginePid(
+  instance: Instance,
+  containers: Pick<Containers, "firstPid"> | null,
+): Promise<number | null> {
+  const { container, process } = instance.record;
+  if (container === undefined) return process?.pid ?? null;
+  instance.containedPid ??= (await containers?.firstPid(container)) ?? null;
+  return instance.containedPid;
 }
 
 /** Ends the pause of the instance's watch. */

@@ -4,13 +4,13 @@
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chown, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Isolation } from "../../core/isolation.ts";
 import type { Launch } from "../../ports/engine.ts";
-import { mountTable, shutIn, systemFolders, userOf, type View } from "./confine.ts";
-import { findWeights, letRead } from "./readable-weights.ts";
+import { mountTable, shutIn, systemFolders, type View } from "./confine.ts";
+import { engineUser, furnish, give, type Quarters } from "./quarters.ts";
 
 const run = promisify(execFile);
 const checkTimeoutMs = 10_000;
@@ -25,20 +25,6 @@ export type IsolationOptions = {
   readonly environment: NodeJS.ProcessEnv;
   /** False: an administrator wants none. */
   readonly isWanted: boolean;
-};
-
-/** The parts of an instance's folder that its engine may see or needs around it. */
-export type Quarters = {
-  readonly instanceId: string;
-  readonly launch: Launch;
-  /** The instance's folder; only Berth's, but for `folder` in it. */
-  readonly outer: string;
-  /** Where the engine works. */
-  readonly folder: string;
-  /** Where its socket will be, its alone. */
-  readonly socketFolder: string;
-  /** Folder of the weights' snapshot. */
-  readonly snapshotPath: string;
 };
 
 /** A launch as it is started. */
@@ -57,7 +43,6 @@ export type Isolator = {
 
 export function createIsolator(options: IsolationOptions): Isolator {
   const { home, programs } = options;
-  const isRoot = process.getuid?.() === 0;
   let found: Promise<Isolation> | null = null;
 
   const searchPath = () =>
@@ -99,25 +84,20 @@ export function createIsolator(options: IsolationOptions): Isolator {
   }
 
   async function build(quarters: Quarters): Promise<Walled> {
-    const { launch, outer, folder, socketFolder, snapshotPath } = quarters;
-    const user = isRoot ? userOf(quarters.instanceId) : null;
+    const { launch, outer, folder } = quarters;
+    const user = engineUser(quarters.instanceId);
     const [root, temporary, table] = [join(outer, "root"), join(outer, "tmp"), join(outer, "mounts")];
     for (const made of [root, temporary]) await mkdir(made, { recursive: true, mode: 0o700 });
+    if (user !== null) await give([temporary], user);
     const reads = [...systemFolders, ...programs, ...(launch.reads ?? [])].filter((one) => existsSync(one));
-    const weights = await findWeights(snapshotPath);
-    const shown =
-      user === null
-        ? { reads: weights.folders, covers: [] }
-        : await letRead(weights, { home, stand: join(outer, "stand") });
-    const writes = [folder, socketFolder, ...(launch.writes ?? [])];
+    const furnished = await furnish(quarters, { home, user });
     const view: View = {
-      ...{ root, hidden: home, writes, temporary, folder },
-      reads: [...reads, ...shown.reads],
-      covers: shown.covers,
+      ...{ root, hidden: home, writes: furnished.writes, temporary, folder },
+      reads: [...reads, ...furnished.reads],
+      covers: furnished.covers,
       hasOwnUser: user !== null,
     };
     await writeFile(table, mountTable(view), { mode: 0o600 });
-    if (user !== null) await give([folder, temporary, socketFolder, ...(launch.writes ?? [])], user);
     const hasNetwork = launch.needsNetwork === true;
     return {
       launch: { ...launch, ...shutIn(launch, { table, view, user, hasNetwork }) },
@@ -153,12 +133,4 @@ function lastWords(error: unknown): string {
   const line = stderr.trim().split("\n").at(-1) ?? "";
   if (line !== "") return line.slice(0, 200);
   return code === "ENOENT" ? "unshare is not installed" : (message.split("\n")[0]?.slice(0, 200) ?? "");
-}
-
-/** Gives folders and the files in them to a user. */
-async function give(folders: readonly string[], user: number): Promise<void> {
-  for (const folder of folders) {
-    await chown(folder, user, user);
-    for (const name of await readdir(folder)) await chown(join(folder, name), user, user);
-  }
 }

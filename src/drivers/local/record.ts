@@ -32,6 +32,8 @@ const recordSchema = z.object({
   /** Bytes it may have; absent where it has no limit. */
   memoryBytes: z.number().optional(),
   startedAtMs: z.number(),
+  /** The container that the process is the client of; absent where the engine is a process itself. */
+  container: z.object({ program: z.string(), name: z.string(), image: z.string() }).optional(),
   /** Null from just before the process is started until just after. */
   process: identitySchema.nullable(),
   /** What the engine reported when it was first ready, null before. */

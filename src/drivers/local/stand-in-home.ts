@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { until } from "../../../test/harness/until.ts";
 import type { ObservedInstance } from "../../core/instance.ts";
+import type { Engine } from "../../ports/engine.ts";
 import type { LocalLimits } from "./context.ts";
 import { createLocalDriver, type LocalDriver } from "./driver.ts";
 import { processTable } from "./process.ts";
@@ -18,7 +19,15 @@ export type StandInHome = {
   /** Another control's driver on this home; close the one before. */
   openDriver(
     limits?: Partial<LocalLimits>,
-    more?: { readyTimeoutMs?: number; socketDirectory?: string; isolates?: boolean },
+    more?: {
+      readyTimeoutMs?: number;
+      socketDirectory?: string;
+      isolates?: boolean;
+      containerRuntime?: string;
+      engines?: ReadonlyMap<string, Engine>;
+      nvidiaSmi?: string;
+      gpuPollMs?: number;
+    },
   ): LocalDriver;
   /** A process that has nothing to do with the driver. */
   startOther(program: readonly string[]): ChildProcess;

@@ -58,6 +58,10 @@ export const standInEngine: Engine = {
       secret: spec.secret,
       behaviour: spec.engineArgs.extraArgs,
     });
+    if (spec.image !== undefined) {
+      const files = [{ name: "launch.json", content }];
+      return { command: "stand-in", args: ["{dir}/launch.json"], env: {}, files, image: spec.image };
+    }
     return {
       command: spec.engineArgs.extraArgs.includes("missing-program")
         ? "/nonexistent/program"

@@ -4,14 +4,15 @@
  * instance; never touches one that was released.
  */
 import { explainLimit } from "../../core/engine-memory.ts";
-import { type Failure, failure } from "../../core/failure.ts";
+import { type Failure, FailureError, failure } from "../../core/failure.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { EngineHealth } from "../../ports/engine.ts";
+import { explainContainerExit } from "./containers/failures.ts";
 import type { LocalContext } from "./context.ts";
-import { endProcesses } from "./end.ts";
+import { endInstance } from "./end.ts";
 import { firstAnswer } from "./first-answer.ts";
 import { judgeHealth, withLastWords } from "./health.ts";
-import type { Instance } from "./instance.ts";
+import { enginePid, type Instance } from "./instance.ts";
 import { memoryUse } from "./memory-use.ts";
 import type { SavedExit } from "./record.ts";
 
@@ -75,7 +76,7 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
     }
     case "ready": {
       instance.silentProbes = 0;
-      instance.usedBytes = record.process === null ? null : await memoryUse(record.process.pid);
+      instance.usedBytes = await memoryOf(instance, context);
       const answer = record.ready === null ? firstAnswer(instance, context) : "came";
       if (answer === "awaited") return awaitedPauseMs;
       if (answer !== "came") return await end(instance, answer, context);
@@ -96,23 +97,44 @@ export async function probe(instance: Instance, context: LocalContext): Promise<
 
 /** The driver itself ends an engine that is of no use; the watch then sees it gone. */
 async function end(instance: Instance, cause: Failure, context: LocalContext): Promise<number> {
-  const { record } = instance;
   instance.endedBecause = cause;
-  await endProcesses({
-    instanceId: record.id,
-    folder: await context.folders.realPath(record.id),
-    leader: record.process,
-    graceMs: context.limits.endGraceMs,
-    processes: context.processes,
-    clock: context.clock,
-  });
+  await endAll(instance, context.limits.endGraceMs, context);
   return 0;
+}
+
+/** A runtime that fails to remove a container must not hide that its engine has ended: whoever removes the instance insists. */
+async function endRest(instance: Instance, context: LocalContext): Promise<void> {
+  try {
+    await endAll(instance, 0, context);
+  } catch (error) {
+    if (!(error instanceof FailureError)) throw error;
+    const { id } = instance.record;
+    context.log("warn", "a container could not be removed yet", { instanceId: id, error: String(error) });
+  }
+}
+
+async function endAll(
+  { record }: Instance,
+  graceMs: number,
+  { folders, processes, clock, environment }: LocalContext,
+): Promise<void> {
+  await endInstance({
+    ...{ instanceId: record.id, leader: record.process, container: record.container ?? null },
+    folder: await folders.realPath(record.id),
+    ...{ graceMs, processes, clock, environment },
+  });
 }
 
 /** From what it prints, for an engine that has no other way to say it. */
 async function readProgress({ engine, output }: Instance): Promise<number | null> {
   if (engine?.loadProgress === undefined) return null;
   return engine.loadProgress(await output.lastLines(progressLines));
+}
+
+/** Of a container it is not the client's. */
+async function memoryOf(instance: Instance, context: LocalContext): Promise<number | null> {
+  const pid = await enginePid(instance, context.containers);
+  return pid === null ? null : await memoryUse(pid);
 }
 
 /** Null when the instance ended or was released before the answer came. */
@@ -191,16 +213,21 @@ async function hasEnded(instance: Instance, { processes }: LocalContext): Promis
 
 /** The engine is gone: ends what it left behind, finds out why, and keeps that for every later control. */
 export async function settleExit(instance: Instance, context: LocalContext): Promise<void> {
-  const { clock, folders, log, processes } = context;
+  const { clock, folders, log } = context;
   const { record, output } = instance;
-  const folder = await folders.realPath(record.id);
-  await endProcesses({ instanceId: record.id, folder, leader: record.process, graceMs: 0, processes, clock });
+  await endRest(instance, context);
   if (instance.isReleased) return;
   await sampleOutput(instance, context);
   const exit = instance.exit ?? { code: null, signal: null };
   const lines = await output.lastLines(lastWordsLines);
-  const told = instance.engine?.explainExit(exit, lines) ?? unexplained;
-  const isKilled = await context.bounder.wasKilled(record.id);
+  const told =
+    (record.container === undefined ? null : explainContainerExit(record.container.image, exit, lines)) ??
+    instance.engine?.explainExit(exit, lines) ??
+    unexplained;
+  const isKilled =
+    record.container === undefined
+      ? await context.bounder.wasKilled(record.id)
+      : exit.code === killedAtItsLimit && record.memoryBytes !== undefined;
   const cause =
     instance.endedBecause === null
       ? explainLimit(told, record.memoryBytes ?? null, isKilled)
@@ -214,6 +241,9 @@ export async function settleExit(instance: Instance, context: LocalContext): Pro
   instance.ended = ended;
   context.changed(instance);
 }
+
+/** How a runtime tells of an engine that was killed: by the kernel at its limit, as a rule, where Berth did not do it. */
+const killedAtItsLimit = 137;
 
 const unexplained = failure(
   "engine_crashed",

@@ -1,14 +1,15 @@
 /**
- * Finds vLLM on this machine: in a virtual environment, or as `vllm` on PATH. Its version is read from the package's folder:
- * asking the program takes many seconds. Runs nothing.
+ * Finds vLLM on this machine: in a virtual environment, or as `vllm` on PATH; else it is in a container image, where something runs
+ * those. Its version is read from the package's folder, or the image's tag: asking the program takes many seconds. Runs nothing.
  */
 import { open, readdir, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { findProgram } from "../find-program.ts";
+import { vllmVersion } from "../install.ts";
 import type { Found } from "../llama-server/program.ts";
 
 export type VllmProgram = {
-  /** The `vllm` command, absolute. */
+  /** The `vllm` command, absolute; in an image, its name there. */
   readonly path: string;
   /** "0.33.0" */
   readonly version: string;
@@ -16,7 +17,21 @@ export type VllmProgram = {
   readonly isForCpu: boolean;
   /** Folders that hold it and its Python. */
   readonly folders: readonly string[];
+  /** The container image that it is in; absent where it is a program of this machine. */
+  readonly image?: string;
 };
+
+/** The image that vLLM's own project publishes of the release that Berth knows. With its registry, which Podman wants to be told. */
+export const vllmImage = `docker.io/vllm/vllm-openai:v${vllmVersion}`;
+
+/** Pure: nothing is asked of the image, which may not be here yet. */
+export function vllmOfImage(image: string): VllmProgram {
+  const [named = image] = image.split("@");
+  const tag = /:([\w.-]+)$/.exec(named)?.[1];
+  const version = tag === undefined ? "of unknown version" : tag.replace(/^v(?=\d)/, "");
+  // As the project names its images; one of another name is taken for one for GPUs.
+  return { path: "vllm", version, isForCpu: /cpu/i.test(named), folders: [], image };
+}
 
 /** @param places virtual environments; then `vllm` on PATH is looked for */
 export async function findVllm(

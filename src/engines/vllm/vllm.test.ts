@@ -3,21 +3,22 @@ import { illegalAccess, recorded, reported } from "../../../tools/fake-vllm/reco
 import { readCatalogue } from "../../catalogue/read.ts";
 import type { EngineArgs } from "../../core/deployment.ts";
 import type { LaunchSpec } from "../../ports/engine.ts";
-import { createVllmEngine } from "../vllm.ts";
+import { createVllmEngine, type VllmOptions } from "../vllm.ts";
 import { explainVllmExit } from "./failures.ts";
 import { readLoadProgress } from "./output.ts";
-import { readPackages } from "./program.ts";
+import { readPackages, vllmOfImage } from "./program.ts";
 
-const engine = createVllmEngine({
+const options: VllmOptions = {
   program: { path: "/venv/bin/vllm", version: "0.33.0", isForCpu: false, folders: ["/venv", "/usr"] },
-  allowPickle: false,
+  ...{ runsImages: false, allowPickle: false },
   trustedCode: ["acme/own-code@c0ffee"],
   cacheFolder: "/home/engine-cache",
   contextMemoryBytes: 3 * 2 ** 30,
-});
+};
+const engine = createVllmEngine(options);
 
-function launch(engineArgs: Partial<EngineArgs>, more: Partial<LaunchSpec> = {}) {
-  return engine.launch({
+function specOf(engineArgs: Partial<EngineArgs>, more: Partial<LaunchSpec> = {}): LaunchSpec {
+  return {
     ...{ instanceId: "i", snapshotPath: "/w/snapshots/c", entryFile: "config.json" },
     ...{ servedNames: ["ann/m", "m"], maxBatchSize: 16, secret: "hush" },
     ...{
@@ -27,8 +28,9 @@ function launch(engineArgs: Partial<EngineArgs>, more: Partial<LaunchSpec> = {})
     weights: { repo: "acme/m", commit: "c", account: "ann" },
     engineArgs: { standardArgs: {}, extraArgs: [], ...engineArgs },
     ...more,
-  });
+  };
 }
+const launch = (...of: Parameters<typeof specOf>) => engine.launch(specOf(...of));
 const follows = (args: readonly string[], flag: string) => args[args.indexOf(flag) + 1];
 
 describe("the command line", () => {
@@ -89,6 +91,21 @@ describe("the command line", () => {
     ];
     expect(new Set(all).size).toBe(4);
     expect(cache("ann", "c", ["a"])).toBe(all[0]);
+  });
+
+  test("the same command is in an image, the deployment's before the installation's", () => {
+    const image = "docker.io/vllm/vllm-openai:v0.32.0";
+    const contained = createVllmEngine({ ...options, runsImages: true, program: vllmOfImage(image) });
+    expect(contained).toMatchObject({ runsOn: "gpu", image, takesImages: true });
+    const own = contained.launch(specOf({}));
+    expect(own).toMatchObject({ command: "vllm", image, reads: [] });
+    expect(own.args).toEqual(launch({}).args);
+    const other = contained.launch(specOf({}, { image: "x/y@sha256:00" }));
+    expect(other.image).toBe("x/y@sha256:00");
+    // What one has compiled is nothing for the other.
+    expect(other.writes).not.toEqual(own.writes);
+    expect(launch({})).not.toHaveProperty("image");
+    expect(launch({}, { image: "x/y@sha256:00" })).toMatchObject({ command: "vllm", image: "x/y@sha256:00" });
   });
 
   test("every preset of the catalogue is taken", () => {
