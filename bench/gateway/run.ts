@@ -113,7 +113,7 @@ const median = (figures: readonly number[]) =>
   [...figures].sort((a, b) => a - b)[Math.floor(figures.length / 2)] ?? 0;
 
 /** Answers or events that a candidate has passed on before it is measured, so that its hot paths are compiled. */
-const warmUpCount = 20_000;
+const warmUpCount = 150_000;
 /** Windows that warming up takes at most: a slow candidate is measured as warm as it gets. */
 const maxWarmUps = 10;
 
