@@ -16,7 +16,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Berth, startBerth, token, until, untilStatus } from "../harness/berth.ts";
-import { eventually } from "../harness/until.ts";
 import { startTestHub, type TestHub } from "../harness/weights.ts";
 
 let hub: TestHub;
