@@ -23,7 +23,7 @@ import { createScopeBook } from "./scopes.ts";
 import { createService } from "./service.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { TurnEnd } from "./turn-end.ts";
-import { EnginePool } from "./upstream.ts";
+import { EnginePool, shortestLimitMs } from "./upstream.ts";
 import { createVersionGate } from "./version-gate.ts";
 import { createWebhooks } from "./webhooks.ts";
 
@@ -73,8 +73,11 @@ const linkSilenceMs = 6000;
 export function createGateway(options: GatewayOptions): Gateway {
   const { limits, clock, log } = options;
   const { now } = new TurnClock(() => clock.now());
-  const awake = new AwakeClock(() => performance.now(), lookEveryMs(limits.totalMs));
-  const { now: uptime } = new TurnClock(() => awake.now());
+  const { now: monotonic } = new TurnClock(() => performance.now());
+  const lookMs = lookEveryMs(shortestLimitMs(limits));
+  // One for all that is waited for: of two within each other, each would see what the other has left of a standstill.
+  const awake = new AwakeClock(monotonic, lookMs);
+  const uptime = () => awake.now();
   const isTrusted = trustList(options.trustedProxies);
   let latest: Directory | null = null;
   const { promise: routed, resolve: haveRoutes } = Promise.withResolvers<void>();
@@ -225,7 +228,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     async start() {
       const { listenFd, port, host } = options;
       const bound = await server.listen(listenFd === undefined ? { port, host } : { fd: listenFd }, backlog);
-      looks ??= setInterval(() => reception.cutOverdue(), lookEveryMs(limits.totalMs)).unref();
+      looks ??= setInterval(() => reception.cutOverdue(), lookMs).unref();
       follow();
       return { host: bound.address, port: bound.port };
     },

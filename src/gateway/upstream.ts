@@ -5,7 +5,6 @@
  */
 import { connect, type Socket } from "node:net";
 import type { Endpoint } from "../core/instance.ts";
-import { AwakeClock } from "./awake-clock.ts";
 import { lookEveryMs } from "./look-every.ts";
 import { type BodyReader, createBodyReader } from "./response-body.ts";
 import { MalformedResponse, maxHeadBytes, parseHead, type ResponseHead } from "./response-head.ts";
@@ -61,27 +60,26 @@ const maxJoinedBytes = 16_384;
  */
 const readInto = Buffer.allocUnsafeSlow(65_536);
 
+/** The limit of a call that is over first. */
+export function shortestLimitMs({ connectMs, firstTokenMs, totalMs, silenceMs }: CallLimits): number {
+  return Math.min(connectMs, firstTokenMs, totalMs, silenceMs);
+}
+
 export class EnginePool {
   readonly limits: CallLimits;
   readonly turnEnd: TurnEnd;
-  readonly #clock: AwakeClock;
+  readonly now: () => number;
   readonly #siblings = new Map<string, Siblings>();
   readonly #open = new Set<Connection>();
   readonly #lookEveryMs: number;
   #look: NodeJS.Timeout | null = null;
 
-  /** @param now milliseconds of a clock that is never set */
+  /** @param now milliseconds, of which none pass while this process stands still */
   constructor(limits: CallLimits, turnEnd: TurnEnd, now: () => number) {
     this.limits = limits;
     this.turnEnd = turnEnd;
-    const shortestMs = Math.min(limits.connectMs, limits.firstTokenMs, limits.totalMs, limits.silenceMs);
-    this.#lookEveryMs = lookEveryMs(shortestMs);
-    this.#clock = new AwakeClock(now, this.#lookEveryMs);
-  }
-
-  /** Milliseconds, of which none pass while this process stands still. */
-  now(): number {
-    return this.#clock.now();
+    this.now = now;
+    this.#lookEveryMs = lookEveryMs(shortestLimitMs(limits));
   }
 
   /** Connections that stand or are being made, idle ones among them. */
