@@ -89,7 +89,6 @@ function removeSockets(directory: string): void {
     if (/^gateway-\d+\.sock$/.test(name)) rmSync(join(directory, name), { force: true });
 }
 
-/** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
 /** This Berth was on the port the last time. One that was killed leaves gateways, which end when they notice. */
 function wasHere(home: string, port: number): boolean {
   try {
@@ -99,6 +98,7 @@ function wasHere(home: string, port: number): boolean {
   }
 }
 
+/** For commands on this machine, which then need no address. Berth itself does without, on a full disk for instance. */
 function writeAddress(home: string, url: string, log: Log): void {
   try {
     writeFileSync(join(home, "address"), `${url}\n`);

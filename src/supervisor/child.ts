@@ -34,12 +34,14 @@ export function tellSupervisor(message: ChildMessage): boolean {
   return true;
 }
 
-/** Calls back with what the supervisor says. False when there is none. */
-export function onSupervisorMessage(callback: (message: SupervisorMessage) => void): boolean {
+/** Calls back with what the supervisor says, and what came with it. False when there is none. */
+export function onSupervisorMessage(
+  callback: (message: SupervisorMessage, handle: unknown) => void,
+): boolean {
   if (process.send === undefined) return false;
-  process.on("message", (value) => {
+  process.on("message", (value, handle: unknown) => {
     const message = parseSupervisorMessage(value);
-    if (message !== null) callback(message);
+    if (message !== null) callback(message, handle);
   });
   // Listening must not be what keeps a role alive.
   process.channel?.unref();
@@ -55,13 +57,10 @@ export type SharedPort = {
 
 /** From now on this role listens, or not, as its supervisor says. */
 export function followPortShare(port: SharedPort): void {
-  if (process.send === undefined) return;
-  process.on("message", (value, handle) => {
-    const message = parseSupervisorMessage(value);
-    if (message?.type === "rest") port.rest();
-    if (message?.type === "listen" && handle instanceof Socket) port.listenAgain(handle);
+  onSupervisorMessage(({ type }, handle) => {
+    if (type === "rest") port.rest();
+    if (type === "listen" && handle instanceof Socket) port.listenAgain(handle);
   });
-  process.channel?.unref();
 }
 
 /** From now on this role shows its supervisor that it runs whenever it is asked, and is replaced when it does not. */
