@@ -29,7 +29,7 @@ export type EndOptions = {
 export async function endInstance(options: EndOptions): Promise<void> {
   await endProcesses(options);
   // Its client hands SIGTERM on and ends with it. One that was killed, or lost its daemon for a moment, has left it behind.
-  if (options.container !== null) await removeContainer(options.container, options.environment);
+  if (options.container !== null) await removeContainer(options.container, options);
 }
 
 /** Throws when a process cannot be killed. */

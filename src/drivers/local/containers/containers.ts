@@ -4,8 +4,8 @@
  * more about a container is here: whether the runtime can be used, images, and that no container is left when its client is gone.
  */
 import { createHash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Failure, FailureError } from "../../../core/failure.ts";
+import type { Clock } from "../../../ports/clock.ts";
 import type { Launch } from "../../../ports/engine.ts";
 import type { Walled } from "../isolation.ts";
 import { engineUser, furnish, type Quarters } from "../quarters.ts";
@@ -57,7 +57,7 @@ const labels = { home: "io.berth.home", instance: "io.berth.instance", deploymen
 
 export function createContainers(options: ContainersOptions): Containers {
   const { program, home, environment } = options;
-  const puller = createPuller({ program, environment, limitMs: options.imageLimitMs, isHere });
+  const puller = createPuller({ program, environment, limitMs: options.imageLimitMs, whyAbsent });
   // Two Berths on one machine have the same runtime, and may give the same ids.
   const prefix = `berth-${createHash("sha256").update(home).digest("hex").slice(0, 8)}-`;
   let known: RuntimeState | null = null;
@@ -68,11 +68,9 @@ export function createContainers(options: ContainersOptions): Containers {
     return known;
   }
 
-  async function isHere(image: string): Promise<boolean | Failure> {
-    const answer = await ask(["image", "inspect", "--format", "{{.Id}}", image]);
-    if (answer.isOk) return true;
-    const cause = explainRuntime(image, answer.said);
-    return cause.code === "image_missing" ? false : cause;
+  async function whyAbsent(image: string): Promise<Failure | null> {
+    const { isOk, said } = await ask(["image", "inspect", "--format", "{{.Id}}", image]);
+    return isOk ? null : explainRuntime(image, said);
   }
 
   return {
@@ -90,10 +88,8 @@ export function createContainers(options: ContainersOptions): Containers {
       if (image === undefined) throw new Error("only what is in an image can be run in a container");
       const runtime = await state();
       if (!runtime.ok) throw new FailureError(runtime.failure);
-      const found = await isHere(image);
-      if (found !== true) {
-        throw new FailureError(found === false ? explainRuntime(image, "No such image") : found);
-      }
+      const absent = await whyAbsent(image);
+      if (absent !== null) throw new FailureError(absent);
       const user = engineUser(instanceId);
       const furnished = await furnish(quarters, { home, user });
       const args = runArgs({
@@ -155,9 +151,9 @@ const goneWithinMs = 20_000;
 /** Ends a container at once and forgets it. Resolves when there is none of that name; rejects when that cannot be had. */
 export async function removeContainer(
   container: ContainerName,
-  environment: NodeJS.ProcessEnv,
+  { environment, clock }: { readonly environment: NodeJS.ProcessEnv; readonly clock: Clock },
 ): Promise<void> {
-  const endsAtMs = performance.now() + goneWithinMs;
+  const endsAtMs = clock.now() + goneWithinMs;
   for (let pauseMs = 50; ; pauseMs = Math.min(1000, pauseMs * 2)) {
     const { isOk, said } = await callRuntime(
       container.program,
@@ -168,9 +164,9 @@ export async function removeContainer(
     if (isOk || /[Nn]o such container|no container with/.test(said)) return;
     // Its client has ended, or is ending, and the runtime is at it already.
     const isUnderWay = /already in progress|is being removed/.test(said);
-    if (!isUnderWay || performance.now() > endsAtMs) {
+    if (!isUnderWay || clock.now() > endsAtMs) {
       throw new FailureError(explainRuntime(container.image, said));
     }
-    await sleep(pauseMs);
+    await clock.sleep(pauseMs);
   }
 }

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { type Failure, failure } from "../../../core/failure.ts";
 import { clientEnvironment } from "./call.ts";
-import { explainPull, explainRuntime } from "./failures.ts";
+import { explainPull } from "./failures.ts";
 
 /** Layers of an image; `all` grows while the runtime finds out which there are. */
 export type Layers = { readonly done: number; readonly all: number };
@@ -27,8 +27,8 @@ export function createPuller(of: {
   readonly program: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly limitMs: number;
-  /** Whether the image is on this machine, or why that is not known. */
-  isHere(image: string): Promise<boolean | Failure>;
+  /** Null when the image is on this machine; `image_missing` when it is not, else why that is not known. */
+  whyAbsent(image: string): Promise<Failure | null>;
 }): Puller {
   const pulls = new Map<string, Pull>();
 
@@ -41,14 +41,11 @@ export function createPuller(of: {
     };
     // Looked for within: who asks a moment later must not find that it was absent, and fetch it a second time.
     const bring = async (): Promise<Failure | null> => {
-      const before = await of.isHere(image);
-      if (before !== false) return before === true ? null : before;
+      const absent = await of.whyAbsent(image);
+      if (absent?.code !== "image_missing") return absent;
       onLayers({ done: 0, all: 0 });
       const failed = await runPull({ ...of, image, onLayers, signal: stop.signal });
-      if (failed !== null) return failed;
-      const after = await of.isHere(image);
-      if (after === true) return null;
-      return after === false ? explainRuntime(image, `No such image: ${image}`) : after;
+      return failed ?? (await of.whyAbsent(image));
     };
     const outcome = bring().finally(() => {
       if (pulls.get(image) === pull) pulls.delete(image);

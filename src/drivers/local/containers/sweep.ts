@@ -32,7 +32,7 @@ export function createSweeper(of: {
     try {
       for (const id of (await containers.list()).filter((one) => !of.isKept(one))) {
         log("warn", "a container that no instance owns is ended", { instanceId: id });
-        await removeContainer(containers.nameOf(id, ""), environment);
+        await removeContainer(containers.nameOf(id, ""), { environment, clock });
       }
       isTold = false;
       return true;
