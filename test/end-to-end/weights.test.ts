@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Berth, startBerth, token, until, untilStatus } from "../harness/berth.ts";
+import { eventually } from "../harness/until.ts";
 import { startTestHub, type TestHub } from "../harness/weights.ts";
 
 let hub: TestHub;
@@ -173,10 +174,13 @@ describe("what fails, with the reason, still listed and deletable, nothing left 
       answers.push((await berth.call("GET", path)).body);
     }
     answers.push(await (await fetch(`${berth.url}/metrics`)).text());
-    const everything = readdirSync(berth.home, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))
-      .join("\n");
+    // As one look: what is renamed while it goes on, as the spool does, would be missed under both names.
+    const everything = await eventually(() =>
+      readdirSync(berth.home, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))
+        .join("\n"),
+    );
     for (const secret of tokens) {
       expect(everything).not.toContain(secret);
       expect(JSON.stringify(answers)).not.toContain(secret);
