@@ -2,7 +2,7 @@
  * A process of clients for idle.ts: opens its share of connections, asks once on each and keeps them, asks again on some when
  * told to, and leaves. Owns its sockets; what is right is idle.ts's to judge.
  *
- *   idle-clients.ts <port> <own address> <connections>
+ *   idle-clients.ts <port> <own network, as 127.0.1> <connections>
  *
  * Each line on stdin is a step ("ask"), each line on stdout what came of one. Ends with its stdin.
  */
@@ -19,7 +19,10 @@ export type Told = {
   readonly wrong: number;
 };
 
-const openingAtOnce = 50;
+/** Of the own network, in turn: the system looks for a free port of an address for longer, the more of them are taken. */
+const addresses = 20;
+/** Connections that are opened, or asked on, side by side. */
+const atOnce = 50;
 /** Of all connections, that many are asked on again. */
 const askedAgain = 500;
 const answerLimitMs = 60_000;
@@ -58,7 +61,7 @@ async function open(port: number, localAddress: string): Promise<Client> {
   return { socket, askedAtMs: 0 };
 }
 
-async function run(port: number, address: string, count: number): Promise<void> {
+async function run(port: number, network: string, count: number): Promise<void> {
   const clients: Client[] = [];
   let begun = 0;
   let wrong = 0;
@@ -70,7 +73,7 @@ async function run(port: number, address: string, count: number): Promise<void> 
   const openSome = async () => {
     while (begun < count) {
       begun += 1;
-      const client = await open(port, address);
+      const client = await open(port, `${network}.${1 + (begun % addresses)}`);
       clients.push(client);
       if ((await ask(client)) !== 200) wrong += 1;
     }
@@ -80,14 +83,19 @@ async function run(port: number, address: string, count: number): Promise<void> 
     const silent = clients.filter(
       ({ socket, askedAtMs }) => !socket.destroyed && nowMs - askedAtMs > silentMs,
     );
-    for (const client of silent) if ((await ask(client)) !== 200) wrong += 1;
+    const left = silent.values();
+    const askSome = async () => {
+      for (const client of left) if ((await ask(client)) !== 200) wrong += 1;
+    };
+    await Promise.all(Array.from({ length: atOnce }, askSome));
   };
-  await Promise.all(Array.from({ length: openingAtOnce }, openSome));
-  tell();
+  // From the beginning: the first ones would be closed before the last ones are opened.
   let asking: Promise<void> = Promise.resolve();
   const looks = setInterval(() => {
     asking = asking.then(askSilent);
   }, lookMs);
+  await Promise.all(Array.from({ length: atOnce }, openSome));
+  tell();
   for await (const _ of createInterface(process.stdin)) {
     await asking;
     const step = Math.max(1, Math.floor(count / askedAgain));
@@ -99,5 +107,5 @@ async function run(port: number, address: string, count: number): Promise<void> 
   process.exit();
 }
 
-const [port, address = "", count] = process.argv.slice(2);
-await run(Number(port), address, Number(count));
+const [port, network = "", count] = process.argv.slice(2);
+await run(Number(port), network, Number(count));

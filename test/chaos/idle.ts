@@ -6,7 +6,7 @@
  * Each has asked something once, and stays. Prints how the processes of the gateway share them, what they take of memory, how
  * long others wait meanwhile, and what is left when all have gone. Exits with 1 when one was refused or lost, when a
  * question on any of them, a new client or a stream is not answered, or when a descriptor is left. No process needs more open
- * files than `ulimit -n` allows: there are several on both sides, each of the clients with an address of its own, since an
+ * files than `ulimit -n` allows: there are several on both sides, each of the clients with addresses of its own, since an
  * address has some 28,000 ports.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
@@ -33,8 +33,8 @@ class Clients {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(port: string, address: string, count: number) {
-    this.#child = spawn(process.execPath, [clientsFile, port, address, String(count)]);
+  constructor(port: string, network: string, count: number) {
+    this.#child = spawn(process.execPath, [clientsFile, port, network, String(count)]);
     this.#child.stderr.pipe(process.stderr);
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
@@ -68,9 +68,14 @@ function residentMB(pids: readonly number[]): number {
   return each.reduce((sum, one) => sum + one, 0);
 }
 
-/** Theirs are 127.0.0.2 and on, the low byte first. What this process has asked itself came from 127.0.0.1. */
+/** Theirs are in 127.0.1 and on, the low byte first. What this process has asked itself came from 127.0.0.1. */
 function isClients(address: string): boolean {
-  return /^(?!01)[0-9A-F]{2}00007F:/.test(address);
+  return /^[0-9A-F]{2}(?!00)[0-9A-F]{2}007F:/.test(address);
+}
+
+/** Of the machine, in the kernel's words: looking through all of them would hold up who opens some. */
+function socketsInUse(): string {
+  return /^TCP: .*$/m.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[0] ?? "";
 }
 
 /** How many descriptors of the clients' connections each process has. */
@@ -146,7 +151,7 @@ function openClients(port: string, connections: number): Clients[] {
   const processes = Math.ceil(connections / perClients);
   return Array.from({ length: processes }, (_, at) => {
     const count = Math.min(perClients, connections - at * perClients);
-    return new Clients(port, `127.0.0.${2 + at}`, count);
+    return new Clients(port, `127.0.${1 + at}`, count);
   });
 }
 
@@ -158,10 +163,7 @@ async function hold(berth: Berth, clients: Clients[], connections: number): Prom
   const [userMB, systemMB] = [residentMB(pids), kernelMB()];
   const startedAtMs = performance.now();
   const seconds = () => ((performance.now() - startedAtMs) / 1000).toFixed(1);
-  const watch = setInterval(
-    () => console.log(`${seconds()} s: ${acceptedBy(pids, port).join(" ")}`),
-    progressMs,
-  );
+  const watch = setInterval(() => console.log(`${seconds()} s: ${socketsInUse()}`), progressMs);
   clients.push(...openClients(port, connections));
   const opened = sumOf(await Promise.all(clients.map((each) => each.told())));
   clearInterval(watch);
