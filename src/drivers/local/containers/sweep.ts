@@ -19,7 +19,7 @@ export function createSweeper(of: {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   isKept(instanceId: string): boolean;
-  log(level: "warn", message: string, fields?: Record<string, unknown>): void;
+  log(level: "info" | "warn", message: string, fields?: Record<string, unknown>): void;
 }): Sweeper {
   const { containers, environment, clock, log } = of;
   const closing = new AbortController();
@@ -37,8 +37,8 @@ export function createSweeper(of: {
       isTold = false;
       return true;
     } catch (error) {
-      // Once: a client without its daemon may be on a machine for years.
-      if (!isTold) log("warn", "containers that nobody owns cannot be looked for", { error: String(error) });
+      // Once, and as no trouble: a client without its daemon may be on a machine for years, and no engine in a container.
+      if (!isTold) log("info", "containers that nobody owns cannot be looked for", { error: String(error) });
       isTold = true;
       return false;
     }
